@@ -1,0 +1,1059 @@
+"""
+What the database looks like, and how every older one becomes that.
+
+LNbits runs the `mNNN_` functions below in definition order and stores the number
+of the last one that finished. Each statement is committed on its own, so:
+
+* a migration that was killed half-way starts again from its first line: every step
+  first asks the catalogue what is there, and does nothing if it is done;
+* data is copied before what it came from is dropped, by one statement each;
+* uninstalling forgets the number and keeps the tables, so m001 and all that follow
+  meet a current database again, and must change nothing in it.
+
+No step deletes a row. What cannot be converted is set aside as `v1_<table>`.
+
+Guaranteed on SQLite (3.35 or newer, for DROP COLUMN) and PostgreSQL. Not guaranteed:
+two LNbits processes that migrate one database at the same moment; LNbits itself does
+not allow for that.
+
+A landed migration is never edited. A new one goes below the last, and adds with
+`_create_table`, `_create_index` and `_add_column` (or `_add_columns`).
+"""
+
+from typing import Any
+
+from lnbits.db import SQLITE, Connection
+from loguru import logger
+from sqlalchemy.sql import text
+
+SCHEMA = "satoshimachine"
+
+
+async def m001_initial(db: Connection) -> None:
+    """Sets the Lamassu tables of version 1 aside and creates those of version 2."""
+    await _set_lamassu_tables_aside(db)
+    now = _utc_now(db)
+
+    await _create_table(
+        db,
+        "super_config",
+        f"""
+        id TEXT PRIMARY KEY NOT NULL,
+        super_fee_fraction DECIMAL(10,4) NOT NULL DEFAULT 0,
+        super_fee_wallet_id TEXT,
+        updated_at TIMESTAMP NOT NULL DEFAULT {now}
+        """,
+    )
+    # WHERE, and not ON CONFLICT alone: an older super_config may demand a column
+    # that is not named here, and is asked for it before the conflict is seen.
+    await db.execute("""
+        INSERT INTO satoshimachine.super_config (id)
+        SELECT 'default'
+        WHERE NOT EXISTS (
+            SELECT 1 FROM satoshimachine.super_config WHERE id = 'default'
+        )
+        ON CONFLICT DO NOTHING
+        """)
+
+    await _create_table(
+        db,
+        "dca_machines",
+        f"""
+        id TEXT PRIMARY KEY NOT NULL,
+        operator_user_id TEXT NOT NULL,
+        machine_npub TEXT NOT NULL UNIQUE,
+        wallet_id TEXT NOT NULL,
+        name TEXT,
+        location TEXT,
+        fiat_code TEXT NOT NULL DEFAULT 'GTQ',
+        is_active BOOLEAN NOT NULL DEFAULT true,
+        created_at TIMESTAMP NOT NULL DEFAULT {now},
+        updated_at TIMESTAMP NOT NULL DEFAULT {now}
+        """,
+    )
+    await _create_index(
+        db, "dca_machines_operator_idx", "dca_machines", "operator_user_id"
+    )
+    await _create_unique_index(
+        db, "dca_machines_wallet_id_uq", "dca_machines", "wallet_id"
+    )
+
+    await _create_table(
+        db,
+        "dca_clients",
+        f"""
+        id TEXT PRIMARY KEY NOT NULL,
+        machine_id TEXT NOT NULL,
+        user_id TEXT NOT NULL,
+        username TEXT,
+        status TEXT NOT NULL DEFAULT 'active',
+        created_at TIMESTAMP NOT NULL DEFAULT {now},
+        updated_at TIMESTAMP NOT NULL DEFAULT {now}
+        """,
+    )
+    await _create_unique_index(
+        db, "dca_clients_machine_user_uq", "dca_clients", "machine_id, user_id"
+    )
+    await _create_index(db, "dca_clients_user_idx", "dca_clients", "user_id")
+
+    await _create_lp_table(db)
+
+    await _create_table(
+        db,
+        "dca_deposits",
+        f"""
+        id TEXT PRIMARY KEY NOT NULL,
+        client_id TEXT NOT NULL,
+        machine_id TEXT NOT NULL,
+        creator_user_id TEXT NOT NULL,
+        amount DECIMAL(10,2) NOT NULL,
+        currency TEXT NOT NULL DEFAULT 'GTQ',
+        status TEXT NOT NULL DEFAULT 'pending',
+        notes TEXT,
+        created_at TIMESTAMP NOT NULL DEFAULT {now},
+        confirmed_at TIMESTAMP
+        """,
+    )
+    await _create_index(
+        db, "dca_deposits_client_idx", "dca_deposits", "client_id, created_at DESC"
+    )
+
+    await _create_table(
+        db,
+        "dca_settlements",
+        f"""
+        id TEXT PRIMARY KEY NOT NULL,
+        machine_id TEXT NOT NULL,
+        payment_hash TEXT NOT NULL UNIQUE,
+        bitspire_event_id TEXT,
+        bitspire_txid TEXT,
+        wire_sats BIGINT NOT NULL,
+        fiat_amount DECIMAL(10,2) NOT NULL,
+        fiat_code TEXT NOT NULL DEFAULT 'GTQ',
+        exchange_rate REAL NOT NULL,
+        principal_sats BIGINT NOT NULL,
+        fee_sats BIGINT NOT NULL,
+        platform_fee_sats BIGINT NOT NULL,
+        operator_fee_sats BIGINT NOT NULL,
+        tx_type TEXT NOT NULL,
+        bills_json TEXT,
+        cassettes_json TEXT,
+        status TEXT NOT NULL DEFAULT 'pending',
+        error_message TEXT,
+        processed_at TIMESTAMP,
+        created_at TIMESTAMP NOT NULL DEFAULT {now},
+        notes TEXT,
+        processing_claim TEXT
+        """,
+    )
+    await _create_index(
+        db,
+        "dca_settlements_machine_idx",
+        "dca_settlements",
+        "machine_id, created_at DESC",
+    )
+
+    await _create_table(
+        db,
+        "dca_commission_splits",
+        f"""
+        id TEXT PRIMARY KEY NOT NULL,
+        machine_id TEXT,
+        operator_user_id TEXT NOT NULL,
+        target TEXT NOT NULL,
+        label TEXT,
+        fraction DECIMAL(10,4) NOT NULL,
+        sort_order INTEGER NOT NULL DEFAULT 0,
+        created_at TIMESTAMP NOT NULL DEFAULT {now}
+        """,
+    )
+    await _create_index(
+        db,
+        "dca_commission_splits_lookup_idx",
+        "dca_commission_splits",
+        "operator_user_id, machine_id",
+    )
+
+    await _create_table(
+        db,
+        "dca_payments",
+        f"""
+        id TEXT PRIMARY KEY NOT NULL,
+        settlement_id TEXT,
+        client_id TEXT,
+        machine_id TEXT NOT NULL,
+        operator_user_id TEXT NOT NULL,
+        leg_type TEXT NOT NULL,
+        destination_wallet_id TEXT,
+        destination_ln_address TEXT,
+        amount_sats BIGINT NOT NULL,
+        amount_fiat DECIMAL(10,2),
+        exchange_rate REAL,
+        transaction_time TIMESTAMP NOT NULL,
+        external_payment_hash TEXT,
+        status TEXT NOT NULL DEFAULT 'pending',
+        error_message TEXT,
+        created_at TIMESTAMP NOT NULL DEFAULT {now}
+        """,
+    )
+    await _create_index(
+        db, "dca_payments_client_idx", "dca_payments", "client_id, created_at DESC"
+    )
+    await _create_index(
+        db, "dca_payments_settlement_idx", "dca_payments", "settlement_id"
+    )
+    await _create_index(
+        db, "dca_payments_operator_idx", "dca_payments", "operator_user_id, leg_type"
+    )
+
+    await _create_table(
+        db,
+        "dca_telemetry",
+        """
+        machine_id TEXT PRIMARY KEY NOT NULL,
+        beacon_cash_in BOOLEAN,
+        beacon_cash_out BOOLEAN,
+        beacon_cash_level TEXT,
+        beacon_fiat TEXT,
+        beacon_model TEXT,
+        beacon_name TEXT,
+        beacon_location TEXT,
+        beacon_geo TEXT,
+        beacon_fees_json TEXT,
+        beacon_limits_json TEXT,
+        beacon_denominations_json TEXT,
+        beacon_version TEXT,
+        beacon_received_at TIMESTAMP,
+        telemetry_json TEXT,
+        telemetry_received_at TIMESTAMP
+        """,
+    )
+
+
+async def m002_split_target(db: Connection) -> None:
+    """A split pays more than wallets: its `wallet_id` becomes `target`."""
+    await _rename_column(db, "dca_commission_splits", "wallet_id", "target")
+
+
+async def m003_principal_sats(db: Connection) -> None:
+    """`net_sats` of a settlement becomes `principal_sats`."""
+    await _rename_column(db, "dca_settlements", "net_sats", "principal_sats")
+
+
+async def m004_lp_preferences(db: Connection) -> None:
+    """
+    Moves what an LP prefers from each of their enrolments to one row in `dca_lp`.
+
+    Of an LP's enrolments the one with the newest `updated_at`, then `created_at`,
+    speaks for them; a `dca_lp` row that exists is the LP's own word and stays.
+    """
+    if not {"machine_id", "wallet_id"} <= await _columns(db, "dca_clients"):
+        return
+    await _create_lp_table(db)
+    # Whichever of these is missing was dropped by a run that was killed, after its
+    # copy; it comes back empty so that one statement serves every such state.
+    await _add_columns(
+        db,
+        "dca_clients",
+        {
+            "dca_mode": "TEXT",
+            "fixed_mode_daily_limit": "DECIMAL(10,2)",
+            "autoforward_ln_address": "TEXT",
+            "autoforward_enabled": "BOOLEAN",
+        },
+    )
+    await db.execute("""
+        INSERT INTO satoshimachine.dca_lp (
+            user_id, dca_wallet_id, default_dca_mode, fixed_mode_daily_limit,
+            autoforward_ln_address, autoforward_enabled, created_at, updated_at
+        )
+        SELECT
+            user_id, COALESCE(wallet_id, ''), COALESCE(dca_mode, 'flow'),
+            fixed_mode_daily_limit, autoforward_ln_address,
+            COALESCE(autoforward_enabled, false), created_at, updated_at
+        FROM (
+            SELECT c.*, ROW_NUMBER() OVER (
+                PARTITION BY c.user_id
+                ORDER BY
+                    CASE WHEN COALESCE(c.wallet_id, '') = '' THEN 1 ELSE 0 END,
+                    c.updated_at DESC, c.created_at DESC, c.id
+            ) AS newest
+            FROM satoshimachine.dca_clients c
+        ) ranked
+        WHERE newest = 1
+        ON CONFLICT DO NOTHING
+        """)
+    # wallet_id last: as long as it is there, the copy is known to be possible.
+    for column in (
+        "dca_mode",
+        "fixed_mode_daily_limit",
+        "autoforward_ln_address",
+        "autoforward_enabled",
+        "wallet_id",
+    ):
+        await _drop_column(db, "dca_clients", column)
+
+
+async def m005_deposit_currency(db: Connection) -> None:
+    """The currency of a deposit is what its machine dispenses."""
+    if "machine_id" not in await _columns(db, "dca_deposits"):
+        return
+    await db.execute("""
+        UPDATE satoshimachine.dca_deposits
+        SET currency = (
+            SELECT m.fiat_code FROM satoshimachine.dca_machines m
+            WHERE m.id = dca_deposits.machine_id
+        )
+        WHERE EXISTS (
+            SELECT 1 FROM satoshimachine.dca_machines m
+            WHERE m.id = dca_deposits.machine_id
+            AND m.fiat_code <> dca_deposits.currency
+        )
+        """)
+
+
+async def m006_one_vocabulary(db: Connection) -> None:
+    """Columns get the names that the product uses; unused fallbacks go."""
+    await _rename_column(db, "dca_settlements", "gross_sats", "wire_sats")
+    await _rename_column(db, "dca_settlements", "commission_sats", "fee_sats")
+    await _rename_column(db, "super_config", "super_fee_pct", "super_fee_fraction")
+    await _rename_column(db, "dca_commission_splits", "pct", "fraction")
+    await _drop_column(db, "dca_machines", "fallback_commission_pct")
+    await _drop_column(db, "dca_machines", "fallback_commission_fraction")
+    await _drop_column(db, "dca_settlements", "used_fallback_split")
+
+
+async def m007_cassettes(db: Connection) -> None:
+    """Creates `cassette_configs`, as yet keyed by denomination."""
+    await _finish_cassette_rebuild(db)
+    await _create_table(
+        db,
+        "cassette_configs",
+        f"""
+        machine_id TEXT NOT NULL,
+        denomination INTEGER NOT NULL,
+        position INTEGER NOT NULL,
+        count INTEGER NOT NULL,
+        updated_at TIMESTAMP NOT NULL DEFAULT {_utc_now(db)},
+        updated_by TEXT,
+        state_count INTEGER,
+        state_at TIMESTAMP,
+        state_event_id TEXT,
+        PRIMARY KEY (machine_id, denomination)
+        """,
+    )
+
+
+async def m008_cassettes_by_position(db: Connection) -> None:
+    """
+    Keys `cassette_configs` by the hardware bay, as two may hold one denomination.
+
+    Rows of one machine that share a position get the next free ones.
+    """
+    await _finish_cassette_rebuild(db)
+    if await _primary_key(db, "cassette_configs") == ["machine_id", "position"]:
+        await _add_column(db, "cassette_configs", "state_denomination", "INTEGER")
+        return
+    await _add_column(db, "cassette_configs", "state_denomination", "INTEGER")
+    await db.execute("""
+        UPDATE satoshimachine.cassette_configs SET state_denomination = denomination
+        WHERE state_denomination IS NULL
+        """)
+    await _separate_shared_positions(db)
+    await _key_cassettes_by_position(db)
+
+
+async def m009_fractions_by_direction(db: Connection) -> None:
+    """
+    Fees by direction: two fractions of the platform, two of each operator.
+
+    A single `super_fee_fraction` goes into both, unless they are set already.
+    """
+    if not await _columns(db, "dca_settlements"):
+        return  # Version 1, upgraded in place: m010 begins with m001.
+    for direction in ("in", "out"):
+        await _add_column(
+            db,
+            "super_config",
+            f"super_cash_{direction}_fee_fraction",
+            "DECIMAL(10,4) NOT NULL DEFAULT 0",
+        )
+        await _add_column(
+            db,
+            "dca_machines",
+            f"operator_cash_{direction}_fee_fraction",
+            "DECIMAL(10,4) NOT NULL DEFAULT 0",
+        )
+    if "super_fee_fraction" in await _columns(db, "super_config"):
+        await db.execute("""
+            UPDATE satoshimachine.super_config
+            SET super_cash_in_fee_fraction = super_fee_fraction,
+                super_cash_out_fee_fraction = super_fee_fraction
+            WHERE super_fee_fraction <> 0
+            AND super_cash_in_fee_fraction = 0
+            AND super_cash_out_fee_fraction = 0
+            """)
+        await _drop_column(db, "super_config", "super_fee_fraction")
+    await _add_column(db, "dca_settlements", "fee_mismatch_sats", "BIGINT")
+
+
+async def m010_money_engine(db: Connection) -> None:
+    """What landing, planning and paying keep beyond the settlement and its legs."""
+    # Version 1 counted its migrations under the same extension id, so LNbits skips as
+    # many of ours where it was upgraded in place. Done once more, they cost little.
+    for migration in (
+        m001_initial,
+        m002_split_target,
+        m003_principal_sats,
+        m004_lp_preferences,
+        m005_deposit_currency,
+        m006_one_vocabulary,
+        m007_cassettes,
+        m008_cassettes_by_position,
+        m009_fractions_by_direction,
+    ):
+        await migration(db)
+
+    await _widen_money_columns(db)
+    await _add_columns(
+        db,
+        "dca_machines",
+        {
+            "payout_interval_minutes": "INTEGER NOT NULL DEFAULT 0",
+            "min_payout_sats": "BIGINT NOT NULL DEFAULT 0",
+            "max_payout_sats": "BIGINT NOT NULL DEFAULT 1000000",
+            "max_daily_payout_sats": "BIGINT NOT NULL DEFAULT 10000000",
+            "is_paired": "BOOLEAN NOT NULL DEFAULT false",
+            "paired_at": "TIMESTAMP",
+            "pairing_code": "TEXT",
+            "pairing_expires_at": "TIMESTAMP",
+            "last_seen_at": "TIMESTAMP",
+            "payouts_stopped_reason": "TEXT",
+        },
+    )
+    await _add_columns(
+        db,
+        "dca_settlements",
+        {
+            "wallet_id": "TEXT",
+            "transaction_time": "TIMESTAMP",
+            "super_cash_in_fee_fraction": "DECIMAL(10,4)",
+            "super_cash_out_fee_fraction": "DECIMAL(10,4)",
+            "operator_cash_in_fee_fraction": "DECIMAL(10,4)",
+            "operator_cash_out_fee_fraction": "DECIMAL(10,4)",
+            "stamp_json": "TEXT",
+            "network_fee_sats": "BIGINT NOT NULL DEFAULT 0",
+            "dispense_state": "TEXT",
+            "dispensed_fiat": "DECIMAL(20,2)",
+            "dispensed_principal_sats": "BIGINT",
+            "dispensed_fee_sats": "BIGINT",
+            "dispensed_platform_fee_sats": "BIGINT",
+            "dispensed_operator_fee_sats": "BIGINT",
+            "refund_sats": "BIGINT NOT NULL DEFAULT 0",
+            "retained_sats": "BIGINT",
+            "planned_at": "TIMESTAMP",
+            "is_test": "BOOLEAN NOT NULL DEFAULT false",
+        },
+    )
+    await _create_index(
+        db,
+        "dca_settlements_status_idx",
+        "dca_settlements",
+        "status, machine_id, transaction_time",
+    )
+    await _create_index(
+        db,
+        "dca_settlements_time_idx",
+        "dca_settlements",
+        "machine_id, transaction_time",
+    )
+    await _add_columns(
+        db,
+        "dca_payments",
+        {
+            "source_wallet_id": "TEXT",
+            "leg_key": "TEXT",
+            "split_id": "TEXT",
+            "target": "TEXT",
+            "label": "TEXT",
+            "payout_id": "TEXT",
+            "attempts": "INTEGER NOT NULL DEFAULT 0",
+            "next_try_at": "TIMESTAMP",
+            "sent_sats": "BIGINT",
+            "from_free_balance": "BOOLEAN NOT NULL DEFAULT false",
+            "parent_leg_id": "TEXT",
+            "reference": "TEXT",
+            "completed_at": "TIMESTAMP",
+        },
+    )
+    # Legs from before have no leg_key: NULLs are never equal, so they all fit.
+    await _create_unique_index(
+        db, "dca_payments_leg_uq", "dca_payments", "settlement_id, leg_type, leg_key"
+    )
+    await _create_index(
+        db, "dca_payments_due_idx", "dca_payments", "status, source_wallet_id"
+    )
+    await _create_index(db, "dca_payments_payout_idx", "dca_payments", "payout_id")
+    await _create_index(
+        db, "dca_payments_machine_idx", "dca_payments", "machine_id, created_at"
+    )
+    await _create_index(
+        db, "dca_payments_lp_idx", "dca_payments", "client_id, leg_type, status"
+    )
+    await _add_columns(
+        db, "dca_deposits", {"reversed_at": "TIMESTAMP", "reason": "TEXT"}
+    )
+    await _add_columns(
+        db,
+        "dca_commission_splits",
+        {"target_kind": "TEXT", "target_wallet_id": "TEXT"},
+    )
+    await _add_column(db, "dca_lp", "notify_payouts", "BOOLEAN NOT NULL DEFAULT false")
+    await _create_engine_tables(db)
+    if not await _columns(db, "dca_idempotency"):
+        await _fill_in_old_rows(db)
+    # Last, as its absence says that old rows may still have to be filled in.
+    await _create_table(
+        db,
+        "dca_idempotency",
+        """
+        user_id TEXT NOT NULL,
+        idempotency_key TEXT NOT NULL,
+        action TEXT NOT NULL,
+        subject_id TEXT NOT NULL,
+        created_at TIMESTAMP NOT NULL,
+        PRIMARY KEY (user_id, idempotency_key)
+        """,
+    )
+
+
+# Parts of single migrations ---------------------------------------------------------
+
+
+async def _set_lamassu_tables_aside(db: Connection) -> None:
+    """Renames the tables of version 1, which knew no `machine_id`, to `v1_<table>`."""
+    for table in (
+        "lamassu_transactions",
+        "lamassu_config",
+        "dca_clients",
+        "dca_deposits",
+        "dca_payments",
+    ):
+        columns = await _columns(db, table)
+        if not columns or "machine_id" in columns:
+            continue
+        # Index names are unique in the schema: one that stayed with the old table
+        # would make CREATE INDEX IF NOT EXISTS leave the new table without.
+        for index in await _indexes(db, table):
+            await db.execute(f"DROP INDEX {SCHEMA}.{index}")
+        await db.execute(
+            f"ALTER TABLE {SCHEMA}.{table} RENAME TO {await _name_aside(db, table)}"
+        )
+
+
+async def _name_aside(db: Connection, table: str) -> str:
+    """The first of `v1_<table>`, `v1_<table>_2`, `v1_<table>_3` ... that is free."""
+    name, number = f"v1_{table}", 1
+    while await _columns(db, name):
+        number += 1
+        name = f"v1_{table}_{number}"
+    return name
+
+
+async def _create_lp_table(db: Connection) -> None:
+    """What an LP prefers. The companion extension inserts rows here as well."""
+    await _create_table(
+        db,
+        "dca_lp",
+        f"""
+        user_id TEXT PRIMARY KEY NOT NULL,
+        dca_wallet_id TEXT NOT NULL,
+        default_dca_mode TEXT NOT NULL DEFAULT 'flow',
+        fixed_mode_daily_limit DECIMAL(10,2),
+        autoforward_ln_address TEXT,
+        autoforward_enabled BOOLEAN NOT NULL DEFAULT false,
+        created_at TIMESTAMP NOT NULL DEFAULT {_utc_now(db)},
+        updated_at TIMESTAMP NOT NULL DEFAULT {_utc_now(db)}
+        """,
+    )
+
+
+async def _finish_cassette_rebuild(db: Connection) -> None:
+    """
+    Ends what m008 began on SQLite if it was killed between its DROP and its RENAME.
+
+    m007 asks too: after a reinstall it would otherwise create an empty table where
+    the rebuilt one belongs.
+    """
+    if not await _columns(db, "cassette_configs_rebuilt"):
+        return
+    if await _columns(db, "cassette_configs"):
+        # The rows are still, all of them, in the table they were being copied from.
+        await db.execute("DROP TABLE satoshimachine.cassette_configs_rebuilt")
+    else:
+        await db.execute("""
+            ALTER TABLE satoshimachine.cassette_configs_rebuilt
+            RENAME TO cassette_configs
+            """)
+
+
+async def _separate_shared_positions(db: Connection) -> None:
+    """
+    Gives every cassette of a machine a position of its own.
+
+    The lowest denomination keeps a shared position, which makes the outcome the same
+    however often this was begun.
+    """
+    rows = await _rows(
+        db,
+        """
+        SELECT machine_id, denomination, position FROM satoshimachine.cassette_configs
+        ORDER BY machine_id, position, denomination
+        """,
+    )
+    taken = {(row["machine_id"], row["position"]) for row in rows}
+    settled = set()
+    for row in rows:
+        machine_id, position = row["machine_id"], row["position"]
+        if position is not None and (machine_id, position) not in settled:
+            settled.add((machine_id, position))
+            continue
+        position = position or 1
+        while (machine_id, position) in taken:
+            position += 1
+        taken.add((machine_id, position))
+        settled.add((machine_id, position))
+        await db.execute(
+            """
+            UPDATE satoshimachine.cassette_configs SET position = :position
+            WHERE machine_id = :machine_id AND denomination = :denomination
+            """,
+            {
+                "position": position,
+                "machine_id": machine_id,
+                "denomination": row["denomination"],
+            },
+        )
+
+
+async def _key_cassettes_by_position(db: Connection) -> None:
+    """Changes the primary key; SQLite can do that only by building the table anew."""
+    if db.type != SQLITE:
+        await db.execute(f"""
+            ALTER TABLE satoshimachine.cassette_configs
+            DROP CONSTRAINT "{await _primary_key_name(db, "cassette_configs")}",
+            ADD PRIMARY KEY (machine_id, position)
+            """)
+        return
+    await _create_table(
+        db,
+        "cassette_configs_rebuilt",
+        f"""
+        machine_id TEXT NOT NULL,
+        position INTEGER NOT NULL,
+        denomination INTEGER NOT NULL,
+        count INTEGER NOT NULL,
+        updated_at TIMESTAMP NOT NULL DEFAULT {_utc_now(db)},
+        updated_by TEXT,
+        state_denomination INTEGER,
+        state_count INTEGER,
+        state_at TIMESTAMP,
+        state_event_id TEXT,
+        PRIMARY KEY (machine_id, position)
+        """,
+    )
+    await db.execute("""
+        INSERT INTO satoshimachine.cassette_configs_rebuilt (
+            machine_id, position, denomination, count, updated_at, updated_by,
+            state_denomination, state_count, state_at, state_event_id
+        )
+        SELECT
+            machine_id, position, denomination, count, updated_at, updated_by,
+            state_denomination, state_count, state_at, state_event_id
+        FROM satoshimachine.cassette_configs
+        """)
+    await db.execute("DROP TABLE satoshimachine.cassette_configs")
+    await _finish_cassette_rebuild(db)
+
+
+async def _widen_money_columns(db: Connection) -> None:
+    """
+    PostgreSQL: fiat beyond 100 million units, and rates of double precision.
+
+    SQLite keeps what it is given, whatever the column says.
+    """
+    if db.type == SQLITE:
+        return
+    for table, column in (
+        ("dca_lp", "fixed_mode_daily_limit"),
+        ("dca_deposits", "amount"),
+        ("dca_settlements", "fiat_amount"),
+        ("dca_payments", "amount_fiat"),
+    ):
+        if await _column_type(db, table, column) != "numeric(20,2)":
+            await db.execute(
+                f"ALTER TABLE {SCHEMA}.{table} ALTER COLUMN {column}"
+                " TYPE DECIMAL(20,2)"
+            )
+    for table in ("dca_settlements", "dca_payments"):
+        # By way of text: a REAL 133.3333 cast at once would read 133.33329772949.
+        if await _column_type(db, table, "exchange_rate") == "real":
+            await db.execute(
+                f"ALTER TABLE {SCHEMA}.{table} ALTER COLUMN exchange_rate"
+                " TYPE DOUBLE PRECISION"
+                " USING CAST(CAST(exchange_rate AS TEXT) AS DOUBLE PRECISION)"
+            )
+
+
+async def _create_engine_tables(db: Connection) -> None:
+    """Payouts, the engine's lease and locks, sweep watermarks, and the audit log."""
+    # Every wallet that is or ever was a machine's: its payments are still to land.
+    await _create_table(
+        db,
+        "dca_machine_wallets",
+        """
+        wallet_id TEXT NOT NULL,
+        machine_id TEXT NOT NULL,
+        since_at TIMESTAMP NOT NULL,
+        PRIMARY KEY (wallet_id, machine_id)
+        """,
+    )
+    await _create_table(
+        db,
+        "dca_payouts",
+        """
+        id TEXT PRIMARY KEY NOT NULL,
+        source_wallet_id TEXT NOT NULL,
+        destination TEXT NOT NULL,
+        destination_wallet_id TEXT,
+        is_internal BOOLEAN NOT NULL DEFAULT true,
+        amount_sats BIGINT NOT NULL,
+        sent_sats BIGINT,
+        network_fee_sats BIGINT,
+        status TEXT NOT NULL,
+        payment_hash TEXT,
+        bolt11 TEXT,
+        reason TEXT,
+        checks INTEGER NOT NULL DEFAULT 0,
+        next_try_at TIMESTAMP,
+        lease_token TEXT,
+        created_at TIMESTAMP NOT NULL,
+        updated_at TIMESTAMP NOT NULL,
+        paid_at TIMESTAMP
+        """,
+    )
+    await _create_unique_index(db, "dca_payouts_hash_uq", "dca_payouts", "payment_hash")
+    await _create_index(
+        db, "dca_payouts_status_idx", "dca_payouts", "status, source_wallet_id"
+    )
+    await _create_index(db, "dca_payouts_paid_idx", "dca_payouts", "paid_at")
+    await _create_table(
+        db,
+        "dca_payout_legs",
+        """
+        payout_id TEXT NOT NULL,
+        leg_id TEXT NOT NULL,
+        amount_sats BIGINT NOT NULL,
+        PRIMARY KEY (payout_id, leg_id)
+        """,
+    )
+    await _create_index(db, "dca_payout_legs_leg_idx", "dca_payout_legs", "leg_id")
+    await _create_table(
+        db,
+        "dca_lease",
+        """
+        id TEXT PRIMARY KEY NOT NULL,
+        holder TEXT,
+        expires_epoch BIGINT NOT NULL DEFAULT 0
+        """,
+    )
+    await db.execute("""
+        INSERT INTO satoshimachine.dca_lease (id) VALUES ('engine')
+        ON CONFLICT DO NOTHING
+        """)
+    await _create_table(
+        db,
+        "dca_locks",
+        """
+        id TEXT PRIMARY KEY NOT NULL,
+        n BIGINT NOT NULL DEFAULT 0
+        """,
+    )
+    await db.execute("""
+        INSERT INTO satoshimachine.dca_locks (id) VALUES ('ledger')
+        ON CONFLICT DO NOTHING
+        """)
+    await _create_table(
+        db,
+        "dca_cursors",
+        """
+        id TEXT PRIMARY KEY NOT NULL,
+        value TEXT,
+        updated_at TIMESTAMP
+        """,
+    )
+    await _create_table(
+        db,
+        "dca_audit",
+        """
+        id TEXT PRIMARY KEY NOT NULL,
+        created_at TIMESTAMP NOT NULL,
+        actor TEXT NOT NULL,
+        operator_user_id TEXT,
+        machine_id TEXT,
+        client_user_id TEXT,
+        action TEXT NOT NULL,
+        subject_type TEXT NOT NULL,
+        subject_id TEXT NOT NULL,
+        before_json TEXT,
+        after_json TEXT,
+        reason TEXT
+        """,
+    )
+    await _create_index(
+        db, "dca_audit_operator_idx", "dca_audit", "operator_user_id, created_at"
+    )
+    await _create_index(
+        db, "dca_audit_subject_idx", "dca_audit", "subject_type, subject_id"
+    )
+
+
+async def _fill_in_old_rows(db: Connection) -> None:
+    """Gives rows from before m010 the facts that new rows are written with."""
+    await db.execute("""
+        INSERT INTO satoshimachine.dca_machine_wallets (
+            wallet_id, machine_id, since_at
+        )
+        SELECT wallet_id, id, created_at FROM satoshimachine.dca_machines
+        WHERE true
+        ON CONFLICT DO NOTHING
+        """)
+    await db.execute("""
+        UPDATE satoshimachine.dca_settlements SET
+            transaction_time = created_at,
+            wallet_id = (
+                SELECT m.wallet_id FROM satoshimachine.dca_machines m
+                WHERE m.id = dca_settlements.machine_id
+            ),
+            super_cash_in_fee_fraction = (
+                SELECT s.super_cash_in_fee_fraction
+                FROM satoshimachine.super_config s WHERE s.id = 'default'
+            ),
+            super_cash_out_fee_fraction = (
+                SELECT s.super_cash_out_fee_fraction
+                FROM satoshimachine.super_config s WHERE s.id = 'default'
+            ),
+            operator_cash_in_fee_fraction = (
+                SELECT m.operator_cash_in_fee_fraction
+                FROM satoshimachine.dca_machines m
+                WHERE m.id = dca_settlements.machine_id
+            ),
+            operator_cash_out_fee_fraction = (
+                SELECT m.operator_cash_out_fee_fraction
+                FROM satoshimachine.dca_machines m
+                WHERE m.id = dca_settlements.machine_id
+            )
+        WHERE transaction_time IS NULL
+        """)
+    await db.execute("""
+        UPDATE satoshimachine.dca_payments SET source_wallet_id = (
+            SELECT m.wallet_id FROM satoshimachine.dca_machines m
+            WHERE m.id = dca_payments.machine_id
+        )
+        WHERE source_wallet_id IS NULL
+        """)
+
+
+# Steps that any migration may take, and take again ----------------------------------
+
+
+def _utc_now(db: Connection) -> str:
+    """A column default: now, in UTC whatever the time zone of the session."""
+    if db.type == SQLITE:
+        return db.timestamp_now
+    return "(now() AT TIME ZONE 'utc')"
+
+
+async def _create_table(db: Connection, table: str, columns: str) -> None:
+    await db.execute(f"CREATE TABLE IF NOT EXISTS {SCHEMA}.{table} ({columns})")
+
+
+async def _create_index(db: Connection, name: str, table: str, columns: str) -> None:
+    await db.execute(
+        f"CREATE INDEX IF NOT EXISTS {name}"
+        f" ON {db.references_schema}{table} ({columns})"
+    )
+
+
+async def _create_unique_index(
+    db: Connection, name: str, table: str, columns: str
+) -> None:
+    """
+    Creates a unique index, unless rows of an older database stand against it.
+
+    These rows are money: they stay as they are, the log says which columns to look
+    at, and the extension runs without its second line of defence.
+    """
+    present = " AND ".join(f"{column} IS NOT NULL" for column in columns.split(", "))
+    # The names come from this file, never from outside.
+    duplicates = await _rows(
+        db,
+        f"SELECT COUNT(*) AS n FROM {SCHEMA}.{table} WHERE {present}"  # noqa: S608
+        f" GROUP BY {columns} HAVING COUNT(*) > 1 LIMIT 1",
+    )
+    if duplicates:
+        logger.warning(
+            f"satmachineadmin: {table} holds rows with the same ({columns}); give each"
+            f" its own and reinstall the extension, so that {name} can be created."
+        )
+        return
+    await db.execute(
+        f"CREATE UNIQUE INDEX IF NOT EXISTS {name}"
+        f" ON {db.references_schema}{table} ({columns})"
+    )
+
+
+async def _add_columns(db: Connection, table: str, columns: dict[str, str]) -> None:
+    """Adds the columns, named with their types, that the table does not have yet."""
+    for column, ddl in columns.items():
+        await _add_column(db, table, column, ddl)
+
+
+async def _add_column(db: Connection, table: str, column: str, ddl: str) -> None:
+    """Adds a column of the type `ddl`, unless it is there."""
+    if column not in await _columns(db, table):
+        await db.execute(f"ALTER TABLE {SCHEMA}.{table} ADD COLUMN {column} {ddl}")
+
+
+async def _rename_column(db: Connection, table: str, old: str, new: str) -> None:
+    """Renames a column, unless it has been renamed, or never had the old name."""
+    columns = await _columns(db, table)
+    if old in columns and new not in columns:
+        await db.execute(f"ALTER TABLE {SCHEMA}.{table} RENAME COLUMN {old} TO {new}")
+
+
+async def _drop_column(db: Connection, table: str, column: str) -> None:
+    """Drops a column, unless it is gone, with the indexes that are made of it."""
+    if column not in await _columns(db, table):
+        return
+    if db.type == SQLITE:  # PostgreSQL drops them itself
+        for index, columns in (await _indexes(db, table)).items():
+            if column in columns:
+                await db.execute(f"DROP INDEX {SCHEMA}.{index}")
+    await db.execute(f"ALTER TABLE {SCHEMA}.{table} DROP COLUMN {column}")
+
+
+# What the catalogue says ------------------------------------------------------------
+
+
+async def _rows(
+    db: Connection, query: str, values: dict[str, str] | None = None
+) -> list[Any]:
+    """The rows of a query, by column name."""
+    result = await db.conn.execute(text(query), values or {})
+    return result.mappings().all()
+
+
+async def _columns(db: Connection, table: str) -> set[str]:
+    """The names of a table's columns; empty if there is no such table."""
+    if db.type == SQLITE:
+        rows = await _rows(db, f"PRAGMA {SCHEMA}.table_info({table})")
+        return {row["name"] for row in rows}
+    rows = await _rows(
+        db,
+        """
+        SELECT column_name FROM information_schema.columns
+        WHERE table_schema = :schema AND table_name = :table
+        """,
+        {"schema": SCHEMA, "table": table},
+    )
+    return {row["column_name"] for row in rows}
+
+
+async def _column_type(db: Connection, table: str, column: str) -> str:
+    """PostgreSQL's name for a column's type, such as `real` or `numeric(20,2)`."""
+    row, *_ = await _rows(
+        db,
+        """
+        SELECT format_type(a.atttypid, a.atttypmod) AS type
+        FROM pg_attribute a
+        JOIN pg_class t ON t.oid = a.attrelid
+        JOIN pg_namespace n ON n.oid = t.relnamespace
+        WHERE n.nspname = :schema AND t.relname = :table AND a.attname = :column
+        """,
+        {"schema": SCHEMA, "table": table, "column": column},
+    )
+    return row["type"]
+
+
+async def _primary_key(db: Connection, table: str) -> list[str]:
+    """The columns of a table's primary key, in the key's order."""
+    if db.type == SQLITE:
+        rows = await _rows(db, f"PRAGMA {SCHEMA}.table_info({table})")
+        key = sorted((row["pk"], row["name"]) for row in rows if row["pk"])
+        return [name for _, name in key]
+    rows = await _rows(
+        db,
+        """
+        SELECT k.column_name
+        FROM information_schema.table_constraints c
+        JOIN information_schema.key_column_usage k
+            ON k.constraint_schema = c.constraint_schema
+            AND k.constraint_name = c.constraint_name
+            AND k.table_name = c.table_name
+        WHERE c.table_schema = :schema AND c.table_name = :table
+        AND c.constraint_type = 'PRIMARY KEY'
+        ORDER BY k.ordinal_position
+        """,
+        {"schema": SCHEMA, "table": table},
+    )
+    return [row["column_name"] for row in rows]
+
+
+async def _primary_key_name(db: Connection, table: str) -> str:
+    """What PostgreSQL calls the constraint that is a table's primary key."""
+    row, *_ = await _rows(
+        db,
+        """
+        SELECT constraint_name FROM information_schema.table_constraints
+        WHERE table_schema = :schema AND table_name = :table
+        AND constraint_type = 'PRIMARY KEY'
+        """,
+        {"schema": SCHEMA, "table": table},
+    )
+    return row["constraint_name"]
+
+
+async def _indexes(db: Connection, table: str) -> dict[str, list[str]]:
+    """The indexes of a table, with their columns, but those that are constraints."""
+    if db.type == SQLITE:
+        rows = await _rows(db, f"PRAGMA {SCHEMA}.index_list({table})")
+        return {
+            row["name"]: [
+                part["name"]
+                for part in await _rows(
+                    db, f"PRAGMA {SCHEMA}.index_info({row['name']})"
+                )
+            ]
+            for row in rows
+            if row["origin"] == "c"
+        }
+    rows = await _rows(
+        db,
+        """
+        SELECT i.relname AS name, a.attname AS part
+        FROM pg_index x
+        JOIN pg_class i ON i.oid = x.indexrelid
+        JOIN pg_class t ON t.oid = x.indrelid
+        JOIN pg_namespace n ON n.oid = t.relnamespace
+        JOIN pg_attribute a ON a.attrelid = i.oid
+        LEFT JOIN pg_constraint c ON c.conindid = x.indexrelid
+        WHERE n.nspname = :schema AND t.relname = :table AND c.oid IS NULL
+        ORDER BY i.relname, a.attnum
+        """,
+        {"schema": SCHEMA, "table": table},
+    )
+    indexes: dict[str, list[str]] = {}
+    for row in rows:
+        indexes.setdefault(row["name"], []).append(row["part"])
+    return indexes
