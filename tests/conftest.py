@@ -1,0 +1,204 @@
+"""Fixtures: one booted LNbits with this extension, and people who use it.
+
+The server is shared by the whole run, so every test makes its own users, wallets
+and machines, and counts only what is theirs. Conditions are waited for with
+``wait_for``, never slept for.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import environment  # first: it sets what LNbits reads when it is imported
+
+# isort: split
+import asyncio
+import importlib
+
+import httpx
+import pytest
+import pytest_asyncio
+from asgi_lifespan import LifespanManager
+from fastapi import FastAPI
+from lnbits.app import create_app
+from lnbits.core.crud import create_wallet
+from lnbits.core.crud.extensions import create_user_extension, get_user_extension
+from lnbits.core.crud.payments import create_payment
+from lnbits.core.models import Account, CreatePayment, PaymentState
+from lnbits.core.models.extensions import UserExtension
+from lnbits.core.services.users import create_user_account_no_ckeck
+from lnbits.helpers import create_access_token
+from lnbits.settings import settings
+from lnbits.utils.cache import cache
+
+from dev.accounts import UserSession, WalletKeys, open_session
+
+BASE_URL = "http://lnbits.test"
+
+T = TypeVar("T")
+MakeUser = Callable[..., Awaitable[UserSession]]
+MakeWallet = Callable[..., Awaitable[WalletKeys]]
+Fund = Callable[..., Awaitable[None]]
+
+
+async def wait_for(
+    condition: Callable[[], T | Awaitable[T]],
+    timeout_seconds: float = 15,
+    interval_seconds: float = 0.02,
+) -> T:
+    """Returns the first true value of `condition`, which may be async.
+
+    Raises AssertionError with the last value seen when the time is over.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        value: Any = condition()
+        if inspect.isawaitable(value):
+            value = await value
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(
+                f"not true within {timeout_seconds} s, last value: {value!r}"
+            )
+        await asyncio.sleep(interval_seconds)
+
+
+def seed_price(currency: str, sats_per_unit: float) -> None:
+    """Lets LNbits believe that one unit of `currency` costs so many sats."""
+    cache.set(f"btc-price-{currency}", 100_000_000 / sats_per_unit, expiry=24 * 3600)
+
+
+@pytest_asyncio.fixture(scope="session")
+async def app() -> AsyncIterator[FastAPI]:
+    """LNbits, booted, with the extension installed, migrated and started."""
+    lnbits = create_app()
+    async with LifespanManager(lnbits, startup_timeout=60, shutdown_timeout=30):
+        settings.first_install = False
+        seed_price("USD", 1_000)
+        seed_price("GTQ", 133.3333)
+        if not any(
+            getattr(route, "path", "").startswith("/satmachineadmin/")
+            for route in lnbits.routes
+        ):
+            # LNbits only logs why it could not load an extension: say it here.
+            importlib.import_module("satmachineadmin")
+            raise AssertionError("LNbits did not register the extension's routes")
+        yield lnbits
+
+
+@pytest_asyncio.fixture(scope="session")
+async def transport(app: FastAPI) -> httpx.ASGITransport:
+    """Answers like a server would: an error is a 500, not an exception here."""
+    return httpx.ASGITransport(app=app, raise_app_exceptions=False)
+
+
+@pytest_asyncio.fixture(scope="session")
+async def client(transport: httpx.ASGITransport) -> AsyncIterator[httpx.AsyncClient]:
+    """Somebody who is not logged in."""
+    async with httpx.AsyncClient(
+        transport=transport, base_url=BASE_URL, timeout=60
+    ) as anonymous:
+        yield anonymous
+
+
+async def _enable(user_id: str) -> None:
+    # A second row for the same user would be a unique violation.
+    if await get_user_extension(user_id, "satmachineadmin"):
+        return
+    await create_user_extension(
+        UserExtension(user=user_id, extension="satmachineadmin", active=True)
+    )
+
+
+def _open(
+    user_id: str, username: str, transport: httpx.AsyncBaseTransport
+) -> UserSession:
+    token = create_access_token({"sub": username, "usr": user_id})
+    return open_session(user_id, username, token, BASE_URL, transport, 60)
+
+
+async def _add_wallet(user: UserSession, name: str) -> WalletKeys:
+    wallet = await create_wallet(user_id=user.user_id, wallet_name=name)
+    keys = WalletKeys(wallet.id, wallet.adminkey, wallet.inkey, wallet.name)
+    user.wallets.append(keys)
+    return keys
+
+
+@pytest_asyncio.fixture(scope="session")
+async def super_session(transport: httpx.ASGITransport) -> AsyncIterator[UserSession]:
+    """LNbits' super user, with a wallet and the extension enabled."""
+    session = _open(settings.super_user, "", transport)
+    await _enable(session.user_id)
+    await _add_wallet(session, "platform")
+    yield session
+    await session.aclose()
+
+
+@pytest_asyncio.fixture(scope="session")
+async def make_user(transport: httpx.ASGITransport) -> AsyncIterator[MakeUser]:
+    """``await make_user("alice")``: a new user, every time, with one wallet.
+
+    The username begins with the name given and is unique. With ``enable=False``
+    the extension stays switched off for them.
+    """
+    sessions: list[UserSession] = []
+
+    async def make(name: str = "user", enable: bool = True) -> UserSession:
+        username = f"{name[:10]}{uuid4().hex[:9]}"
+        account = Account(id=uuid4().hex, username=username)
+        user = await create_user_account_no_ckeck(account)
+        session = _open(user.id, username, transport)
+        session.wallets = [
+            WalletKeys(wallet.id, wallet.adminkey, wallet.inkey, wallet.name)
+            for wallet in user.wallets
+        ]
+        if enable:
+            await _enable(user.id)
+        sessions.append(session)
+        return session
+
+    yield make
+    for session in sessions:
+        await session.aclose()
+
+
+@pytest.fixture(scope="session")
+def make_wallet(app: FastAPI) -> MakeWallet:
+    """``await make_wallet(user, "name")``: one more wallet of that user."""
+
+    async def make(user: UserSession, name: str = "wallet") -> WalletKeys:
+        return await _add_wallet(user, name)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def fund(app: FastAPI) -> Fund:
+    """``await fund(wallet_id, sats)``: mints sats, past LNbits' limits too."""
+
+    async def give(wallet_id: str, amount_sats: int) -> None:
+        payment_hash = uuid4().hex + uuid4().hex
+        await create_payment(
+            checking_id=f"internal_{payment_hash}",
+            data=CreatePayment(
+                wallet_id=wallet_id,
+                bolt11="",
+                payment_hash=payment_hash,
+                amount_msat=amount_sats * 1000,
+                memo="minted by a test",
+            ),
+            status=PaymentState.SUCCESS,
+        )
+
+    return give
+
+
+@pytest.fixture(scope="session")
+def database() -> str:
+    """ "sqlite" or "postgres": what this run tests on."""
+    return environment.DATABASE
