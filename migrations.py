@@ -527,6 +527,123 @@ async def m010_money_engine(db: Connection) -> None:
     )
 
 
+async def m011_machine_line(db: Connection) -> None:
+    """What the Nostr line keeps: service keys, relays, requests of machines that pay,
+    the clock of each replaceable event, and published cassettes."""
+    # The row `current` is the key in use; a retired one is kept under its public key.
+    await _create_table(
+        db,
+        "dca_nostr_keys",
+        """
+        id TEXT PRIMARY KEY NOT NULL,
+        pubkey TEXT NOT NULL,
+        nsec_encrypted TEXT NOT NULL,
+        created_at TIMESTAMP NOT NULL,
+        retired_at TIMESTAMP
+        """,
+    )
+    await _create_table(
+        db,
+        "dca_nostr",
+        """
+        id TEXT PRIMARY KEY NOT NULL,
+        relays_json TEXT NOT NULL DEFAULT '[]',
+        status_json TEXT,
+        status_at TIMESTAMP
+        """,
+    )
+    await db.execute("""
+        INSERT INTO satoshimachine.dca_nostr (id) VALUES ('default')
+        ON CONFLICT DO NOTHING
+        """)
+    await _create_table(
+        db,
+        "dca_machine_lines",
+        """
+        machine_id TEXT PRIMARY KEY NOT NULL,
+        service_pubkey TEXT,
+        used_code TEXT,
+        wrong_codes INTEGER NOT NULL DEFAULT 0
+        """,
+    )
+    await _create_table(
+        db,
+        "dca_machine_requests",
+        """
+        machine_id TEXT NOT NULL,
+        txid TEXT NOT NULL,
+        rpc TEXT NOT NULL,
+        wallet_id TEXT NOT NULL,
+        wire_sats BIGINT NOT NULL,
+        principal_sats BIGINT NOT NULL,
+        fee_sats BIGINT NOT NULL,
+        fiat_amount DECIMAL(20,2) NOT NULL,
+        fiat_code TEXT NOT NULL,
+        stamp_json TEXT NOT NULL,
+        ln_address TEXT,
+        payment_hash TEXT,
+        bolt11 TEXT,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        status TEXT NOT NULL,
+        reason TEXT,
+        event_id TEXT,
+        created_at TIMESTAMP NOT NULL,
+        updated_at TIMESTAMP NOT NULL,
+        PRIMARY KEY (machine_id, txid)
+        """,
+    )
+    await _create_index(
+        db, "dca_machine_requests_status_idx", "dca_machine_requests", "rpc, status"
+    )
+    # Every invoice that a cash-in was ever paid to, or was about to be.
+    await _create_table(
+        db,
+        "dca_machine_attempts",
+        """
+        payment_hash TEXT PRIMARY KEY NOT NULL,
+        machine_id TEXT NOT NULL,
+        txid TEXT NOT NULL,
+        wallet_id TEXT NOT NULL,
+        wire_sats BIGINT NOT NULL,
+        bolt11 TEXT NOT NULL,
+        created_at TIMESTAMP NOT NULL,
+        failed_at TIMESTAMP,
+        reason TEXT
+        """,
+    )
+    await _create_index(
+        db,
+        "dca_machine_attempts_idx",
+        "dca_machine_attempts",
+        "machine_id, created_at",
+    )
+    await _create_table(
+        db,
+        "dca_nostr_clocks",
+        """
+        machine_id TEXT NOT NULL,
+        name TEXT NOT NULL,
+        event_epoch BIGINT NOT NULL,
+        event_id TEXT NOT NULL,
+        PRIMARY KEY (machine_id, name)
+        """,
+    )
+    await _create_table(
+        db,
+        "dca_cassette_events",
+        """
+        machine_id TEXT PRIMARY KEY NOT NULL,
+        event_epoch BIGINT NOT NULL,
+        event_id TEXT,
+        event_json TEXT,
+        positions_json TEXT NOT NULL,
+        saved_at TIMESTAMP NOT NULL,
+        published_at TIMESTAMP,
+        confirmed_at TIMESTAMP
+        """,
+    )
+
+
 # Parts of single migrations ---------------------------------------------------------
 
 

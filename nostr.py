@@ -1,0 +1,615 @@
+"""The line to the machines: keys, signed events, NIP-44 v2, and a pool of relays.
+
+Guaranteed: what `open_event` returns is small, of a kind we speak, addressed to a key
+of ours and signed by the author it names; everything else raises `Rejected`, whatever
+the bytes are. A message given to `RelayPool.send` is offered to every connected relay
+until one took it or its time is up.
+Not guaranteed: delivery (a relay may say OK and drop it: the machine repeats what it
+did not get an answer to), order, or that an event comes only once. So nothing here
+remembers a request, and nothing here decides about money.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import coincurve
+from loguru import logger
+from nostr_sdk import (
+    Client,
+    ClientBuilder,
+    ClientOptions,
+    Event,
+    Filter,
+    HandleNotification,
+    Nip44Version,
+    NostrSdkError,
+    PublicKey,
+    Relay,
+    RelayLimits,
+    RelayMessage,
+    RelayOptions,
+    RelayUrl,
+    SecretKey,
+    nip44_decrypt,
+    nip44_encrypt,
+    uniffi_set_event_loop,
+)
+from pynostr.bech32 import Encoding, bech32_decode, bech32_encode, convertbits
+from pynostr.event import Event as SignedEvent
+from pynostr.key import PrivateKey
+
+RPC_KIND = 21000
+APP_DATA_KIND = 30078
+TELEMETRY_KIND = 30079
+KINDS = (RPC_KIND, APP_DATA_KIND, TELEMETRY_KIND)
+
+# The longest NIP-44 payload is 87 472 characters: what is larger cannot be one, and is
+# thrown away unread. What is smaller but longer than we allow gets an answer.
+MAX_EVENT_BYTES = 100_000
+MAX_PLAINTEXT_BYTES = 40_000
+MAX_TAGS = 20
+MAX_REQUEST_ID_LENGTH = 200
+
+REPLY_LIFE_SECONDS = 600
+MAX_OUTGOING = 5_000
+MAX_SENDING_PER_RELAY = 200
+SEND_TIMEOUT_SECONDS = 12
+MAX_RESEND_SECONDS = 30
+RECONNECT_SECONDS = 2
+MAX_RELAYS = 20
+
+# ----------------------------------------------------------------------------- keys
+
+
+def _bech32_key(text: str, prefix: str) -> bytes | None:
+    """The 32 bytes of an npub or nsec, or None if it is not one."""
+    found, data, encoding = bech32_decode(text)
+    if found != prefix or encoding != Encoding.BECH32 or data is None:
+        return None
+    raw = convertbits(data, 5, 8, False)
+    return bytes(raw) if raw is not None and len(raw) == 32 else None
+
+
+def _npub(raw: bytes) -> str:
+    return bech32_encode("npub", convertbits(raw, 8, 5), Encoding.BECH32)
+
+
+def npub_of(text: str) -> str:
+    """The npub of a public key given as npub or as 64 hex digits.
+
+    Raises ValueError with a sentence that never repeats what was typed: it may be a
+    secret.
+    """
+    key = text.strip().removeprefix("nostr:").strip()
+    if key.lower().startswith(("nsec", "ncryptsec")):
+        raise ValueError(
+            "This is a secret key (nsec). It was not stored. Enter the machine's"
+            " public key (npub), and make a new key pair if the secret was shown to"
+            " anybody."
+        )
+    if len(key) == 64 and all(c in "0123456789abcdefABCDEF" for c in key):
+        raw: bytes | None = bytes.fromhex(key)
+    else:
+        raw = _bech32_key(key, "npub")
+    if raw is None:
+        raise ValueError(
+            "This is not a Nostr public key: enter an npub, or 64 hex digits."
+        )
+    try:
+        coincurve.PublicKeyXOnly(raw)
+    except ValueError as exc:
+        raise ValueError(
+            "This is not a Nostr public key: no secret key can belong to it."
+        ) from exc
+    return _npub(raw)
+
+
+def hex_of(npub: str) -> str:
+    """The 64 hex digits of an npub (or of a key that is hex already)."""
+    raw = _bech32_key(npub_of(npub), "npub")
+    if raw is None:  # npub_of made it
+        raise ValueError("This is not a Nostr public key.")
+    return raw.hex()
+
+
+class ServiceKey:
+    """A secret key of this instance. Its text and its repr show the public part."""
+
+    def __init__(self, nsec: str) -> None:
+        raw = _bech32_key(nsec, "nsec")
+        if raw is None:
+            raise ValueError("The stored service key is not an nsec.")
+        self._key = PrivateKey(raw)
+        self._secret = SecretKey.from_bytes(raw)
+        self.pubkey: str = self._key.public_key.hex()
+        self.npub: str = _npub(bytes.fromhex(self.pubkey))
+
+    @classmethod
+    def generate(cls) -> ServiceKey:
+        return cls(PrivateKey().bech32())
+
+    def nsec(self) -> str:
+        """The secret itself: to be encrypted and stored, and for nothing else."""
+        return self._key.bech32()
+
+    def __repr__(self) -> str:
+        return f"ServiceKey({self.npub})"
+
+    __str__ = __repr__
+
+    def encrypt(self, pubkey: str, plaintext: str) -> str:
+        """NIP-44 v2 to `pubkey` (hex)."""
+        return nip44_encrypt(
+            self._secret, PublicKey.parse(pubkey), plaintext, Nip44Version.V2
+        )
+
+    def decrypt(self, pubkey: str, payload: str) -> str:
+        """The plaintext of NIP-44 v2 from `pubkey` (hex).
+
+        Raises LineError: `undecryptable`, or `too_long` above 40 000 bytes.
+        """
+        try:
+            plaintext = nip44_decrypt(self._secret, PublicKey.parse(pubkey), payload)
+        except NostrSdkError as exc:
+            raise LineError(
+                "undecryptable",
+                "The content is not NIP-44 version 2 for this service key.",
+            ) from exc
+        if len(plaintext.encode()) > MAX_PLAINTEXT_BYTES:
+            raise LineError(
+                "too_long",
+                f"A message may have at most {MAX_PLAINTEXT_BYTES} bytes.",
+            )
+        return plaintext
+
+    def sign(
+        self,
+        *,
+        kind: int,
+        content: str,
+        tags: list[list[str]],
+        created_at: int | None = None,
+    ) -> str:
+        """A signed event as JSON; dated now unless told."""
+        event = SignedEvent(
+            content=content,
+            kind=kind,
+            tags=tags,
+            created_at=int(time.time()) if created_at is None else created_at,
+        )
+        event.sign(self._key.hex())
+        return json.dumps(event.to_dict(), separators=(",", ":"), ensure_ascii=False)
+
+
+# ----------------------------------------------------------------- what comes in
+
+
+class Rejected(ValueError):
+    """An event that gets no answer; the text is one word for the counters."""
+
+
+class LineError(Exception):
+    """A refusal that is answered: a code for the machine, a sentence for a person.
+
+    `facts` are further fields of the answer, such as the state a payout is in.
+    """
+
+    def __init__(self, code: str, reason: str, **facts: Any) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+        self.facts = facts
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """An event whose signature holds. `to` is the service key named in its `p` tag,
+    '' where a kind needs none; `d` the name of a replaceable event."""
+
+    id: str
+    pubkey: str
+    created_at: int
+    kind: int
+    content: str
+    to: str = ""
+    d: str = ""
+
+
+@dataclass(frozen=True)
+class Request:
+    rpc: str
+    request_id: str | int
+    body: dict[str, Any]
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON number.")
+
+
+def read_json(text: str) -> Any:
+    """What a JSON text says, if it can be kept in a database.
+
+    Raises ValueError: not JSON, NaN or Infinity, nested too deeply, or text that a
+    database cannot hold (a NUL, half a surrogate pair).
+    """
+    try:
+        value = json.loads(text, parse_constant=_no_constant)
+        again = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        again.encode()
+    except RecursionError as exc:
+        raise ValueError("The JSON is nested too deeply.") from exc
+    if "\\u0000" in again:
+        raise ValueError("The text holds a NUL character.")
+    return value
+
+
+def _tag(tags: list[Any], name: str) -> list[str]:
+    return [
+        tag[1]
+        for tag in tags
+        if isinstance(tag, list)
+        and len(tag) > 1
+        and tag[0] == name
+        and isinstance(tag[1], str)
+    ]
+
+
+def _addressee(kind: int, tags: list[Any], service_pubkeys: Container[str]) -> str:
+    """Whom of us the event is for: named by requests, optional in the rest."""
+    for pubkey in _tag(tags, "p"):
+        if pubkey in service_pubkeys:
+            return pubkey
+    if kind == RPC_KIND:
+        raise Rejected("addressee")
+    return ""
+
+
+def open_event(text: str, service_pubkeys: Container[str]) -> Incoming:
+    """Check size, kind, `p` tag and signature, in this order; raises Rejected."""
+    if len(text) > MAX_EVENT_BYTES or len(text.encode(errors="replace")) > (
+        MAX_EVENT_BYTES
+    ):
+        raise Rejected("size")
+    try:
+        event = read_json(text)
+    except ValueError as exc:
+        raise Rejected("json") from exc
+    if not isinstance(event, dict):
+        raise Rejected("json")
+    kind, tags = event.get("kind"), event.get("tags")
+    if isinstance(kind, bool) or kind not in KINDS:
+        raise Rejected("kind")
+    if not isinstance(tags, list) or len(tags) > MAX_TAGS:
+        raise Rejected("tags")
+    to = _addressee(kind, tags, service_pubkeys)
+    try:
+        signed = Event.from_json(text)
+        valid = signed.verify()
+    except NostrSdkError as exc:
+        raise Rejected("signature") from exc
+    if not valid:
+        raise Rejected("signature")
+    return Incoming(
+        id=signed.id().to_hex(),
+        pubkey=signed.author().to_hex(),
+        created_at=signed.created_at().as_secs(),
+        kind=kind,
+        content=signed.content(),
+        to=to,
+        d=next(iter(_tag(tags, "d")), ""),
+    )
+
+
+def read_request(plaintext: str) -> Request:
+    """The request in a decrypted kind-21000 event.
+
+    Raises LineError `bad_request`; its facts hold the requestId as far as there is one.
+    """
+    try:
+        message = read_json(plaintext)
+    except ValueError as exc:
+        raise LineError("bad_request", f"The message is not JSON: {exc}") from exc
+    if not isinstance(message, dict):
+        raise LineError("bad_request", "The message is not a JSON object.")
+    request_id = message.get("requestId")
+    if (
+        not isinstance(request_id, str | int)
+        or isinstance(request_id, bool)
+        or len(str(request_id)) > MAX_REQUEST_ID_LENGTH
+    ):
+        raise LineError(
+            "bad_request",
+            f"requestId is missing or longer than {MAX_REQUEST_ID_LENGTH} characters.",
+        )
+    rpc, body = message.get("rpcName"), message.get("body", {})
+    if not isinstance(rpc, str) or not isinstance(body, dict):
+        raise LineError(
+            "bad_request",
+            "rpcName must be text and body a JSON object.",
+            requestId=request_id,
+        )
+    return Request(rpc=rpc, request_id=request_id, body=body)
+
+
+# ------------------------------------------------------------------ what goes out
+
+
+def reply_event(
+    key: ServiceKey, request: Incoming, answer: Mapping[str, Any]
+) -> str:
+    """The signed reply to a request, encrypted to the machine that asked."""
+    text = json.dumps(answer, separators=(",", ":"), ensure_ascii=False)
+    return key.sign(
+        kind=RPC_KIND,
+        content=key.encrypt(request.pubkey, text),
+        tags=[["p", request.pubkey], ["e", request.id]],
+    )
+
+
+def relay_url_of(text: str) -> str:
+    """A relay's address, in one spelling; raises ValueError with a sentence."""
+    url = text.strip()
+    try:
+        return str(RelayUrl.parse(url)).rstrip("/")
+    except NostrSdkError as exc:
+        raise ValueError(
+            f"{url[:100]!r} is not the address of a relay: it starts with wss:// (or"
+            " ws:// on your own network) and names a host."
+        ) from exc
+
+
+class Rejections:
+    """Counts what was thrown away; writes one line a minute at most."""
+
+    def __init__(self, seconds: float = 60) -> None:
+        self.total: Counter[str] = Counter()
+        self._unwritten: Counter[str] = Counter()
+        self._seconds = seconds
+        self._next_line = 0.0
+
+    def note(self, reason: str) -> None:
+        self.total[reason] += 1
+        self._unwritten[reason] += 1
+        now = time.monotonic()
+        if now < self._next_line:
+            return
+        self._next_line = now + self._seconds
+        counts = ", ".join(f"{n} x {r}" for r, n in sorted(self._unwritten.items()))
+        logger.info(f"satmachineadmin: Nostr events ignored: {counts}")
+        self._unwritten.clear()
+
+
+@dataclass(order=True)
+class _Outgoing:
+    due: float
+    number: int
+    event: Event = field(compare=False)
+    until: float = field(compare=False)
+    sent: Callable[[], Awaitable[None]] | None = field(compare=False, default=None)
+    attempts: int = field(compare=False, default=0)
+
+
+class _Listener(HandleNotification):
+    def __init__(self, heard: Callable[[str], None]) -> None:
+        self._heard = heard
+
+    async def handle(
+        self, relay_url: RelayUrl, subscription_id: str, event: Event
+    ) -> None:
+        self._heard(event.as_json())
+
+    async def handle_msg(self, relay_url: RelayUrl, msg: RelayMessage) -> None:
+        """Nothing: events come through `handle`, once each."""
+
+
+class RelayPool:
+    """One client on several relays: subscriptions that survive a reconnection, and
+    a queue of what must go out.
+
+    `on_event` gets the JSON of every event that a relay brought and whose signature
+    nostr-sdk has checked; it must return at once.
+    """
+
+    def __init__(self, on_event: Callable[[str], None]) -> None:
+        self._on_event = on_event
+        self._client: Client | None = None
+        self._relays: dict[str, Relay] = {}
+        self._sending: Counter[str] = Counter()
+        self._queue: list[_Outgoing] = []
+        self._delivering = 0
+        self._number = 0
+        self._wake = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.last_event_at: float | None = None
+
+    # life ------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        uniffi_set_event_loop(asyncio.get_running_loop())  # type: ignore[arg-type]
+        limits = (
+            RelayLimits()
+            .event_max_size(MAX_EVENT_BYTES)
+            .message_max_size(2 * MAX_EVENT_BYTES)
+        )
+        options = (
+            ClientOptions()
+            .automatic_authentication(False)
+            .verify_subscriptions(True)
+            .relay_limits(limits)
+        )
+        self._client = ClientBuilder().opts(options).build()
+        self._start_task(self._listen(self._client))
+        self._start_task(self._send_loop())
+
+    async def stop(self) -> None:
+        client, self._client = self._client, None
+        if client:
+            await client.shutdown()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._relays.clear()
+
+    def _start_task(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _listen(self, client: Client) -> None:
+        listener = _Listener(self._heard)
+        while client is self._client:
+            try:
+                await client.handle_notifications(listener)
+            except NostrSdkError as exc:
+                logger.warning(f"satmachineadmin: listening to relays failed: {exc}")
+            await asyncio.sleep(1)
+
+    def _heard(self, event_json: str) -> None:
+        self.last_event_at = time.time()
+        self._on_event(event_json)
+
+    @property
+    def client(self) -> Client:
+        if self._client is None:
+            raise RuntimeError("The relay pool is not running.")
+        return self._client
+
+    # relays and subscriptions ----------------------------------------------------
+
+    async def set_relays(self, urls: Iterable[str]) -> None:
+        """Connect to these relays and to no others."""
+        wanted = dict.fromkeys(urls)
+        for url in [known for known in self._relays if known not in wanted]:
+            del self._relays[url]
+            await self.client.force_remove_relay(RelayUrl.parse(url))
+        options = RelayOptions().retry_interval(timedelta(seconds=RECONNECT_SECONDS))
+        for url in wanted:
+            if url in self._relays:
+                continue
+            address = RelayUrl.parse(url)
+            await self.client.add_relay_with_opts(address, options)
+            self._relays[url] = await self.client.relay(address)
+            await self.client.connect_relay(address)
+
+    async def subscribe(self, name: str, wanted: Mapping[str, Any]) -> None:
+        """Ask every relay, now and after each reconnection; replaces what `name`
+        asked for before."""
+        if self._relays:
+            await self.client.subscribe_with_id(
+                name, Filter.from_json(json.dumps(wanted))
+            )
+
+    async def unsubscribe(self, name: str) -> None:
+        await self.client.unsubscribe(name)
+
+    def connected(self) -> list[str]:
+        return [url for url, relay in self._relays.items() if relay.is_connected()]
+
+    def health(self) -> dict[str, Any]:
+        """Relays with their state, the time of the last event, what waits to go."""
+        return {
+            "relays": [
+                {"url": url, "connected": relay.is_connected()}
+                for url, relay in self._relays.items()
+            ],
+            "last_event_at": self.last_event_at,
+            "queue": len(self._queue) + self._delivering,
+        }
+
+    # outgoing --------------------------------------------------------------------
+
+    def send(
+        self,
+        event_json: str,
+        *,
+        seconds: float = REPLY_LIFE_SECONDS,
+        sent: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """Queue a signed event; `sent` is awaited once when a relay has taken it."""
+        now = time.monotonic()
+        if len(self._queue) >= MAX_OUTGOING:
+            self._queue.sort()
+            del self._queue[0]
+            logger.warning(
+                "satmachineadmin: the queue to the relays is full, the oldest message"
+                " was dropped; its machine will ask again"
+            )
+        self._number += 1
+        self._queue.append(
+            _Outgoing(
+                due=now,
+                number=self._number,
+                event=Event.from_json(event_json),
+                until=now + seconds,
+                sent=sent,
+            )
+        )
+        self._wake.set()
+
+    async def _send_loop(self) -> None:
+        while True:
+            now = time.monotonic()
+            due = [item for item in self._queue if item.due <= now]
+            self._queue = [item for item in self._queue if item.due > now]
+            for item in sorted(due):
+                self._delivering += 1
+                self._start_task(self._deliver(item))
+            waits = [item.due - now for item in self._queue]
+            try:
+                await asyncio.wait_for(self._wake.wait(), min(waits, default=3600))
+            except asyncio.TimeoutError:
+                continue
+            self._wake.clear()
+
+    async def _deliver(self, item: _Outgoing) -> None:
+        """Offer it to every connected relay; again later if none took it."""
+        try:
+            taken = await self._offer(item.event)
+            if taken and item.sent:
+                await item.sent()
+        finally:
+            self._delivering -= 1
+        if taken:
+            return
+        now = time.monotonic()
+        item.attempts += 1
+        item.due = now + min(2 ** (item.attempts - 1), MAX_RESEND_SECONDS)
+        if item.due < item.until:
+            self._queue.append(item)
+            self._wake.set()
+        else:
+            logger.warning("satmachineadmin: no relay took a message in time")
+
+    async def _offer(self, event: Event) -> bool:
+        """True as soon as one relay took the event; slow ones go on by themselves."""
+        offers = []
+        for url, relay in self._relays.items():
+            if relay.is_connected() and self._sending[url] < MAX_SENDING_PER_RELAY:
+                self._sending[url] += 1
+                offer = asyncio.create_task(self._send_to(url, relay, event))
+                self._tasks.add(offer)  # type: ignore[arg-type]
+                offer.add_done_callback(self._tasks.discard)
+                offers.append(offer)
+        for done in asyncio.as_completed(offers):
+            if await done:
+                return True
+        return False
+
+    async def _send_to(self, url: str, relay: Relay, event: Event) -> bool:
+        try:
+            await asyncio.wait_for(relay.send_event(event), SEND_TIMEOUT_SECONDS)
+        except (NostrSdkError, asyncio.TimeoutError) as exc:
+            logger.debug(f"satmachineadmin: {url} did not take an event: {exc}")
+            return False
+        finally:
+            self._sending[url] -= 1
+        return True
