@@ -20,12 +20,16 @@ PASSWORD = "satoshi-machine"  # noqa: S105 (of a server on this machine only)
 
 @dataclass
 class WalletKeys:
-    """An LNbits wallet with its keys. `adminkey` spends, `inkey` receives."""
+    """An LNbits wallet with its keys. `adminkey` spends, `inkey` receives.
+
+    `lightning_address` is only the part before the @.
+    """
 
     id: str
     adminkey: str
     inkey: str
     name: str = ""
+    lightning_address: str = ""
 
 
 @dataclass
@@ -92,7 +96,13 @@ def answer(response: httpx.Response) -> Any:
 
 
 def _keys(row: dict[str, Any]) -> WalletKeys:
-    return WalletKeys(row["id"], row["adminkey"], row["inkey"], row["name"])
+    return WalletKeys(
+        id=row["id"],
+        adminkey=row["adminkey"],
+        inkey=row["inkey"],
+        name=row["name"],
+        lightning_address=row.get("lightning_address") or "",
+    )
 
 
 async def _session(base_url: str, token: str) -> UserSession:

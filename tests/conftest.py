@@ -28,7 +28,7 @@ from lnbits.app import create_app
 from lnbits.core.crud import create_wallet
 from lnbits.core.crud.extensions import create_user_extension, get_user_extension
 from lnbits.core.crud.payments import create_payment
-from lnbits.core.models import Account, CreatePayment, PaymentState
+from lnbits.core.models import Account, CreatePayment, PaymentState, Wallet
 from lnbits.core.models.extensions import UserExtension
 from lnbits.core.services.users import create_user_account_no_ckeck
 from lnbits.helpers import create_access_token
@@ -122,9 +122,19 @@ def _open(
     return open_session(user_id, username, token, BASE_URL, transport, 60)
 
 
+def _keys(wallet: Wallet) -> WalletKeys:
+    return WalletKeys(
+        id=wallet.id,
+        adminkey=wallet.adminkey,
+        inkey=wallet.inkey,
+        name=wallet.name,
+        lightning_address=wallet.lightning_address or "",
+    )
+
+
 async def _add_wallet(user: UserSession, name: str) -> WalletKeys:
     wallet = await create_wallet(user_id=user.user_id, wallet_name=name)
-    keys = WalletKeys(wallet.id, wallet.adminkey, wallet.inkey, wallet.name)
+    keys = _keys(wallet)
     user.wallets.append(keys)
     return keys
 
@@ -153,10 +163,7 @@ async def make_user(transport: httpx.ASGITransport) -> AsyncIterator[MakeUser]:
         account = Account(id=uuid4().hex, username=username)
         user = await create_user_account_no_ckeck(account)
         session = _open(user.id, username, transport)
-        session.wallets = [
-            WalletKeys(wallet.id, wallet.adminkey, wallet.inkey, wallet.name)
-            for wallet in user.wallets
-        ]
+        session.wallets = [_keys(wallet) for wallet in user.wallets]
         if enable:
             await _enable(user.id)
         sessions.append(session)
