@@ -1,0 +1,52 @@
+# make run    a server with a demo on it        make test   everything CI checks
+# Options:    make run DB=postgres DEMO=off PORT=5000
+#             make test ARGS="-k crash"         (more arguments for pytest)
+
+SHELL := /bin/bash
+PY := .venv/bin/python
+READY := .venv/.ready
+PYTEST := $(PY) -m pytest -c tests/pytest.ini tests $(ARGS)
+
+.PHONY: help setup run test lint format dist clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(READY) ## .venv with everything pinned in requirements-dev.txt
+
+# pyenv leaves names on the path that do not run, so each one is tried.
+$(READY): requirements-dev.txt
+	@set -e; for python in python3.12 python3.11 python3.10 python3; do \
+	  if "$$python" -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then \
+	    found="$$python"; break; \
+	  fi; \
+	done; \
+	if [ ! -x $(PY) ]; then \
+	  if [ -z "$${found:-}" ]; then \
+	    echo "Needs Python 3.10, 3.11 or 3.12 with venv (Debian: apt-get install python3 python3-venv)"; exit 1; \
+	  fi; \
+	  echo "Setting up .venv with $$found"; "$$found" -m venv .venv; \
+	fi; \
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $(READY)
+
+run: setup ## LNbits with this extension and a simulated machine, until Ctrl-C
+	@$(PY) -m dev.run $(if $(DB),--db $(DB)) $(if $(DEMO),--demo $(DEMO)) $(if $(PORT),--port $(PORT))
+
+test: lint ## all tests, on SQLite and on PostgreSQL
+	@$(PY) -m dev.browser
+	SATMACHINE_TEST_DB=sqlite $(PYTEST)
+	SATMACHINE_TEST_DB=postgres $(PYTEST)
+
+lint: setup ## ruff, black, prettier and mypy
+	@$(PY) -m dev.lint
+
+format: setup ## mends what lint can mend by itself
+	@$(PY) -m dev.lint --fix
+
+dist: setup ## the release zip and its manifest (URL=where they will be served)
+	@$(PY) -m dev.dist $(URL)
+
+clean: ## forgets the demo's data
+	rm -rf .data dist .cache

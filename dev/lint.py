@@ -1,0 +1,88 @@
+"""Everything that `make lint` checks; with ``--fix``, what `make format` mends.
+
+Black, ruff and mypy come from the virtual environment, prettier from npm when the
+machine has Node. mypy sees the checkout through a link with the extension's name,
+because the folder's own name may be anything.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from .installation import EXTENSION_ID, ROOT
+
+PRETTIER = "prettier@3.10.1"
+STATIC = ("static", "config.json", "manifest.json")
+
+
+def _run(name: str, command: list[str], cwd: Path = ROOT, **env: str) -> bool:
+    done = subprocess.run(  # noqa: S603 (our own commands, no shell)
+        command, cwd=cwd, env=os.environ | env, capture_output=True, text=True
+    )
+    good = done.returncode == 0
+    print(f"{name}: {'clean' if good else 'FAILED'}", flush=True)
+    if not good:
+        print((done.stdout + done.stderr).strip(), flush=True)
+    return good
+
+
+def _link(link: Path, target: Path) -> None:
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if not (link.is_symlink() and link.resolve() == target):
+        link.unlink(missing_ok=True)
+        link.symlink_to(target, target_is_directory=True)
+
+
+def _python_sources(folder: str) -> list[str]:
+    return sorted(str(path) for path in (ROOT / folder).rglob("*.py"))
+
+
+def mypy() -> bool:
+    """Checks the package under its own name, then dev/ and tests/ beside it."""
+    folder = ROOT / ".cache" / "types"
+    _link(folder / EXTENSION_ID, ROOT)
+    _link(folder / "tools" / "dev", ROOT / "dev")
+    _link(folder / "tests", ROOT / "tests")
+    sources = [f"{EXTENSION_ID}/{path.name}" for path in sorted(ROOT.glob("*.py"))]
+    for name, at in (("dev", "tools/dev"), ("tests", "tests")):
+        sources += [
+            f"{at}/{Path(path).relative_to(ROOT / name)}"
+            for path in _python_sources(name)
+        ]
+    config = str(ROOT / "pyproject.toml")
+    command = [sys.executable, "-m", "mypy", "--config-file", config, *sources]
+    return _run("mypy", command, folder, MYPYPATH=".:tools:tests")
+
+
+def prettier(fix: bool) -> bool:
+    if not shutil.which("npx"):
+        print("prettier: skipped, it needs Node (npx) on this machine", flush=True)
+        return True
+    return _run(
+        "prettier",
+        [
+            *("npx", "--yes", PRETTIER, "--log-level", "warn"),
+            *("--write" if fix else "--check", *STATIC),
+        ],
+    )
+
+
+def main() -> None:
+    fix = "--fix" in sys.argv[1:]
+    python = sys.executable
+    # Import order first: ruff may move what black then wraps.
+    checks = [
+        _run("ruff", [python, "-m", "ruff", "check", *(["--fix"] if fix else []), "."]),
+        _run("black", [python, "-m", "black", *([] if fix else ["--check"]), "."]),
+        prettier(fix),
+        mypy(),
+    ]
+    sys.exit(0 if all(checks) else 1)
+
+
+if __name__ == "__main__":
+    main()
