@@ -1,0 +1,188 @@
+// A list that the server searches, filters, sorts and pages. `path` names the
+// route; its `.csv` sibling gives the same rows as a file. With `url` the
+// state is kept in the address, so that Back and a bookmark show the same.
+satmachine.part('list', {
+  props: {
+    path: {type: String, required: true},
+    label: {type: String, required: true},
+    columns: {type: Array, required: true},
+    filters: {type: Array, default: () => []},
+    fixed: {type: Object, default: () => ({})},
+    initialSort: {type: String, default: '-created_at'},
+    timeField: {type: String, default: 'created_at'},
+    rowKey: {type: String, default: 'id'},
+    size: {type: Number, default: 15},
+    csv: Boolean,
+    url: Boolean,
+    scoped: Boolean,
+    opens: Boolean
+  },
+  emits: ['open', 'loaded'],
+  mixins: [satmachine.loads],
+  data() {
+    const asked = this.url ? this.$route.query : {}
+    const values = {from: asked.from || '', to: asked.to || ''}
+    this.filters.forEach(({name, type, preset}) => {
+      if (type !== 'range') values[name] = asked[name] || preset || null
+    })
+    return {
+      rows: [],
+      total: 0,
+      page: Number(asked.page) || 1,
+      search: asked.q || '',
+      sort: asked.sort || this.initialSort,
+      values,
+      open: false,
+      busy: false
+    }
+  },
+  computed: {
+    pages() {
+      return Math.max(1, Math.ceil(this.total / this.size))
+    },
+    sortable() {
+      return this.columns.filter(column => column.sortable)
+    },
+    sortOptions() {
+      return this.sortable.flatMap(({name, label}) => [
+        {label: `${label} ↓`, value: `-${name}`},
+        {label: `${label} ↑`, value: name}
+      ])
+    },
+    everywhere() {
+      return this.scoped && this.me.super && this.store.all
+    },
+    // What narrows the list, as the API wants it.
+    narrowing() {
+      const params = {}
+      if (this.search) params.search = this.search
+      Object.entries(this.values).forEach(([name, value]) => {
+        if (!value) return
+        if (name === 'from') {
+          params[`${this.timeField}[ge]`] = this.edge(value, 0)
+        } else if (name === 'to') {
+          params[`${this.timeField}[lt]`] = this.edge(value, 1)
+        } else if (value.includes(',')) {
+          params[`${name}[in]`] = value
+        } else {
+          params[name] = value
+        }
+      })
+      return params
+    },
+    narrowed() {
+      return Object.keys(this.narrowing).length > 0
+    },
+    query() {
+      return {
+        ...this.fixed,
+        ...this.narrowing,
+        ...(this.everywhere ? {scope: 'all'} : {}),
+        sortby: this.sort.replace(/^-/, ''),
+        direction: this.sort.startsWith('-') ? 'desc' : 'asc'
+      }
+    },
+    csvUrl() {
+      return satmachine.api.url(`${this.path}.csv`, this.query)
+    },
+    active() {
+      return Object.entries(this.values)
+        .filter(([, value]) => value)
+        .map(([name, value]) => ({name, text: this.filterText(name, value)}))
+    },
+    shownText() {
+      const from = (this.page - 1) * this.size + 1
+      return this.t('list.shown', {
+        from: this.fmt.number(from),
+        to: this.fmt.number(from + this.rows.length - 1),
+        total: this.fmt.number(this.total)
+      })
+    }
+  },
+  watch: {
+    fixed: {
+      deep: true,
+      handler(now, before) {
+        if (JSON.stringify(now) !== JSON.stringify(before)) this.firstPage()
+      }
+    }
+  },
+  methods: {
+    async load(api) {
+      this.busy = true
+      try {
+        const answer = await api.get(this.path, {
+          ...this.query,
+          limit: this.size,
+          offset: (this.page - 1) * this.size
+        })
+        return () => {
+          this.rows = answer.data
+          this.total = answer.total
+          this.$emit('loaded', answer)
+        }
+      } finally {
+        this.busy = false
+      }
+    },
+    // A day of the reader's own clock, as a moment; `days` later.
+    edge(date, days) {
+      const [year, month, day] = date.split('-').map(Number)
+      return new Date(year, month - 1, day + days).toISOString()
+    },
+    filterText(name, value) {
+      if (name === 'from' || name === 'to') {
+        return `${this.t(`list.${name}`)} ${this.fmt.day(value)}`
+      }
+      const filter = this.filters.find(one => one.name === name)
+      const option = filter.options.find(one => one.value === value)
+      return `${filter.label}: ${option ? option.label : value}`
+    },
+    cell(column, row) {
+      const value = row[column.name]
+      return column.format ? column.format(value, row) : (value ?? '–')
+    },
+    ariaSort({name, sortable}) {
+      if (!sortable) return null
+      if (this.sort === name) return 'ascending'
+      return this.sort === `-${name}` ? 'descending' : 'none'
+    },
+    sortIcon({name}) {
+      if (this.sort === name) return 'arrow_upward'
+      return this.sort === `-${name}` ? 'arrow_downward' : 'unfold_more'
+    },
+    sortBy({name}) {
+      this.sort = this.sort === `-${name}` ? name : `-${name}`
+      this.firstPage()
+    },
+    firstPage() {
+      this.page = 1
+      this.moved()
+    },
+    turn(step) {
+      this.page += step
+      this.moved()
+    },
+    drop(name) {
+      this.values[name] = null
+      this.firstPage()
+    },
+    clear() {
+      Object.keys(this.values).forEach(name => (this.values[name] = null))
+      this.search = ''
+      this.firstPage()
+    },
+    moved() {
+      this.remember()
+      this.reload(this.rows.length > 0)
+    },
+    remember() {
+      if (!this.url) return
+      const query = {...this.values, q: this.search}
+      if (this.page > 1) query.page = this.page
+      if (this.sort !== this.initialSort) query.sort = this.sort
+      Object.keys(query).forEach(name => query[name] || delete query[name])
+      this.$router.replace({query})
+    }
+  }
+})

@@ -1,0 +1,75 @@
+// The LP's own choices: onboarding with open(), settings with open(profile).
+satmachine.part('lp-form', {
+  emits: ['saved'],
+  data() {
+    return {shown: false, busy: false, error: '', profile: null, form: {}}
+  },
+  computed: {
+    title() {
+      return this.profile ? this.t('lp.settings') : this.t('lp.start')
+    },
+    wallets() {
+      return this.g.user.wallets
+        .filter(wallet => wallet.walletType === 'lightning')
+        .map(({id, name}) => ({value: id, label: name}))
+    }
+  },
+  methods: {
+    open(profile = null) {
+      this.profile = profile
+      this.form = profile
+        ? {...profile}
+        : {
+            dca_wallet_id: this.wallets[0]?.value || null,
+            default_dca_mode: 'flow',
+            fixed_mode_daily_limit: '',
+            autoforward_enabled: false,
+            autoforward_ln_address: ''
+          }
+      this.error = ''
+      this.shown = true
+    },
+    required(value) {
+      return !!value || this.t('common.required')
+    },
+    amount(value) {
+      const found = this.fmt.toAmount(value)
+      return (
+        (found !== null && Number(found) > 0) || this.t('common.not_an_amount')
+      )
+    },
+    address(value) {
+      return /^[^\s@]+@[^\s@]+$/.test(value) || this.t('lp.address_invalid')
+    },
+    body() {
+      const form = this.form
+      const fixed = form.default_dca_mode === 'fixed'
+      return {
+        dca_wallet_id: form.dca_wallet_id,
+        default_dca_mode: form.default_dca_mode,
+        fixed_mode_daily_limit: fixed
+          ? this.fmt.toAmount(form.fixed_mode_daily_limit)
+          : null,
+        autoforward_enabled: form.autoforward_enabled,
+        autoforward_ln_address: form.autoforward_ln_address || null
+      }
+    },
+    async save() {
+      this.busy = true
+      this.error = ''
+      try {
+        const {api} = satmachine
+        const saved = this.profile
+          ? await api.put('/lp', this.body())
+          : await api.post('/lp', this.body())
+        this.shown = false
+        this.say(this.t('lp.saved'))
+        this.$emit('saved', saved)
+      } catch (error) {
+        this.error = error.message
+      } finally {
+        this.busy = false
+      }
+    }
+  }
+})

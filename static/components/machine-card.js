@@ -1,0 +1,58 @@
+// One machine at a glance: is it alive, what does it cost, has it cash.
+satmachine.part('machine-card', {
+  props: {machine: {type: Object, required: true}},
+  emits: ['pair'],
+  computed: {
+    to() {
+      return `/satmachineadmin/machines/${this.machine.id}`
+    },
+    status() {
+      if (!this.machine.is_active) return 'inactive'
+      return this.machine.status
+    },
+    lastWord() {
+      return this.machine.last_seen_at
+        ? this.t('machine.seen', {ago: this.fmt.ago(this.machine.last_seen_at)})
+        : this.t('machine.never_seen')
+    },
+    walletName() {
+      const id = this.machine.wallet_id
+      const wallet = this.g.user.wallets.find(one => one.id === id)
+      return wallet ? wallet.name : this.fmt.short(id)
+    },
+    balance() {
+      return this.t('machine.balance', {
+        balance: this.fmt.sats(this.machine.balance_sats),
+        free: this.fmt.sats(this.machine.free_balance_sats)
+      })
+    },
+    cash() {
+      return this.machine.cash_fiat
+        ? this.fmt.fiat(this.machine.cash_fiat, this.machine.fiat_code)
+        : this.t('machine.cash_unknown')
+    },
+    soon() {
+      return Number(this.machine.days_until_empty) < 2
+    },
+    emptyIn() {
+      const days = this.machine.days_until_empty
+      if (days === null || days === undefined) return ''
+      if (days < 1) return this.t('machine.empty_today')
+      const whole = Math.floor(days)
+      return this.t('machine.empty_in', {n: this.fmt.number(whole)}, whole)
+    }
+  },
+  methods: {
+    feeText(way) {
+      const own = this.machine[`operator_cash_${way}_fee_fraction`]
+      const platform =
+        this.machine[`platform_cash_${way}_fee_fraction`] ??
+        this.me[`platform_cash_${way}_fee_fraction`]
+      return this.t('fees.sum', {
+        platform: this.fmt.percent(platform || 0),
+        own: this.fmt.percent(own),
+        sum: this.fmt.percent(Number(platform || 0) + Number(own))
+      })
+    }
+  }
+})

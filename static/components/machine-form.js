@@ -1,0 +1,127 @@
+// Registers a machine, or edits one: open() or open(machine).
+;(() => {
+  const LIMITS = ['min_payout_sats', 'max_payout_sats', 'max_daily_payout_sats']
+  const NEW = {
+    machine_npub: '',
+    name: '',
+    location: '',
+    wallet_id: null,
+    fiat_code: 'GTQ'
+  }
+
+  satmachine.part('machine-form', {
+    emits: ['saved'],
+    data() {
+      return {
+        shown: false,
+        busy: false,
+        error: '',
+        machine: null,
+        form: {...NEW},
+        fees: {out: '0.0000', in: '0.0000'},
+        limits: LIMITS,
+        currencies: []
+      }
+    },
+    computed: {
+      title() {
+        return this.machine ? this.t('machine.edit') : this.t('machines.add')
+      },
+      wallets() {
+        return this.g.user.wallets
+          .filter(wallet => wallet.walletType === 'lightning')
+          .map(({id, name, sat}) => ({
+            value: id,
+            label: `${name} (${this.fmt.sats(sat)})`
+          }))
+      },
+      platform() {
+        const from = this.machine || this.me
+        if (!from.platform_cash_out_fee_fraction) return null
+        return {
+          out: from.platform_cash_out_fee_fraction,
+          in: from.platform_cash_in_fee_fraction
+        }
+      },
+      intervals() {
+        return [0, 60, 360, 1440].map(value => ({
+          value,
+          label: this.t(`machine.interval_${value}`)
+        }))
+      }
+    },
+    methods: {
+      open(machine = null) {
+        this.machine = machine
+        this.form = machine ? {...machine} : {...NEW}
+        if (!machine) {
+          const used = this.store.machines.map(one => one.wallet_id)
+          const free = this.wallets.find(one => !used.includes(one.value))
+          this.form.wallet_id = free ? free.value : null
+        }
+        this.fees = {
+          out: machine?.operator_cash_out_fee_fraction || '0.0000',
+          in: machine?.operator_cash_in_fee_fraction || '0.0000'
+        }
+        this.error = ''
+        this.shown = true
+      },
+      required(value) {
+        return !!value || this.t('common.required')
+      },
+      sats(value) {
+        return /^\d+$/.test(String(value)) || this.t('common.not_sats')
+      },
+      validKey(value) {
+        if (/^nsec1/i.test(value)) return this.t('machine.secret_key')
+        return (
+          /^(npub1[a-z0-9]{58}|[0-9a-f]{64})$/i.test(value) ||
+          this.t('machine.npub_invalid')
+        )
+      },
+      filterCurrencies(typed, update) {
+        const all = this.g.allowedCurrencies?.length
+          ? this.g.allowedCurrencies
+          : this.g.currencies
+        const wanted = typed.toUpperCase()
+        update(() => {
+          this.currencies = all
+            .filter(code => /^[A-Z]{3}$/.test(code))
+            .filter(code => code.includes(wanted))
+        })
+      },
+      scan() {
+        this.g.scanner = text => {
+          this.form.machine_npub = text.replace(/^nostr:/i, '').trim()
+        }
+      },
+      body() {
+        const body = {
+          ...this.form,
+          operator_cash_out_fee_fraction: this.fees.out,
+          operator_cash_in_fee_fraction: this.fees.in
+        }
+        if (this.machine) LIMITS.forEach(name => (body[name] = +body[name]))
+        return body
+      },
+      async save() {
+        this.busy = true
+        this.error = ''
+        try {
+          const {api, live} = satmachine
+          const saved = this.machine
+            ? await api.put(`/machines/${this.machine.id}`, this.body())
+            : await api.post('/machines', this.body())
+          await live.loadMachines()
+          this.shown = false
+          this.say(this.t('machine.saved', {name: saved.name}))
+          this.$emit('saved', saved)
+        } catch (error) {
+          this.error = error.message
+        } finally {
+          this.busy = false
+        }
+      }
+    }
+  })
+})()

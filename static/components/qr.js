@@ -1,0 +1,8 @@
+// A plain QR code of the bundled library: black on white in every theme.
+satmachine.part('qr', {
+  components: {QrcodeVue: QrcodeVue.default},
+  props: {
+    value: {type: String, required: true},
+    size: {type: Number, default: 260}
+  }
+})

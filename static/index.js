@@ -1,0 +1,161 @@
+// The page: finds out who is looking, loads the parts of the section asked for
+// and shows it. Everything else is in lib/, components/ and screens/.
+;(() => {
+  const BASE = '/satmachineadmin/static'
+  const STYLE = `${BASE}/css/satmachine.css`
+
+  // lib: in this order. The rest: any order, a .vue and a .js of one name.
+  const LIB = ['api', 'format', 'store', 'parts', 'contrast']
+  const COMMON = [
+    'navigation',
+    'state',
+    'tile',
+    'chip',
+    'list',
+    'action',
+    'copyable',
+    'qr'
+  ]
+  const SCREENS = {
+    welcome: ['machine-form', 'fee-fields', 'lp-form'],
+    overview: ['attention', 'chart', 'settlement-row', 'period'],
+    machines: ['machine-card', 'machine-form', 'fee-fields', 'pairing'],
+    machine: [
+      'machine-form',
+      'fee-fields',
+      'pairing',
+      'cassettes',
+      'telemetry',
+      'splits-editor'
+    ],
+    settlements: ['settlement-row'],
+    settlement: ['flow', 'leg', 'history', 'settlement-actions'],
+    payments: ['leg'],
+    lps: ['client-form', 'deposit-form', 'deposit-row'],
+    lp: ['client-actions', 'deposit-form', 'deposit-row', 'leg'],
+    splits: ['splits-editor'],
+    log: ['history'],
+    dca: ['lp-form', 'chart', 'deposit-row', 'leg', 'lp-machine'],
+    platform: ['fee-fields', 'chart', 'health', 'relays', 'leg', 'period']
+  }
+  // A section with an id is one thing of the list.
+  const ONE = {machines: 'machine', settlements: 'settlement', lps: 'lp'}
+
+  const asked = {}
+  const once = (key, load) => {
+    asked[key] ??= load().catch(error => {
+      delete asked[key]
+      throw error
+    })
+    return asked[key]
+  }
+  const script = path =>
+    once(path, () => LNbits.utils.loadScript(`${BASE}/${path}.js`))
+  const part = path =>
+    Promise.all([
+      once(`${path}.vue`, () =>
+        LNbits.utils.loadTemplate(`${BASE}/${path}.vue`)
+      ),
+      script(path)
+    ])
+
+  async function loadLib() {
+    for (const name of LIB) await script(`lib/${name}`)
+  }
+  const loadScreen = name =>
+    Promise.all([
+      ...[...COMMON, ...SCREENS[name]].map(one => part(`components/${one}`)),
+      part(`screens/${name}`)
+    ])
+
+  const loadStyle = () =>
+    once(
+      'style',
+      () =>
+        new Promise((resolve, reject) => {
+          const link = document.createElement('link')
+          link.rel = 'stylesheet'
+          link.href = LNbits.utils.url_for(STYLE)
+          link.onload = resolve
+          link.onerror = () => reject(new Error(`Failed to load ${STYLE}`))
+          document.head.appendChild(link)
+        })
+    )
+
+  window.satmachine = window.satmachine || {}
+
+  window.PageSatmachine = {
+    template: '#page-satmachine',
+    data() {
+      return {state: 'loading', error: '', store: null}
+    },
+    computed: {
+      me() {
+        return this.store?.me || {}
+      },
+      loadingText() {
+        return this.$t('satmachine.common.loading')
+      },
+      sections() {
+        const {operator, lp} = this.me
+        const desk = operator || this.me.super
+        return [
+          operator && 'overview',
+          operator && 'machines',
+          desk && 'settlements',
+          desk && 'lps',
+          operator && 'splits',
+          lp && 'dca',
+          this.me.super && 'platform',
+          desk && 'log'
+        ].filter(Boolean)
+      },
+      asked() {
+        return this.$route.params.section || ''
+      },
+      id() {
+        return this.$route.params.id || ''
+      },
+      // Where a reader lands who asked for nothing in particular.
+      home() {
+        if (this.me.operator) return 'overview'
+        if (this.me.super) return 'platform'
+        return this.me.lp ? 'dca' : 'welcome'
+      },
+      screen() {
+        if (this.id && ONE[this.asked]) return ONE[this.asked]
+        return this.asked in SCREENS ? this.asked : this.home
+      },
+      current() {
+        return this.asked in SCREENS ? this.asked : this.home
+      }
+    },
+    methods: {
+      async boot() {
+        this.state = 'loading'
+        try {
+          await Promise.all([loadStyle(), loadLib()])
+          const {live, store} = window.satmachine
+          if (!store.me) await live.loadMe()
+          this.store = store
+          const machines = this.me.operator || this.me.super
+          await Promise.all([
+            loadScreen(this.screen),
+            machines && !store.machines.length && live.loadMachines()
+          ])
+          live.start()
+          this.state = 'ready'
+        } catch (error) {
+          this.error = error.message
+          this.state = 'error'
+        }
+      }
+    },
+    created() {
+      this.boot()
+    },
+    unmounted() {
+      window.satmachine.live?.stop()
+    }
+  }
+})()

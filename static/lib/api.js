@@ -1,0 +1,54 @@
+// Talks to /satmachineadmin/api/v1: a promise of the answer, or an Error whose
+// message is the server's own sentence.
+;(() => {
+  const BASE = '/satmachineadmin/api/v1'
+
+  function sentence(error) {
+    const detail = error.response?.data?.detail
+    if (typeof detail === 'string' && detail) return detail
+    if (Array.isArray(detail)) {
+      return detail
+        .map(one => `${(one.loc || []).slice(1).join(' ')}: ${one.msg}`)
+        .join('; ')
+    }
+    const key = error.response ? 'server_error' : 'no_connection'
+    return window.i18n.global.t(`satmachine.common.${key}`, {
+      status: error.response?.status || ''
+    })
+  }
+
+  async function request(method, path, data, params) {
+    try {
+      const answer = await axios({method, url: BASE + path, data, params})
+      return answer.data
+    } catch (error) {
+      const failure = new Error(sentence(error))
+      failure.status = error.response?.status || 0
+      throw failure
+    }
+  }
+
+  // Empty values are no filters: the server refuses a filter it cannot read.
+  function query(params) {
+    const kept = Object.entries(params || {}).filter(
+      ([, value]) => value !== null && value !== undefined && value !== ''
+    )
+    return new URLSearchParams(kept).toString()
+  }
+
+  window.satmachine.api = {
+    get: (path, params) => request('GET', path, undefined, params),
+    post: (path, data) => request('POST', path, data || {}),
+    put: (path, data) => request('PUT', path, data),
+    delete: path => request('DELETE', path),
+    url(path, params) {
+      const text = query(params)
+      return BASE + path + (text ? `?${text}` : '')
+    },
+    // One key for one decision: a second click sends the same key again.
+    newKey: () =>
+      Array.from(crypto.getRandomValues(new Uint8Array(16)), byte =>
+        byte.toString(16).padStart(2, '0')
+      ).join('')
+  }
+})()

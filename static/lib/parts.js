@@ -1,0 +1,100 @@
+// How a component of this extension is written: `satmachine.part(name, {...})`
+// registers <satm-name> with the template of the same name and what all need.
+;(() => {
+  const {format, store, api} = window.satmachine
+
+  const shared = {
+    data() {
+      return {store}
+    },
+    computed: {
+      // Amounts are formatted anew when the reader changes the language.
+      fmt() {
+        return this.$i18n.locale && {...format}
+      },
+      me() {
+        return this.store.me || {}
+      },
+      phone() {
+        return this.$q.screen.lt.sm
+      }
+    },
+    methods: {
+      t(key, ...rest) {
+        return this.$t(`satmachine.${key}`, ...rest)
+      },
+      // The words for a code; a code nobody has words for yet stays readable.
+      words(group, code) {
+        if (code === null || code === undefined || code === '') {
+          return format.NOTHING
+        }
+        const key = `satmachine.${group}.${code}`
+        const text = this.$t(key)
+        return text === key ? String(code).replace(/_/g, ' ') : text
+      },
+      machineName(id) {
+        const found = this.store.machines.find(machine => machine.id === id)
+        if (!found) return format.short(id || '')
+        return found.name || format.short(found.machine_npub)
+      },
+      go(path, query) {
+        this.$router.push({path: `/satmachineadmin/${path}`, query})
+      },
+      say(message, type = 'positive') {
+        this.$q.notify({
+          message,
+          type,
+          icon: null,
+          timeout: 4000,
+          classes: `satm-note satm-note--${type}`
+        })
+      },
+      async copy(text) {
+        await Quasar.copyToClipboard(text)
+        this.say(this.t('common.copied'))
+      }
+    }
+  }
+
+  // Loads once and again whenever the server says that something changed; a
+  // component gives `load()` and shows `state`, `error` and what it loaded.
+  const loads = {
+    data() {
+      return {state: 'loading', error: ''}
+    },
+    created() {
+      this.reload()
+    },
+    watch: {
+      'store.version'() {
+        this.reload(true)
+      }
+    },
+    methods: {
+      async reload(quiet = false) {
+        if (!quiet) this.state = 'loading'
+        const round = (this.round = (this.round || 0) + 1)
+        try {
+          const apply = await this.load(api)
+          if (round !== this.round) return
+          if (apply) apply()
+          this.state = 'ready'
+          this.error = ''
+        } catch (error) {
+          if (round !== this.round || (quiet && error.status === 0)) return
+          this.state = 'error'
+          this.error = error.message
+        }
+      }
+    }
+  }
+
+  window.satmachine.shared = shared
+  window.satmachine.loads = loads
+  window.satmachine.part = (name, definition) =>
+    window.app.component(`satm-${name}`, {
+      template: `#satm-${name}`,
+      ...definition,
+      mixins: [shared, ...(definition.mixins || [])]
+    })
+})()

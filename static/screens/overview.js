@@ -1,0 +1,126 @@
+satmachine.part('screen-overview', {
+  mixins: [satmachine.loads],
+  data() {
+    return {days: 7, overview: null, recent: [], fresh: new Set()}
+  },
+  computed: {
+    since() {
+      const now = new Date()
+      const day = new Date(
+        Date.UTC(
+          now.getUTCFullYear(),
+          now.getUTCMonth(),
+          now.getUTCDate() - this.days + 1
+        )
+      )
+      return day.toISOString().slice(0, 10)
+    },
+    tiles() {
+      const sum = this.overview.totals
+      const list = '/satmachineadmin/settlements'
+      const from = this.since
+      const of = query => ({path: list, query: {from, ...query}})
+      return [
+        {
+          label: this.t('overview.cash_out'),
+          value: this.fmt.sats(sum.cash_out_sats),
+          notes: this.volumeNotes(sum.cash_out_fiat, sum.cash_out_count),
+          to: of({tx_type: 'cash_out'})
+        },
+        {
+          label: this.t('overview.cash_in'),
+          value: this.fmt.sats(sum.cash_in_sats),
+          notes: this.volumeNotes(sum.cash_in_fiat, sum.cash_in_count),
+          to: of({tx_type: 'cash_in'})
+        },
+        {
+          label: this.t('overview.your_fees'),
+          value: this.fmt.sats(sum.operator_fee_sats),
+          to: of({})
+        },
+        {
+          label: this.t('overview.platform_fees'),
+          value: this.fmt.sats(sum.platform_fee_sats),
+          to: of({})
+        },
+        {
+          label: this.t('overview.paid_to_lps'),
+          value: this.fmt.sats(sum.paid_to_lps_sats),
+          to: {
+            path: '/satmachineadmin/payments',
+            query: {from, leg_type: 'dca', status: 'completed'}
+          }
+        },
+        {
+          label: this.t('overview.owed_to_lps'),
+          value: this.fiats(sum.owed_to_lps_fiat),
+          notes: this.t('overview.now'),
+          to: '/satmachineadmin/lps'
+        },
+        {
+          label: this.t('overview.cash_in_machines'),
+          value: this.fiats(sum.cash_in_machines_fiat),
+          notes: this.t('overview.now'),
+          to: '/satmachineadmin/machines'
+        }
+      ]
+    },
+    labels() {
+      return this.overview.series.map(({date}) => this.fmt.day(date))
+    },
+    volume() {
+      return [
+        this.set('overview.cash_out', 'cash_out_sats', 'primary'),
+        this.set('overview.cash_in', 'cash_in_sats', 'second')
+      ]
+    },
+    fees() {
+      return [
+        this.set('overview.your_fees', 'operator_fee_sats', 'primary'),
+        this.set('overview.platform_fees', 'platform_fee_sats', 'third')
+      ]
+    }
+  },
+  watch: {
+    days() {
+      this.reload(true)
+    }
+  },
+  methods: {
+    async load(api) {
+      const [overview, page] = await Promise.all([
+        api.get('/overview', {days: this.days}),
+        api.get('/settlements', {
+          limit: 6,
+          sortby: 'transaction_time',
+          direction: 'desc'
+        })
+      ])
+      return () => {
+        const known = new Set(this.recent.map(row => row.id))
+        this.fresh = new Set(
+          known.size
+            ? page.data.map(r => r.id).filter(id => !known.has(id))
+            : []
+        )
+        this.overview = overview
+        this.recent = page.data
+      }
+    },
+    set(label, field, colour) {
+      const data = this.overview.series.map(day => day[field] || 0)
+      return {label: this.t(label), data, colour}
+    },
+    fiats(sums) {
+      const parts = Object.entries(sums || {})
+      if (!parts.length) return this.fmt.NOTHING
+      return parts.map(([code, sum]) => this.fmt.fiat(sum, code)).join(' + ')
+    },
+    volumeNotes(sums, count) {
+      const times = this.t('overview.times', {n: this.fmt.number(count)}, count)
+      return Object.keys(sums || {}).length
+        ? [this.fiats(sums), times]
+        : [times]
+    }
+  }
+})

@@ -1,0 +1,66 @@
+satmachine.part('screen-settlements', {
+  computed: {
+    columns() {
+      const col = (name, extra) => ({
+        name,
+        label: this.t(`settlement.${name}`),
+        sortable: true,
+        ...extra
+      })
+      const sats = {right: true, format: value => this.fmt.number(value)}
+      return [
+        col('transaction_time'),
+        col('machine_id', {sortable: false}),
+        col('tx_type', {format: code => this.words('tx_type', code)}),
+        col('fiat_amount', {
+          right: true,
+          format: (amount, row) => this.fmt.fiat(amount, row.fiat_code)
+        }),
+        col('principal_sats', sats),
+        col('fee_sats', sats),
+        col('wire_sats', sats),
+        col('status')
+      ]
+    },
+    filters() {
+      const option = group => code => ({
+        value: code,
+        label: this.words(group, code)
+      })
+      return [
+        {
+          name: 'status',
+          label: this.t('settlement.status'),
+          options: [
+            'awaiting_dispense',
+            'pending',
+            'processing',
+            'completed',
+            'attention',
+            'quarantined',
+            'voided'
+          ].map(option('settlement_status'))
+        },
+        {
+          name: 'tx_type',
+          label: this.t('settlement.tx_type'),
+          options: ['cash_out', 'cash_in'].map(option('tx_type'))
+        },
+        {
+          name: 'machine_id',
+          label: this.t('settlement.machine_id'),
+          options: this.store.machines.map(({id}) => ({
+            value: id,
+            label: this.machineName(id)
+          }))
+        },
+        {name: 'transaction_time', type: 'range'}
+      ]
+    }
+  },
+  methods: {
+    open(row) {
+      this.go(`settlements/${row.id}`)
+    }
+  }
+})
