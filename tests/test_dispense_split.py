@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from satmachineadmin.calculations import DispenseSplit, dispense_split
 
 all_cases = settings(deadline=None, database=None, max_examples=400)

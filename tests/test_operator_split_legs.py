@@ -8,11 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from satmachineadmin.calculations import (
     allocate_operator_split_legs,
     largest_remainder,
@@ -46,7 +48,7 @@ def split_sets(draw: st.DrawFn) -> list[Share]:
     edges = [0, *sorted(cuts), 10_000]
     return [
         Share(f"id{i}", Decimal(high - low).scaleb(-4), draw(st.integers(0, 3)))
-        for i, (low, high) in enumerate(zip(edges, edges[1:], strict=False))
+        for i, (low, high) in enumerate(pairwise(edges))
     ]
 
 
