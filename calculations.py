@@ -39,9 +39,14 @@ class ConservationError(ValueError):
 class Split(Protocol):
     """What `allocate_operator_split_legs` needs of a commission split."""
 
-    id: str
-    fraction: Decimal
-    sort_order: int
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def fraction(self) -> Decimal: ...
+
+    @property
+    def sort_order(self) -> int: ...
 
 
 SplitT = TypeVar("SplitT", bound=Split)
