@@ -1,0 +1,156 @@
+"""The database handle, and what SQLite and PostgreSQL do not agree about.
+
+LNbits' own helpers commit every statement. What must happen together goes through
+`transaction()`: raw statements on one connection and one commit. Never await a
+payment or the network inside it: the handle has one lock for the whole process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timezone
+from typing import Any, TypeVar
+
+from lnbits.db import SQLITE, Connection, Database, dict_to_model
+from pydantic import BaseModel
+from sqlalchemy import text
+
+db = Database("ext_satoshimachine")
+
+TModel = TypeVar("TModel", bound=BaseModel)
+
+# PostgreSQL takes at most 32767 parameters in one statement; SQLite 32766 since 3.32.
+CHUNK = 400
+
+
+@asynccontextmanager
+async def transaction() -> AsyncIterator[Connection]:
+    """One connection whose statements are committed together, or not at all."""
+    async with db.connect() as conn:
+        try:
+            yield conn
+        except BaseException:
+            await conn.conn.rollback()
+            raise
+        await conn.conn.commit()
+
+
+@asynccontextmanager
+async def reuse(conn: Connection | None) -> AsyncIterator[Connection]:
+    """The connection given, or a new one: nested `connect()` would deadlock."""
+    if conn:
+        yield conn
+        return
+    async with db.connect() as new_conn:
+        yield new_conn
+
+
+async def run(
+    conn: Connection, sql: str, params: Mapping[str, Any] | None = None
+) -> int:
+    """Run one statement without committing; returns the number of rows it touched."""
+    result = await conn.conn.execute(text(sql), dict(params or {}))
+    return result.rowcount
+
+
+async def run_many(
+    conn: Connection, sql: str, params: Sequence[Mapping[str, Any]]
+) -> None:
+    """Run one statement for many parameter sets in one call, without committing."""
+    if params:
+        await conn.conn.execute(text(sql), [dict(p) for p in params])
+
+
+async def rows(
+    conn: Connection, sql: str, params: Mapping[str, Any] | None = None
+) -> list[Mapping[str, Any]]:
+    """All rows of a query, as mappings. Parameters are sent as they are."""
+    result = await conn.conn.execute(text(sql), dict(params or {}))
+    found = result.mappings().all()
+    result.close()
+    return list(found)
+
+
+async def one(
+    conn: Connection, sql: str, params: Mapping[str, Any] | None = None
+) -> Mapping[str, Any] | None:
+    """The first row of a query, or None."""
+    found = await rows(conn, sql, params)
+    return found[0] if found else None
+
+
+async def models(
+    conn: Connection,
+    sql: str,
+    model: type[TModel],
+    params: Mapping[str, Any] | None = None,
+) -> list[TModel]:
+    """All rows of a query as models."""
+    return [dict_to_model(dict(r), model) for r in await rows(conn, sql, params)]
+
+
+def in_list(name: str, values: Iterable[Any], params: dict[str, Any]) -> str:
+    """`(:name_0, :name_1, ...)` for an IN clause; fills `params`. Never empty."""
+    keys = []
+    for index, value in enumerate(values):
+        key = f"{name}_{index}"
+        params[key] = value
+        keys.append(f":{key}")
+    if not keys:
+        # no id of ours is the empty string
+        params[f"{name}_none"] = ""
+        keys.append(f":{name}_none")
+    return f"({', '.join(keys)})"
+
+
+def db_time(moment: datetime | None) -> float | datetime | None:
+    """A time as the database wants it: epoch on SQLite, naive UTC on PostgreSQL."""
+    if moment is None:
+        return None
+    if db.type == SQLITE:
+        return moment.timestamp()
+    return moment.astimezone(timezone.utc).replace(tzinfo=None)
+
+
+def from_db_time(value: Any) -> datetime | None:
+    """The UTC-aware time behind what a TIMESTAMP column gave."""
+    if value is None:
+        return None
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=timezone.utc)
+    return datetime.fromtimestamp(float(value), timezone.utc)
+
+
+def epoch_now_sql() -> str:
+    """The database's own clock in whole seconds: one clock for all processes."""
+    if db.type == SQLITE:
+        return "CAST(strftime('%s', 'now') AS BIGINT)"
+    return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS BIGINT)"
+
+
+def cents_sql(column: str) -> str:
+    """An integer of minor units from a DECIMAL column (SQLite sums floats)."""
+    return f"CAST(ROUND({column} * 100) AS BIGINT)"
+
+
+def row_params(model: BaseModel) -> dict[str, Any]:
+    """A row's columns as parameters: Decimals as text, times as the database's."""
+    params: dict[str, Any] = {}
+    for key, value in model.dict().items():
+        if isinstance(value, datetime):
+            params[key] = db_time(value)
+        elif hasattr(value, "as_tuple"):
+            params[key] = format(value, "f")
+        else:
+            params[key] = value
+    return params
+
+
+def insert_sql(table: str, columns: Iterable[str], on_conflict: str = "") -> str:
+    """`INSERT INTO satoshimachine.<table>` with one named parameter a column."""
+    names = list(columns)
+    return (
+        f"INSERT INTO satoshimachine.{table} ({', '.join(names)}) "
+        f"VALUES ({', '.join(f':{n}' for n in names)}) {on_conflict}"
+    )

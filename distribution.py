@@ -1,0 +1,327 @@
+"""Pay them: from a landed settlement to everybody paid, once.
+
+One pass plans what has landed, opens payouts for the legs that are due, and advances
+every unfinished payout by what LNbits' rows say of it.
+
+Guaranteed: only the engine (the holder of the lease) plans and pays; whatever is
+interrupted is continued by the next pass from what stands in the database, in this
+process or another.
+Not guaranteed: when. Refusals that do not depend on the destination (a short wallet,
+LNbits' limits, only-incoming mode) wait, with the reason on the leg.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Coroutine, Iterable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from httpx import HTTPError
+from lnbits.core.db import db as core_db
+from loguru import logger
+
+from . import crud, payouts, planning, rounds
+from .models import Payout, Settlement, utc_now
+from .payouts import DestinationError, Outcome, Seen, shield
+
+# Internal payments on one connection: sharing it halves their cost, and others wait
+# for LNbits' database no longer than this many payments take.
+SLICE = 5
+MAX_EXTERNAL_AT_ONCE = 3
+
+# Who we are in the lease, the claims and the payouts: new with every process.
+HOLDER = uuid.uuid4().hex
+
+# Set by whatever makes work for the engine in this process.
+work = asyncio.Event()
+
+
+def wake() -> None:
+    """Tell the engine's worker of this process that there is something to do."""
+    work.set()
+
+
+class Worker:
+    """The engine's hands in this process: passes one after another, never two."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.externals: dict[str, asyncio.Task] = {}
+        self.external_slots = asyncio.Semaphore(MAX_EXTERNAL_AT_ONCE)
+
+    async def run_pass(self) -> int:
+        """Plan, open payouts, advance them; returns how many things were done."""
+        async with self.lock:
+            done = await plan_pending()
+            for wallet_id in await crud.waiting_wallets():
+                done += await rounds.open_round(wallet_id, HOLDER)
+            done += await self.advance(await crud.unfinished_payouts())
+            return done
+
+    async def advance(self, unfinished: Sequence[Payout]) -> int:
+        """One step of every unfinished payout that nobody is busy with."""
+        busy = shield.payout_ids | set(self.externals)
+        free = [p for p in unfinished if p.id not in busy]
+        new_internal = [p for p in free if p.status == "new" and p.is_internal]
+        new_external = [p for p in free if p.status == "new" and not p.is_internal]
+        invoiced = [p for p in free if p.status == "invoiced"]
+        to_pay = await judge_and_apply(invoiced)
+        done = len(invoiced) - len(to_pay) + len(new_internal)
+        for part in _slices(to_pay, SLICE):
+            internal = [p for p in part if p.is_internal]
+            done += await shield.run([p.id for p in internal], pay_internal(internal))
+        for part in _slices(new_internal, SLICE):
+            await shield.run([p.id for p in part], invoice_and_pay(part))
+        for payout in [*new_external, *(p for p in to_pay if not p.is_internal)]:
+            done += self.start_external(payout)
+        return done
+
+    def start_external(self, payout: Payout) -> int:
+        """Pay outside in the background: a slow server out there delays nobody."""
+        if payout.id in self.externals or not rounds.has_funding_source():
+            return 0
+
+        async def one() -> None:
+            async with self.external_slots:
+                await shield.run([payout.id], pay_external(payout))
+
+        self.externals[payout.id] = asyncio.create_task(_logged(one(), payout.id))
+        self.externals[payout.id].add_done_callback(
+            lambda _: (self.externals.pop(payout.id, None), wake())
+        )
+        return 1
+
+    async def run_until_idle(self, most: int = 200) -> None:
+        """Passes until nothing is left to do now (used by tests and at shutdown)."""
+        for _ in range(most):
+            done = await self.run_pass()
+            if self.externals:
+                await asyncio.gather(*self.externals.values())
+                continue
+            if done == 0:
+                return
+
+
+worker = Worker()
+
+
+async def _logged(coro: Coroutine[Any, Any, None], payout_id: str) -> None:
+    """A background payment has nobody above it to log what went wrong.
+
+    Nothing is lost by that: the payout stands in the database as it was, and the next
+    pass continues it.
+    """
+    try:
+        await coro
+    except Exception:
+        logger.exception(f"satmachineadmin: external payout {payout_id}")
+
+
+async def process_settlement(settlement_id: str) -> Settlement | None:
+    """Plan one settlement and pay what is due now; its row afterwards.
+
+    Does nothing in a process that is not the engine. Safe to call again at any time.
+    """
+    await planning.plan_settlement(settlement_id, HOLDER)
+    await worker.run_until_idle()
+    return await crud.get_settlement(settlement_id)
+
+
+async def plan_pending() -> int:
+    """Plan what has landed, in order of transaction time."""
+    done = 0
+    for settlement_id in await crud.pending_settlement_ids():
+        done += await planning.plan_settlement(settlement_id, HOLDER)
+        # others may use the database between two plans
+        await asyncio.sleep(0)
+    return done
+
+
+# ----------------------------------------------------------------- internal payouts
+
+
+async def invoice_and_pay(new: Sequence[Payout]) -> None:
+    """Invoices for payouts to wallets of this instance, kept, then paid."""
+    made: list[Payout] = []
+    dead: list[tuple[Payout, str]] = []
+    async with core_db.connect() as conn:
+        for payout in new:
+            try:
+                invoice = await payouts.make_internal_invoice(
+                    payout, _description(payout), conn
+                )
+                made.append(invoice)
+            except DestinationError as exc:
+                dead.append((payout, str(exc)))
+    for payout, reason in dead:
+        await crud.fail_payout(payout, reason)
+    await pay_internal(await crud.store_invoices(made, HOLDER))
+
+
+async def pay_internal(stored: Sequence[Payout]) -> int:
+    """Pay stored invoices on one connection, then see what LNbits says of them."""
+    if not stored or not await crud.holds_lease(HOLDER):
+        return 0
+    refused: dict[str, str] = {}
+    async with core_db.connect() as conn:
+        for payout in stored:
+            reason = await payouts.try_to_pay(payout, _description(payout), conn)
+            if reason:
+                refused[payout.id] = reason
+    for payout in await judge_and_apply(stored):
+        await _not_paid(payout, refused.get(payout.id))
+    return len(stored)
+
+
+async def _not_paid(payout: Payout, reason: str | None) -> None:
+    """LNbits refused and wrote no row: the same invoice is tried again later."""
+    now = utc_now()
+    await crud.note_payout(
+        payout,
+        reason=reason or "LNbits did not pay and gave no reason.",
+        next_try_at=payouts.check_again_at(payout, now),
+    )
+
+
+def _description(payout: Payout) -> str:
+    return f"Satoshi Machine payout {payout.id}"
+
+
+# ----------------------------------------------------------------- external payouts
+
+
+async def pay_external(payout: Payout) -> None:
+    """Fetch an invoice from outside if there is none, keep it, pay it, look."""
+    if payout.status == "new":
+        try:
+            fetched = await payouts.fetch_external_invoice(payout)
+        except DestinationError as exc:
+            await crud.fail_payout(payout, str(exc))
+            return
+        kept = await crud.store_invoices([fetched], HOLDER)
+        if not kept:
+            await _not_kept(payout)
+            return
+        payout = kept[0]
+    if not await crud.holds_lease(HOLDER):
+        return
+    reason = await payouts.try_to_pay(payout, _description(payout))
+    for unpaid in await judge_and_apply([payout]):
+        await _not_paid(unpaid, reason)
+
+
+async def _not_kept(payout: Payout) -> None:
+    """The invoice was used before (then the destination is at fault), or the lease is
+    another's now (then the payout is too)."""
+    if await crud.holds_lease(HOLDER):
+        await crud.fail_payout(
+            payout, "The destination gave an invoice that was used before."
+        )
+
+
+# ------------------------------------------------------------------------- outcomes
+
+
+async def judge_and_apply(invoiced: Sequence[Payout]) -> list[Payout]:
+    """Read the outcomes of payouts and do what each means.
+
+    Returns those that LNbits has not tried: for them, and only them, `pay_invoice` may
+    be called with the invoice they have.
+    """
+    if not invoiced:
+        return []
+    seen = await payouts.read_outcomes(invoiced)
+    paid = [p for p in invoiced if seen[p.id].outcome is Outcome.PAID]
+    await crud.complete_payouts([(p, seen[p.id].network_fee_sats) for p in paid])
+    not_tried = []
+    for payout in invoiced:
+        outcome = seen[payout.id].outcome
+        if outcome is Outcome.NOT_TRIED:
+            not_tried.append(payout)
+        elif outcome is not Outcome.PAID:
+            await _apply_unpaid(payout, seen[payout.id])
+    return not_tried
+
+
+async def _apply_unpaid(payout: Payout, seen: Seen) -> None:
+    if seen.outcome is Outcome.HALF_DONE:
+        if await payouts.finish_half_done(seen):
+            await crud.complete_payouts([(payout, seen.network_fee_sats)])
+        else:
+            await crud.note_payout(
+                payout,
+                reason="Waiting for LNbits to credit the receiver.",
+                next_try_at=utc_now() + timedelta(seconds=5),
+            )
+    elif seen.outcome is Outcome.DEAD_INVOICE:
+        await crud.fail_payout(payout, "LNbits gave the invoice up before it was paid.")
+    elif seen.outcome is Outcome.FAILED:
+        await _apply_failed(payout, seen)
+    else:
+        await _apply_in_flight(payout, seen)
+
+
+async def _apply_failed(payout: Payout, seen: Seen) -> None:
+    """A failed row frees the legs, unless the node says that it paid after all."""
+    try:
+        is_failed = await payouts.is_really_failed(seen)
+    except (HTTPError, OSError, ValueError, RuntimeError) as exc:
+        logger.warning(f"satmachineadmin: payout {payout.id}: status unknown: {exc}")
+        await _wait_for_node(payout)
+        return
+    if is_failed:
+        await crud.fail_payout(payout, "LNbits reports that the payment failed.")
+    else:
+        await crud.complete_payouts([(payout, seen.network_fee_sats)])
+
+
+async def _apply_in_flight(payout: Payout, seen: Seen) -> None:
+    outgoing = seen.outgoing
+    age = utc_now() - outgoing.updated_at if outgoing else timedelta(0)
+    if age >= timedelta(minutes=1):
+        try:
+            await payouts.ask_node(seen)
+        except (HTTPError, OSError, ValueError, RuntimeError) as exc:
+            logger.warning(f"satmachineadmin: payout {payout.id}: no status: {exc}")
+        now_seen = (await payouts.read_outcomes([payout]))[payout.id]
+        if now_seen.outcome is Outcome.PAID:
+            fee_sats = now_seen.network_fee_sats
+            await crud.complete_payouts([(payout, fee_sats)])
+            return
+    await _wait_for_node(payout)
+
+
+async def _wait_for_node(payout: Payout) -> None:
+    minutes = int((utc_now() - payout.created_at).total_seconds() // 60)
+    await crud.note_payout(
+        payout,
+        reason=f"On its way over Lightning for {minutes} min; the outcome is not known.",
+        next_try_at=payouts.check_again_at(payout, utc_now()),
+    )
+
+
+async def look_again(paid: Iterable[Payout]) -> int:
+    """The sweep's second look at completed payouts; returns how many it mended.
+
+    A status check of LNbits that was slow can overwrite a received payment's `success`
+    with `failed`: the payer's row is still `success`, so the receiver is credited again.
+    """
+    mended = 0
+    listed = list(paid)
+    seen = await payouts.read_outcomes(listed)
+    for payout in listed:
+        outcome = seen[payout.id].outcome
+        if outcome is Outcome.HALF_DONE:
+            mended += await payouts.finish_half_done(seen[payout.id])
+        elif outcome is not Outcome.PAID:
+            logger.error(
+                f"satmachineadmin: payout {payout.id} ({payout.payment_hash}) was paid, "
+                f"and LNbits now says {outcome.value}"
+            )
+    return mended
+
+
+def _slices(items: Sequence[Payout], size: int) -> list[list[Payout]]:
+    return [list(items[i : i + size]) for i in range(0, len(items), size)]

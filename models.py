@@ -1,0 +1,287 @@
+"""Rows and inputs of the back office: what is kept, and what may be sent in.
+
+Money: `*_sats` are integers; fiat is `Decimal` with two places at the edge and an
+integer of minor units (`*_cents`) where money is decided; fractions are `Decimal`
+with four places and always a share of *principal*. Times are UTC-aware.
+What the HTTP API answers with is in `api_models.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+CENT = Decimal("0.01")
+FRACTION_STEP = Decimal("0.0001")
+
+CASH_OUT = "cash_out"
+CASH_IN = "cash_in"
+
+# Legs that take fiat off an LP's balance, unless their status is one of FREED.
+LEGS_THAT_DEBIT = ("dca", "settlement")
+FREED_STATUSES = ("voided", "refunded")
+FINAL_LEG_STATUSES = ("completed", "voided", "refunded", "skipped")
+UNPAID_LEG_STATUSES = ("pending", "failed")
+
+
+def utc_now() -> datetime:
+    """The present time, UTC-aware."""
+    return datetime.now(timezone.utc)
+
+
+def _decimal(value: Any) -> Decimal:
+    """A `Decimal` from a database value; a float goes through its shortest text."""
+    if isinstance(value, bool) or value is None:
+        raise ValueError(f"{value!r} is not a number.")
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation as exc:
+        raise ValueError(f"{value!r} is not a number.") from exc
+    if not number.is_finite():
+        raise ValueError(f"{value!r} is not a finite number.")
+    return number
+
+
+class Fiat(Decimal):
+    """Fiat with two places, as read from a DECIMAL column of either database."""
+
+    @classmethod
+    def __get_validators__(cls) -> Iterator[Callable[[Any], Decimal]]:
+        yield lambda value: _decimal(value).quantize(CENT)
+
+
+class Fraction4(Decimal):
+    """A share of principal with four places, as read from a DECIMAL column."""
+
+    @classmethod
+    def __get_validators__(cls) -> Iterator[Callable[[Any], Decimal]]:
+        yield lambda value: _decimal(value).quantize(FRACTION_STEP)
+
+
+ZERO_FRACTION = Fraction4("0.0000")
+
+
+class SuperConfig(BaseModel):
+    """The platform's fee fractions (of principal) and the wallet they are paid to."""
+
+    id: str = "default"
+    super_cash_in_fee_fraction: Fraction4 = ZERO_FRACTION
+    super_cash_out_fee_fraction: Fraction4 = ZERO_FRACTION
+    super_fee_wallet_id: str | None = None
+    updated_at: datetime = Field(default_factory=utc_now)
+
+
+class UpdateSuperConfigData(BaseModel):
+    """The fields of a PUT; those that are not named stay as they are."""
+
+    super_cash_in_fee_fraction: Any = None
+    super_cash_out_fee_fraction: Any = None
+    super_fee_wallet_id: str | None = None
+
+
+class Machine(BaseModel):
+    id: str
+    operator_user_id: str
+    machine_npub: str
+    wallet_id: str
+    name: str | None = None
+    location: str | None = None
+    fiat_code: str = "GTQ"
+    is_active: bool = True
+    operator_cash_in_fee_fraction: Fraction4 = ZERO_FRACTION
+    operator_cash_out_fee_fraction: Fraction4 = ZERO_FRACTION
+    payout_interval_minutes: int = 0
+    min_payout_sats: int = 0
+    max_payout_sats: int = 1_000_000
+    max_daily_payout_sats: int = 10_000_000
+    is_paired: bool = False
+    paired_at: datetime | None = None
+    pairing_code: str | None = None
+    pairing_expires_at: datetime | None = None
+    last_seen_at: datetime | None = None
+    payouts_stopped_reason: str | None = None
+    created_at: datetime = Field(default_factory=utc_now)
+    updated_at: datetime = Field(default_factory=utc_now)
+
+
+class Client(BaseModel):
+    """An LP enrolled at one machine."""
+
+    id: str
+    machine_id: str
+    user_id: str
+    username: str | None = None
+    status: str = "active"
+    created_at: datetime = Field(default_factory=utc_now)
+    updated_at: datetime = Field(default_factory=utc_now)
+
+
+class LpProfile(BaseModel):
+    """The LP's own preferences: one row a user, whatever the number of machines."""
+
+    user_id: str
+    dca_wallet_id: str
+    default_dca_mode: str = "flow"
+    fixed_mode_daily_limit: Fiat | None = None
+    autoforward_ln_address: str | None = None
+    autoforward_enabled: bool = False
+    notify_payouts: bool = False
+    created_at: datetime = Field(default_factory=utc_now)
+    updated_at: datetime = Field(default_factory=utc_now)
+
+
+class Deposit(BaseModel):
+    id: str
+    client_id: str
+    machine_id: str
+    creator_user_id: str
+    amount: Fiat
+    currency: str
+    status: str = "pending"
+    notes: str | None = None
+    reason: str | None = None
+    created_at: datetime = Field(default_factory=utc_now)
+    confirmed_at: datetime | None = None
+    reversed_at: datetime | None = None
+
+
+class CommissionSplit(BaseModel):
+    """One share of the operator's fee; a set of them adds up to 1.0000."""
+
+    id: str
+    machine_id: str | None = None
+    operator_user_id: str
+    target: str
+    target_kind: str | None = None
+    target_wallet_id: str | None = None
+    label: str | None = None
+    fraction: Fraction4
+    sort_order: int = 0
+    created_at: datetime = Field(default_factory=utc_now)
+
+
+class Settlement(BaseModel):
+    """One payment of a machine, as it landed, and what became of it."""
+
+    id: str
+    machine_id: str
+    payment_hash: str
+    bitspire_event_id: str | None = None
+    bitspire_txid: str | None = None
+    wire_sats: int
+    fiat_amount: Fiat
+    fiat_code: str
+    exchange_rate: float
+    principal_sats: int
+    fee_sats: int
+    platform_fee_sats: int
+    operator_fee_sats: int
+    fee_mismatch_sats: int | None = None
+    tx_type: str
+    bills_json: str | None = None
+    cassettes_json: str | None = None
+    status: str = "pending"
+    error_message: str | None = None
+    processed_at: datetime | None = None
+    created_at: datetime = Field(default_factory=utc_now)
+    notes: str | None = None
+    processing_claim: str | None = None
+    wallet_id: str | None = None
+    transaction_time: datetime | None = None
+    super_cash_in_fee_fraction: Fraction4 | None = None
+    super_cash_out_fee_fraction: Fraction4 | None = None
+    operator_cash_in_fee_fraction: Fraction4 | None = None
+    operator_cash_out_fee_fraction: Fraction4 | None = None
+    stamp_json: str | None = None
+    network_fee_sats: int = 0
+    dispense_state: str | None = None
+    dispensed_fiat: Fiat | None = None
+    dispensed_principal_sats: int | None = None
+    dispensed_fee_sats: int | None = None
+    dispensed_platform_fee_sats: int | None = None
+    dispensed_operator_fee_sats: int | None = None
+    refund_sats: int = 0
+    retained_sats: int | None = None
+    planned_at: datetime | None = None
+    is_test: bool = False
+
+
+class Leg(BaseModel):
+    """One amount owed to one party from one settlement: a row of `dca_payments`.
+
+    `amount_sats` is what is owed, `sent_sats` what left for it (less the routing
+    reserve of an external payment). `amount_fiat` is what it takes off the LP's
+    balance. `source_wallet_id` is written once: the wallet that owes it.
+    """
+
+    id: str
+    settlement_id: str | None = None
+    client_id: str | None = None
+    machine_id: str
+    operator_user_id: str
+    leg_type: str
+    destination_wallet_id: str | None = None
+    destination_ln_address: str | None = None
+    amount_sats: int
+    amount_fiat: Fiat | None = None
+    exchange_rate: float | None = None
+    transaction_time: datetime
+    external_payment_hash: str | None = None
+    status: str = "pending"
+    error_message: str | None = None
+    created_at: datetime = Field(default_factory=utc_now)
+    source_wallet_id: str | None = None
+    leg_key: str | None = None
+    split_id: str | None = None
+    target: str | None = None
+    label: str | None = None
+    payout_id: str | None = None
+    attempts: int = 0
+    next_try_at: datetime | None = None
+    sent_sats: int | None = None
+    from_free_balance: bool = False
+    parent_leg_id: str | None = None
+    reference: str | None = None
+    completed_at: datetime | None = None
+
+
+class Payout(BaseModel):
+    """One LNbits payment, for one or more legs with one source and one destination."""
+
+    id: str
+    source_wallet_id: str
+    destination: str
+    destination_wallet_id: str | None = None
+    is_internal: bool = True
+    amount_sats: int
+    sent_sats: int | None = None
+    network_fee_sats: int | None = None
+    status: str = "new"
+    payment_hash: str | None = None
+    bolt11: str | None = None
+    reason: str | None = None
+    checks: int = 0
+    next_try_at: datetime | None = None
+    lease_token: str | None = None
+    created_at: datetime = Field(default_factory=utc_now)
+    updated_at: datetime = Field(default_factory=utc_now)
+    paid_at: datetime | None = None
+
+
+class AuditEntry(BaseModel):
+    id: str
+    created_at: datetime = Field(default_factory=utc_now)
+    actor: str
+    operator_user_id: str | None = None
+    machine_id: str | None = None
+    client_user_id: str | None = None
+    action: str
+    subject_type: str
+    subject_id: str
+    before_json: str | None = None
+    after_json: str | None = None
+    reason: str | None = None

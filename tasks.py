@@ -1,0 +1,303 @@
+"""When? The listener, the sweep, the lease and the engine's worker.
+
+Guaranteed: every successful stamped payment of a machine's wallet lands, by the
+listener within moments or by the sweep within minutes, also when it was confirmed
+while nobody was listening; one process of all that share a database plans and pays.
+Not guaranteed: that the listener sees anything. LNbits' queue is memory, and outgoing
+payments never enter it: its events are hints.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from lnbits.core.db import db as core_db
+from lnbits.core.models import Payment
+from lnbits.db import dict_to_model
+from lnbits.task_manager import task_manager
+from lnbits.settings import settings
+from loguru import logger
+from sqlalchemy.exc import SQLAlchemyError
+
+from . import bitspire, crud, distribution, landing, planning, rounds
+from .database import CHUNK, db, db_time, in_list, rows
+from .models import utc_now
+
+PREFIX = "ext_satmachineadmin"
+LEASE_RENEW_SECONDS = 10
+SWEEP_SECONDS = 60
+FULL_SWEEP_SECONDS = 3600
+SECOND_LOOK_SECONDS = 600
+IDLE_POLL_SECONDS = 2
+# LNbits' clocks (several processes, a slow commit) may differ by this much
+SWEEP_OVERLAP = timedelta(minutes=15)
+PAGE = 500
+
+
+@dataclass
+class State:
+    """What `/health` tells of this process."""
+
+    is_engine: bool = False
+    lease_renewed: float = 0.0
+    listener_at: datetime | None = None
+    sweep_at: datetime | None = None
+    sweep_error: str | None = None
+    worker_at: datetime | None = None
+    full_sweep: float = field(default=-1e9)
+    second_look: float = field(default=-1e9)
+
+
+state = State()
+
+
+# ------------------------------------------------------------------------- listener
+
+
+async def on_invoice_paid(payment: Payment) -> None:
+    """A hint from LNbits that an invoice of any wallet was paid.
+
+    An exception here would lose the hint in LNbits' queue: the sweep finds the payment.
+    """
+    state.listener_at = utc_now()
+    if not bitspire.is_bitspire_payment(payment):
+        return
+    landed = await landing.land_payment(payment)
+    if landed and landed.is_new:
+        distribution.wake()
+
+
+# ---------------------------------------------------------------------------- sweep
+
+
+async def sweep(*, is_full: bool = False) -> int:
+    """Land what the listener missed, both directions; returns how many landed.
+
+    Own SQL on LNbits' payments of all wallets that are or ever were a machine's: paged
+    by (updated_at, checking_id), since `created_at` is when an invoice was *made*. The
+    watermark moves only when every page was read.
+    """
+    started = utc_now()
+    since = None if is_full else await _sweep_from()
+    landed = 0
+    wallets = sorted(await crud.machine_wallets())
+    for index in range(0, len(wallets), CHUNK):
+        landed += await _sweep_wallets(wallets[index : index + CHUNK], since)
+    await crud.set_cursor("sweep", str(started.timestamp()))
+    state.sweep_at = utc_now()
+    if landed:
+        distribution.wake()
+    return landed
+
+
+async def _sweep_from() -> datetime | None:
+    value = await crud.get_cursor("sweep")
+    if value is None:
+        return None
+    return datetime.fromtimestamp(float(value), timezone.utc) - SWEEP_OVERLAP
+
+
+async def _sweep_wallets(wallet_ids: list[str], since: datetime | None) -> int:
+    landed = 0
+    after: tuple[Any, str] | None = None
+    while True:
+        page = await _payments_page(wallet_ids, since, after)
+        if not page:
+            return landed
+        landed += await _land_page(page)
+        after = (page[-1]["updated_at"], page[-1]["checking_id"])
+        # the next page waits until others had their turn on LNbits' database
+        await asyncio.sleep(0)
+
+
+async def _payments_page(
+    wallet_ids: list[str], since: datetime | None, after: tuple[Any, str] | None
+) -> list[Mapping[str, Any]]:
+    params: dict[str, Any] = {"limit": PAGE}
+    where = [f"wallet_id IN {in_list('w', wallet_ids, params)}", "status = 'success'"]
+    if since:
+        where.append("updated_at >= :since")
+        params["since"] = db_time(since)
+    if after:
+        where.append(
+            "(updated_at > :after OR (updated_at = :after AND checking_id > :last))"
+        )
+        params["after"], params["last"] = after
+    async with core_db.connect() as conn:
+        return await rows(
+            conn,
+            "SELECT * FROM apipayments "  # noqa: S608
+            f"WHERE {' AND '.join(where)} "
+            "ORDER BY updated_at, checking_id LIMIT :limit",
+            params,
+        )
+
+
+async def _land_page(page: list[Mapping[str, Any]]) -> int:
+    stamped = [row for row in page if bitspire.SOURCE in str(row["extra"])]
+    async with db.connect() as conn:
+        hashes = [row["payment_hash"] for row in stamped]
+        known = await crud.known_sides(conn, hashes)
+    landed = 0
+    for row in stamped:
+        if (row["payment_hash"], row["wallet_id"]) not in known:
+            landed += await _land_row(row)
+    return landed
+
+
+async def _land_row(row: Mapping[str, Any]) -> int:
+    """One payment that cannot be landed never stops the ones behind it."""
+    try:
+        found = await landing.land_payment(dict_to_model(dict(row), Payment))
+    except (SQLAlchemyError, ArithmeticError, LookupError, TypeError, ValueError):
+        logger.exception(
+            f"satmachineadmin: payment {row['payment_hash']} in wallet "
+            f"{row['wallet_id']} could not be landed; the next full sweep tries again"
+        )
+        return 0
+    return int(bool(found and found.is_new))
+
+
+# --------------------------------------------------------------------------- engine
+
+
+async def keep_lease() -> None:
+    """Become the engine or stay it; every 10 s, a lease lasts 60."""
+    was = state.is_engine
+    state.is_engine = await crud.take_lease(distribution.HOLDER)
+    if state.is_engine:
+        state.lease_renewed = time.monotonic()
+    if state.is_engine != was:
+        logger.info(
+            "satmachineadmin: this process is the engine now"
+            if state.is_engine
+            else "satmachineadmin: another process is the engine"
+        )
+        distribution.wake()
+
+
+async def sweep_once() -> None:
+    """One turn of the sweep; every process lands, only the engine mends."""
+    is_full = time.monotonic() - state.full_sweep >= FULL_SWEEP_SECONDS
+    try:
+        await sweep(is_full=is_full)
+        state.sweep_error = None
+    except (SQLAlchemyError, OSError) as exc:
+        state.sweep_error = f"{type(exc).__name__}: {str(exc)[:200]}"
+        logger.exception("satmachineadmin: sweep")
+        return
+    if is_full:
+        state.full_sweep = time.monotonic()
+    if state.is_engine:
+        await mend()
+
+
+async def mend() -> None:
+    """What the engine looks after between payments."""
+    now = utc_now()
+    await crud.overdue_dispenses(planning.overdue_before(now))
+    await crud.void_stale_autoforwards(now - timedelta(hours=24))
+    if time.monotonic() - state.second_look >= SECOND_LOOK_SECONDS:
+        await distribution.look_again(
+            await crud.paid_payouts_since(now - timedelta(hours=48))
+        )
+        state.second_look = time.monotonic()
+
+
+async def work_once() -> None:
+    """One turn of the worker: passes while there is work, then wait for more."""
+    if not state.is_engine or not is_ready():
+        await _wait_for_work()
+        return
+    distribution.work.clear()
+    done = await distribution.worker.run_pass()
+    state.worker_at = utc_now()
+    if done == 0:
+        await _wait_for_work()
+    else:
+        await asyncio.sleep(0)
+
+
+async def _wait_for_work() -> None:
+    try:
+        await asyncio.wait_for(distribution.work.wait(), IDLE_POLL_SECONDS)
+    except asyncio.TimeoutError:
+        return
+
+
+def is_ready() -> bool:
+    """LNbits starts extensions before it sets its real funding source."""
+    return settings.lnbits_running and (
+        rounds.has_funding_source() or _is_void_by_choice()
+    )
+
+
+def _is_void_by_choice() -> bool:
+    return settings.lnbits_backend_wallet_class == "VoidWallet"
+
+
+# ------------------------------------------------------------------- start and stop
+
+
+def _every(
+    seconds: float, func: Callable[[], Coroutine[Any, Any, None]]
+) -> Callable[[], Coroutine[Any, Any, None]]:
+    async def loop() -> None:
+        while settings.lnbits_running:
+            await func()
+            if seconds:
+                await asyncio.sleep(seconds)
+
+    loop.__name__ = func.__name__
+    return loop
+
+
+TASKS: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+    f"{PREFIX}_lease": _every(LEASE_RENEW_SECONDS, keep_lease),
+    f"{PREFIX}_sweep": _every(SWEEP_SECONDS, sweep_once),
+    f"{PREFIX}_worker": _every(0, work_once),
+}
+
+
+def start() -> None:
+    """Register the listener and the loops with LNbits' task manager.
+
+    Task names are global in LNbits, so ours carry the extension's name. A loop that
+    raises is started again by LNbits after 5 s.
+    """
+    task_manager.register_invoice_listener(on_invoice_paid, PREFIX)
+    for name, func in TASKS.items():
+        task_manager.create_permanent_task(func, name=name)
+
+
+def stop() -> None:
+    """Stop the loops; a payment in progress is shielded and comes to its end."""
+    for name in [*TASKS, f"{PREFIX}_invoice_listener"]:
+        task = task_manager.get_task(name)
+        if task:
+            task_manager.cancel_task(task)
+    state.is_engine = False
+
+
+async def health() -> dict[str, Any]:
+    """Listener, sweep, engine, backlog and the oldest unpaid leg."""
+    backlog = await crud.backlog()
+    lease = await crud.lease_state()
+    oldest = backlog.pop("oldest_unpaid_leg_at")
+    return {
+        "listener": {"last_event_at": state.listener_at},
+        "sweep": {"last_at": state.sweep_at, "error": state.sweep_error},
+        "engine": {
+            "is_this_process": state.is_engine,
+            "holder": lease["holder"],
+            "seconds_left": lease["seconds_left"],
+            "last_pass_at": state.worker_at,
+        },
+        "backlog": backlog,
+        "oldest_unpaid_leg": oldest,
+    }
