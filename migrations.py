@@ -937,6 +937,15 @@ async def _create_engine_tables(db: Connection) -> None:
         db, "dca_audit_subject_idx", "dca_audit", "subject_type, subject_id"
     )
 
+    # The running sum of what an LP's legs took off their balance: a sum over a year
+    # of legs at every plan would make each settlement slower than the one before.
+    await _create_table(
+        db,
+        "dca_client_totals",
+        "client_id TEXT PRIMARY KEY NOT NULL, debited_cents BIGINT NOT NULL DEFAULT 0",
+    )
+    await _create_index(db, "dca_payments_time_idx", "dca_payments", "transaction_time")
+
 
 async def _fill_in_old_rows(db: Connection) -> None:
     """Gives rows from before m010 the facts that new rows are written with."""
@@ -981,6 +990,35 @@ async def _fill_in_old_rows(db: Connection) -> None:
             WHERE m.id = dca_payments.machine_id
         )
         WHERE source_wallet_id IS NULL
+        """)
+    # An older version may have paid these without saying so: a person looks first.
+    await db.execute("""
+        UPDATE satoshimachine.dca_payments SET status = 'failed', error_message =
+            'Left open by an older version: check in LNbits whether it was paid.'
+        WHERE status = 'pending' AND leg_key IS NULL
+        """)
+    legs = """
+        FROM satoshimachine.dca_payments p
+        WHERE p.settlement_id = dca_settlements.id
+        """
+    await db.execute(f"""
+        UPDATE satoshimachine.dca_settlements SET
+            planned_at = created_at,
+            retained_sats = CASE WHEN tx_type = 'cash_in' THEN fee_sats
+                ELSE wire_sats END - (SELECT COALESCE(SUM(p.amount_sats), 0) {legs}),
+            status = CASE WHEN EXISTS (SELECT 1 {legs} AND p.status = 'failed')
+                THEN 'attention' ELSE 'completed' END
+        WHERE planned_at IS NULL AND EXISTS (SELECT 1 {legs})
+        """)  # noqa: S608 (the texts are of this file)
+    await db.execute("""
+        INSERT INTO satoshimachine.dca_client_totals (client_id, debited_cents)
+        SELECT client_id, SUM(CAST(ROUND(amount_fiat * 100) AS BIGINT))
+        FROM satoshimachine.dca_payments
+        WHERE client_id IS NOT NULL AND amount_fiat IS NOT NULL
+          AND leg_type IN ('dca', 'settlement')
+          AND status NOT IN ('voided', 'refunded')
+        GROUP BY client_id
+        ON CONFLICT (client_id) DO UPDATE SET debited_cents = excluded.debited_cents
         """)
 
 
