@@ -21,7 +21,10 @@ EXTENSION_ID = "satmachineadmin"
 
 
 def _link(link: Path, target: Path) -> None:
+    """Points `link` at `target`; a real folder of that name is left as it is."""
     link.parent.mkdir(parents=True, exist_ok=True)
+    if link.is_dir() and not link.is_symlink():
+        return
     if link.is_symlink():
         if link.resolve() == target.resolve():
             return

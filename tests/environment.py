@@ -23,6 +23,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from uuid import uuid4
 
 ROOT = Path(__file__).resolve().parent.parent
 # At the end: our crud.py or models.py must never answer for somebody else's.
@@ -74,15 +75,6 @@ class _SameModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             raise
 
 
-def _database_url(folder: Path) -> str | None:
-    if DATABASE == "sqlite":
-        return None
-    server = postgres.start(folder / "pg", durable=False)
-    # Runs before the folder is removed: the last registered is the first to run.
-    atexit.register(server.stop)
-    return server.ensure_database("lnbits")
-
-
 def _remove(folder: Path) -> None:
     os.chdir(ROOT)
     shutil.rmtree(folder, ignore_errors=True)
@@ -93,9 +85,22 @@ FOLDER = Path(tempfile.mkdtemp(prefix="smt-")).resolve()
 atexit.register(_remove, FOLDER)
 FOLDER.chmod(0o755)  # PostgreSQL runs as another user when we are root
 installation.lay_out(FOLDER)
+
+POSTGRES: postgres.Postgres | None = None
+if DATABASE == "postgres":
+    POSTGRES = postgres.start(FOLDER / "pg", durable=False)
+    # Before the folder is removed: the last one registered is the first to run.
+    atexit.register(POSTGRES.stop)
+
+
+def new_database() -> str | None:
+    """URL of an empty database for one more server; None means its own SQLite."""
+    return POSTGRES.ensure_database(f"lnbits_{uuid4().hex}") if POSTGRES else None
+
+
 for _name in [name for name in os.environ if name.startswith("LNBITS_")]:
     del os.environ[_name]
-os.environ.update(installation.environment(FOLDER, _database_url(FOLDER)))
+os.environ.update(installation.environment(FOLDER, new_database()))
 os.chdir(FOLDER)
 sys.path.append(str(FOLDER / "extensions"))
 sys.meta_path.insert(0, _SameModules())
