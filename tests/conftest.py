@@ -209,3 +209,5 @@ def fund(app: FastAPI) -> Fund:
 def database() -> str:
     """ "sqlite" or "postgres": what this run tests on."""
     return environment.DATABASE
+
+from world import make_world  # noqa: E402,F401

@@ -1,0 +1,140 @@
+"""Asserts that no sat and no minor unit was lost, invented or paid twice.
+
+Reads our rows and LNbits' rows of the whole instance, so any test can call it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from lnbits.core.db import db as core_db
+from satmachineadmin.database import db, from_db_time, rows
+from satmachineadmin.models import Payout, Settlement
+from satmachineadmin.planning import owed_of
+
+
+async def _all(query: str, **params: Any) -> list[Any]:
+    async with db.connect() as conn:
+        return await rows(conn, query, params)
+
+
+async def assert_ledger_balances() -> None:
+    """Conservation of every planned settlement, exactly one payment for every paid leg,
+    and LPs' running totals equal to what their legs add up to, never above deposits."""
+    legs = await _all("SELECT * FROM satoshimachine.dca_payments")
+    settlements = await _all("SELECT * FROM satoshimachine.dca_settlements")
+    payouts = await _all("SELECT * FROM satoshimachine.dca_payouts")
+    _assert_settlements_conserve(settlements, legs)
+    await _assert_paid_once(payouts, legs)
+    await _assert_lp_totals(legs)
+
+
+def _settlement(row: Any) -> Settlement:
+    fields = {k: v for k, v in row.items() if v is not None}
+    for key in ("created_at", "processed_at", "transaction_time", "planned_at"):
+        if key in fields:
+            fields[key] = from_db_time(fields[key])
+    return Settlement(**fields)
+
+
+def _assert_settlements_conserve(settlements: list[Any], legs: list[Any]) -> None:
+    by_settlement = defaultdict(list)
+    for leg in legs:
+        if leg["settlement_id"] and leg["leg_type"] != "autoforward":
+            by_settlement[leg["settlement_id"]].append(leg)
+    for row in settlements:
+        own = by_settlement[row["id"]]
+        if row["planned_at"] is None:
+            assert own == [], f"{row['id']} has legs and no plan"
+            continue
+        settlement = _settlement(row)
+        owed = owed_of(settlement)
+        total = sum(leg["amount_sats"] for leg in own if leg["status"] != "voided")
+        given_up = sum(leg["amount_sats"] for leg in own if leg["status"] == "voided")
+        assert total + given_up + row["retained_sats"] == owed.available_sats, row["id"]
+        assert row["retained_sats"] >= 0, row["id"]
+        assert all(leg["amount_sats"] > 0 for leg in own), row["id"]
+        cents = sum(
+            round(float(leg["amount_fiat"]) * 100)
+            for leg in own
+            if leg["amount_fiat"] is not None
+        )
+        assert cents <= owed.fiat_cents, row["id"]
+        keys = [(leg["leg_type"], leg["leg_key"]) for leg in own]
+        assert len(keys) == len(set(keys)), f"{row['id']} owes one party twice"
+
+
+async def _assert_paid_once(payouts: list[Any], legs: list[Any]) -> None:
+    by_payout = defaultdict(list)
+    for leg in legs:
+        if leg["payout_id"]:
+            by_payout[leg["payout_id"]].append(leg)
+    async with core_db.connect() as conn:
+        core = await rows(
+            conn,
+            "SELECT payment_hash, wallet_id, amount, status, checking_id "
+            "FROM apipayments WHERE external_id IS NOT NULL AND external_id <> ''",
+        )
+        out = await rows(
+            conn, "SELECT payment_hash, wallet_id, amount, status FROM apipayments "
+            "WHERE amount < 0 AND status <> 'failed'"
+        )
+    spent = {(r["payment_hash"], r["wallet_id"]): -r["amount"] // 1000 for r in out}
+    incoming = {
+        r["payment_hash"]: r for r in core if r["amount"] > 0
+    }
+    paid_for: dict[str, list[str]] = defaultdict(list)
+    for row in payouts:
+        payout = Payout(**{k: v for k, v in row.items() if not k.endswith("_at")})
+        own = by_payout[payout.id]
+        if payout.status != "paid":
+            assert all(leg["status"] not in ("completed",) for leg in own), payout.id
+            continue
+        assert payout.payment_hash
+        assert sum(leg["amount_sats"] for leg in own) == payout.amount_sats, payout.id
+        assert sum(leg["sent_sats"] for leg in own) == payout.sent_sats, payout.id
+        key = (payout.payment_hash, payout.source_wallet_id)
+        assert spent.get(key) == payout.sent_sats, f"payout {payout.id} left no trace"
+        if payout.is_internal:
+            received = incoming[payout.payment_hash]
+            assert received["status"] == "success", f"{payout.id} debited, not credited"
+            assert received["amount"] == (payout.sent_sats or 0) * 1000
+        for leg in own:
+            assert leg["status"] == "completed", leg["id"]
+            paid_for[leg["id"]].append(payout.id)
+    for leg in legs:
+        if leg["status"] == "completed" and leg["payout_id"]:
+            assert len(paid_for[leg["id"]]) == 1, f"leg {leg['id']} paid {paid_for}"
+    ours = {p["payment_hash"] for p in payouts if p["status"] == "paid"}
+    strangers = [
+        r
+        for r in core
+        if r["amount"] < 0 and r["status"] == "success" and r["payment_hash"] not in ours
+        and any(p["id"] for p in payouts if p["payment_hash"] == r["payment_hash"])
+    ]
+    unfinished = {
+        p["payment_hash"] for p in payouts if p["status"] in ("new", "invoiced")
+    }
+    assert [r for r in strangers if r["payment_hash"] not in unfinished] == []
+
+
+async def _assert_lp_totals(legs: list[Any]) -> None:
+    debits: dict[str, int] = defaultdict(int)
+    for leg in legs:
+        if leg["leg_type"] in ("dca", "settlement") and leg["client_id"]:
+            if leg["status"] not in ("voided", "refunded"):
+                debits[leg["client_id"]] += round(float(leg["amount_fiat"]) * 100)
+    totals = {
+        r["client_id"]: int(r["debited_cents"])
+        for r in await _all("SELECT * FROM satoshimachine.dca_client_totals")
+    }
+    deposits: dict[str, int] = defaultdict(int)
+    for row in await _all(
+        "SELECT client_id, amount FROM satoshimachine.dca_deposits "
+        "WHERE status = 'confirmed'"
+    ):
+        deposits[row["client_id"]] += round(float(row["amount"]) * 100)
+    for client_id in set(totals) | set(debits):
+        assert totals.get(client_id, 0) == debits[client_id], client_id
+        assert debits[client_id] <= deposits[client_id], f"{client_id} below zero"
