@@ -346,7 +346,6 @@ def allocate_operator_split_legs(
     written), so each part is within 1 sat of `total x fraction`. A part of 0 sats
     stays in the list: it makes no leg. No splits: an empty list.
     """
-    _check_amount("total", total)
     ordered = sorted(splits, key=lambda split: (split.sort_order, split.id))
     for split in ordered:
         _check_fraction(f"The fraction of split {split.id}", split.fraction)

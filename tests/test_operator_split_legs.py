@@ -139,6 +139,11 @@ def test_largest_remainder_adds_up_and_stays_within_one(
     assert not up or not down or max(up) < min(down)
 
 
+def test_no_weight_gets_nothing() -> None:
+    assert largest_remainder(5, [0, Decimal("0.0000")]) == [0, 0]
+    assert largest_remainder(5, []) == []
+
+
 @pytest.mark.parametrize("bad", [1.0, True, "1", None])
 def test_a_total_or_weight_of_another_type_is_refused(bad: Any) -> None:
     with pytest.raises(TypeError):
