@@ -26,6 +26,8 @@
       'pairing',
       'cassettes',
       'telemetry',
+      'machine-card',
+      'flow',
       'splits-editor'
     ],
     settlements: ['settlement-row'],
@@ -33,7 +35,7 @@
     payments: ['leg'],
     lps: ['client-form', 'deposit-form', 'deposit-row'],
     lp: ['client-actions', 'deposit-form', 'deposit-row', 'leg'],
-    splits: ['splits-editor'],
+    splits: ['splits-editor', 'flow'],
     log: ['history'],
     dca: ['lp-form', 'chart', 'deposit-row', 'leg', 'lp-machine'],
     platform: ['fee-fields', 'chart', 'health', 'relays', 'leg', 'period']

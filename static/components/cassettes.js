@@ -1,0 +1,114 @@
+// What is in each bay, as the operator says and as the machine reports it.
+satmachine.part('cassettes', {
+  mixins: [satmachine.loads],
+  props: {machine: {type: Object, required: true}},
+  emits: ['saved'],
+  data() {
+    return {rows: [], was: '', answer: {}, busy: false, failure: ''}
+  },
+  computed: {
+    positions() {
+      return Object.fromEntries(
+        this.rows.map(({position, denomination, count}) => [
+          position,
+          {denomination: Number(denomination), count: Number(count)}
+        ])
+      )
+    },
+    dirty() {
+      return JSON.stringify(this.positions) !== this.was
+    },
+    sum() {
+      return this.rows.reduce(
+        (all, {denomination, count}) => all + denomination * count,
+        0
+      )
+    },
+    anyDiffers() {
+      return this.rows.some(row => this.differs(row))
+    },
+    sent() {
+      const {published_at, confirmed_at} = this.answer
+      if (!published_at) {
+        return {look: 'calm', text: this.t('cassettes.unpublished')}
+      }
+      if (confirmed_at && confirmed_at >= published_at) {
+        const ago = this.fmt.ago(confirmed_at)
+        return {look: 'good', text: this.t('cassettes.confirmed', {ago})}
+      }
+      const ago = this.fmt.ago(published_at)
+      return {look: 'busy', text: this.t('cassettes.published', {ago})}
+    }
+  },
+  methods: {
+    async load(api) {
+      const answer = await api.get(`/machines/${this.machine.id}/cassettes`)
+      return () => {
+        this.answer = answer
+        // What somebody is typing is not overwritten by a live update.
+        if (this.was && this.dirty && this.state === 'ready') return
+        this.show(answer.positions)
+      }
+    },
+    show(positions) {
+      this.rows = Object.entries(positions || {}).map(([position, bay]) => ({
+        position: Number(position),
+        ...bay
+      }))
+      this.was = JSON.stringify(this.positions)
+    },
+    whole(value) {
+      return /^\d+$/.test(String(value)) || this.t('cassettes.whole')
+    },
+    differs(row) {
+      if (!row.state_at) return false
+      return (
+        Number(row.denomination) !== row.state_denomination ||
+        Number(row.count) !== row.state_count
+      )
+    },
+    report(row) {
+      const {state_count, state_denomination, state_at} = row
+      return this.t('cassettes.report', {
+        count: this.fmt.number(state_count),
+        note: this.fmt.number(state_denomination),
+        ago: this.fmt.ago(state_at)
+      })
+    },
+    add() {
+      const used = this.rows.map(row => row.position)
+      const position = [...Array(16).keys()]
+        .map(index => index + 1)
+        .find(one => !used.includes(one))
+      this.rows.push({position, denomination: '', count: ''})
+      this.rows.sort((a, b) => a.position - b.position)
+    },
+    remove(row) {
+      this.rows = this.rows.filter(one => one !== row)
+    },
+    takeOver() {
+      this.rows.forEach(row => {
+        if (!row.state_at) return
+        row.denomination = row.state_denomination
+        row.count = row.state_count
+      })
+    },
+    async save() {
+      this.busy = true
+      this.failure = ''
+      try {
+        this.answer = await satmachine.api.put(
+          `/machines/${this.machine.id}/cassettes`,
+          {positions: this.positions}
+        )
+        this.show(this.answer.positions)
+        this.say(this.t('cassettes.saved'))
+        this.$emit('saved')
+      } catch (error) {
+        this.failure = error.message
+      } finally {
+        this.busy = false
+      }
+    }
+  }
+})

@@ -1,0 +1,183 @@
+// The picture of where every sat went: what came in, its parts, and who got
+// them. Widths are in proportion; the list of legs below says it in words.
+;(() => {
+  const NODE = 10
+  const SLOT = 42
+  const SHOWN = 8
+  const PART_OF = {
+    super_fee: 'platform',
+    operator_split: 'operator',
+    dca: 'principal',
+    refund: 'refund'
+  }
+  const sum = list => list.reduce((total, {sats}) => total + sats, 0)
+
+  satmachine.part('flow', {
+    props: {settlement: {type: Object, required: true}},
+    data() {
+      return {width: 640}
+    },
+    computed: {
+      cashOut() {
+        return this.settlement.tx_type === 'cash_out'
+      },
+      whole() {
+        const {wire_sats, principal_sats} = this.settlement
+        return this.cashOut ? wire_sats : principal_sats
+      },
+      legs() {
+        return (this.settlement.legs || [])
+          .filter(leg => PART_OF[leg.leg_type] && leg.status !== 'voided')
+          .map(leg => ({
+            part: PART_OF[leg.leg_type],
+            name: leg.label || this.words('leg_type', leg.leg_type),
+            sats: leg.amount_sats
+          }))
+      },
+      // What the whole divides into; the principal is what the rest leaves.
+      parts() {
+        const one = this.settlement
+        const paid = part => sum(this.legs.filter(leg => leg.part === part))
+        const planned = this.legs.length > 0
+        const platform = planned ? paid('platform') : one.platform_fee_sats
+        const operator = planned ? paid('operator') : one.operator_fee_sats
+        const refund = paid('refund')
+        const network = one.network_fee_sats || 0
+        const fee = refund ? platform + operator : one.fee_sats
+        const surplus = Math.max(0, fee - platform - operator - network)
+        const rest = this.whole - platform - operator - refund
+        const parts = {platform, operator, refund, network, surplus}
+        if (this.cashOut) parts.principal = rest - network - surplus
+        else parts.customer = one.wire_sats
+        return ['customer', 'principal', 'platform', 'operator']
+          .concat(['refund', 'surplus', 'network'])
+          .map(key => ({key, sats: parts[key] || 0}))
+          .filter(({sats}) => sats > 0)
+      },
+      // Who got each part, biggest first; what nobody got stays in the wallet.
+      ends() {
+        return this.parts.flatMap(({key, sats}) => {
+          if (key === 'customer') {
+            return [{part: key, name: this.t('flow.customer'), sats}]
+          }
+          if (key === 'network') {
+            return [{part: key, name: this.t('flow.network'), sats}]
+          }
+          const own = this.legs
+            .filter(leg => leg.part === key)
+            .sort((a, b) => b.sats - a.sats)
+          const list = own.slice(0, own.length > SHOWN ? SHOWN - 1 : SHOWN)
+          const others = own.slice(list.length)
+          if (others.length) {
+            const name = this.t('flow.others', {n: others.length})
+            list.push({part: key, name, sats: sum(others)})
+          }
+          const kept = sats - sum(own)
+          if (kept > 0)
+            list.push({part: key, name: this.keptName, sats: kept, kept})
+          return list
+        })
+      },
+      keptName() {
+        const {status} = this.settlement
+        const open = ['awaiting_dispense', 'pending'].includes(status)
+        return this.t(open && !this.legs.length ? 'flow.open' : 'flow.kept')
+      },
+      picture() {
+        const scale = 170 / this.whole
+        const high = sats => Math.max(2, sats * scale)
+        const wide = this.width > 520
+        const x1 = Math.round(this.width * (wide ? 0.34 : 0.29))
+        const x2 = Math.round(this.width * (wide ? 0.68 : 0.62))
+        const nodes = []
+        const ribbons = []
+        const inset = 18
+        const total = high(this.whole)
+        let from = inset
+        let middle = 0
+        let end = 0
+        nodes.push(
+          this.node('whole', this.wholeName, this.whole, 0, inset, total, x1)
+        )
+        this.parts.forEach(({key, sats}) => {
+          const mine = this.ends.filter(one => one.part === key)
+          const slots = mine.map(one => Math.max(SLOT, high(one.sats) + 8))
+          const space = slots.reduce((all, one) => all + one, 0)
+          const height = high(sats)
+          const at = Math.max(middle, end) + (mine.length ? 2 : 0)
+          const name = this.t(`flow.${key}`)
+          nodes.push(this.node(key, name, sats, x1, at, height, x2))
+          ribbons.push(this.ribbon(key, NODE, from, height, x1, at))
+          from += sats * scale
+          let leave = at
+          mine.forEach((one, index) => {
+            const thick = high(one.sats)
+            const kind = one.kept ? 'kept' : key
+            nodes.push(
+              this.node(
+                `${key}${index}`,
+                one.name,
+                one.sats,
+                x2,
+                end + 2,
+                thick,
+                this.width,
+                kind
+              )
+            )
+            ribbons.push(
+              this.ribbon(kind, x1 + NODE, leave, thick, x2, end + 2)
+            )
+            leave += one.sats * scale
+            end += slots[index]
+          })
+          middle = at + Math.max(height, SLOT, space ? 0 : SLOT)
+        })
+        return {
+          nodes,
+          ribbons,
+          height: Math.max(middle, end, total + inset) + 4
+        }
+      },
+      wholeName() {
+        return this.t(this.cashOut ? 'flow.wire' : 'flow.paid_in')
+      },
+      summary() {
+        const ends = this.ends.map(
+          ({name, sats}) => `${name}: ${this.fmt.sats(sats)}`
+        )
+        return `${this.wholeName}: ${this.fmt.sats(this.whole)}. ${ends.join('. ')}`
+      }
+    },
+    methods: {
+      node(key, name, sats, x, y, height, until, kind = key) {
+        const room = until - x - NODE - 12
+        const place =
+          key === 'whole'
+            ? {left: 0, top: 0, width: `${until - 8}px`}
+            : {left: `${x + NODE + 6}px`, top: `${y - 2}px`, width: `${room}px`}
+        if (key === 'whole') place.top = `${y + height + 2}px`
+        return {key, name, sats, x, y, height, kind, place}
+      },
+      ribbon(kind, x, y, height, toX, toY) {
+        const half = (x + toX) / 2
+        const path =
+          `M${x},${y} C${half},${y} ${half},${toY} ${toX},${toY} ` +
+          `v${height} C${half},${toY + height} ${half},${y + height} ` +
+          `${x},${y + height} Z`
+        return {kind, path}
+      },
+      measure() {
+        this.width = this.$refs.box?.clientWidth || this.width
+      }
+    },
+    mounted() {
+      this.measure()
+      this.watcher = new ResizeObserver(() => this.measure())
+      this.watcher.observe(this.$refs.box)
+    },
+    beforeUnmount() {
+      this.watcher.disconnect()
+    }
+  })
+})()

@@ -1,0 +1,236 @@
+// The repairs that this settlement allows, most wanted first.
+;(() => {
+  // Rounds a * b / c half up, in integers however large.
+  const share = (a, b, c) =>
+    c ? Number((2n * BigInt(a) * BigInt(b) + BigInt(c)) / (2n * BigInt(c))) : 0
+  const cents = amount => Math.round(Number(amount) * 100)
+
+  satmachine.part('settlement-actions', {
+    props: {settlement: {type: Object, required: true}},
+    emits: ['changed'],
+    data() {
+      return {
+        icons: {
+          resolve: 'build',
+          refund: 'undo',
+          dispense: 'local_atm',
+          retry: 'replay',
+          voidIt: 'block',
+          note: 'edit_note',
+          test: 'science'
+        }
+      }
+    },
+    computed: {
+      legs() {
+        return this.settlement.legs || []
+      },
+      offered() {
+        const {status, tx_type, refundable_sats} = this.settlement
+        const held = status === 'quarantined'
+        const open = !['voided', 'quarantined'].includes(status)
+        const moved = this.legs.some(
+          leg => leg.status === 'completed' || leg.in_flight
+        )
+        const failed = this.legs.some(
+          leg => leg.status === 'failed' && !leg.in_flight
+        )
+        return [
+          held && 'resolve',
+          failed && 'retry',
+          refundable_sats > 0 && 'refund',
+          open && tx_type === 'cash_out' && 'dispense',
+          status !== 'voided' && !moved && 'voidIt',
+          'note',
+          'test'
+        ].filter(Boolean)
+      }
+    },
+    methods: {
+      act(action) {
+        this[action]()
+      },
+      label(action) {
+        if (action === 'test' && this.settlement.is_test) return 'untest'
+        return action === 'voidIt' ? 'void' : action
+      },
+      reason() {
+        return {
+          name: 'reason',
+          label: this.t('common.reason'),
+          type: 'long',
+          required: true
+        }
+      },
+      ask(verb, {path = verb, fields, lines, ...extra}) {
+        this.$refs.action.open({
+          title: this.t(`repair.${verb}_title`),
+          lines: lines || this.t(`repair.${verb}_text`),
+          ok: this.t(`repair.${verb}`),
+          fields,
+          run: async (values, key) => {
+            const body = extra.body ? extra.body(values, key) : values
+            const id = this.settlement.id
+            await satmachine.api.post(`/settlements/${id}/${path}`, body)
+            return this.t(`repair.${verb}_done`)
+          },
+          ...extra
+        })
+      },
+      resolve() {
+        const {settlement} = this
+        const stamp = settlement.stamp || {}
+        const code =
+          this.store.machines.find(one => one.id === settlement.machine_id)
+            ?.fiat_code || settlement.fiat_code
+        const known = (name, type) => ({
+          name,
+          type,
+          label: this.t(`repair.${name}`),
+          value: String(settlement[name] ?? stamp[name] ?? ''),
+          required: true
+        })
+        this.ask('resolve', {
+          lines: [
+            settlement.error_message,
+            this.t('repair.resolve_text', {
+              wire: this.fmt.sats(settlement.wire_sats)
+            })
+          ].filter(Boolean),
+          fields: [
+            {
+              name: 'tx_type',
+              type: 'select',
+              label: this.t('settlement.tx_type'),
+              value: settlement.tx_type || stamp.tx_type || 'cash_out',
+              options: ['cash_out', 'cash_in'].map(value => ({
+                value,
+                label: this.words('tx_type', value)
+              }))
+            },
+            known('principal_sats', 'sats'),
+            known('fee_sats', 'sats'),
+            {...known('fiat_amount', 'amount'), suffix: code},
+            this.reason()
+          ],
+          preview: values => this.checkSum(values),
+          body: values => ({...values, fiat_code: code})
+        })
+      },
+      checkSum({tx_type, principal_sats, fee_sats}) {
+        if (principal_sats === null || fee_sats === null) return ''
+        const sign = tx_type === 'cash_in' ? -1 : 1
+        const sum = principal_sats + sign * fee_sats
+        const fits = sum === this.settlement.wire_sats
+        return this.t(fits ? 'repair.sum_fits' : 'repair.sum_differs', {
+          sum: this.fmt.sats(sum),
+          wire: this.fmt.sats(this.settlement.wire_sats)
+        })
+      },
+      dispense() {
+        const {fiat_amount, fiat_code} = this.settlement
+        this.ask('dispense', {
+          lines: this.t('repair.dispense_text', {
+            fiat: this.fmt.fiat(fiat_amount, fiat_code)
+          }),
+          fields: [
+            {
+              name: 'dispensed_fiat',
+              type: 'amount',
+              suffix: fiat_code,
+              label: this.t('repair.dispensed_fiat'),
+              required: true,
+              check: text => {
+                const amount = this.fmt.toAmount(text)
+                return (
+                  Number(amount) <= Number(fiat_amount) ||
+                  this.t('repair.too_much_fiat')
+                )
+              }
+            },
+            this.reason()
+          ],
+          preview: values => this.dispensePreview(values.dispensed_fiat)
+        })
+      },
+      dispensePreview(amount) {
+        const {fiat_amount, principal_sats, fee_sats, wire_sats} =
+          this.settlement
+        if (!amount || Number(amount) > Number(fiat_amount)) return ''
+        const given = cents(amount)
+        const whole = cents(fiat_amount)
+        const principal = share(principal_sats, given, whole)
+        const fee = share(fee_sats, given, whole)
+        return this.t('repair.dispense_preview', {
+          principal: this.fmt.sats(principal),
+          fee: this.fmt.sats(fee),
+          refund: this.fmt.sats(wire_sats - principal - fee)
+        })
+      },
+      refund() {
+        const {refundable_sats, max_refund_sats} = this.settlement
+        this.ask('refund', {
+          lines: this.t('repair.refund_text', {
+            owed: this.fmt.sats(refundable_sats),
+            most: this.fmt.sats(max_refund_sats)
+          }),
+          fields: [
+            {
+              name: 'destination',
+              type: 'long',
+              label: this.t('repair.destination'),
+              hint: this.t('repair.destination_hint', {
+                most: this.fmt.sats(max_refund_sats)
+              }),
+              required: true
+            },
+            this.reason()
+          ],
+          body: (values, key) => ({...values, idempotency_key: key})
+        })
+      },
+      retry() {
+        const failed = this.legs.filter(leg => leg.status === 'failed')
+        const sats = failed.reduce((all, leg) => all + leg.amount_sats, 0)
+        this.ask('retry', {
+          lines: this.t(
+            'repair.retry_text',
+            {
+              n: this.fmt.number(failed.length),
+              sats: this.fmt.sats(sats)
+            },
+            failed.length
+          ),
+          fields: [this.reason()]
+        })
+      },
+      voidIt() {
+        this.ask('void', {
+          fields: [this.reason()],
+          danger: true
+        })
+      },
+      note() {
+        this.ask('note', {
+          path: 'notes',
+          fields: [
+            {
+              name: 'note',
+              type: 'long',
+              label: this.t('repair.note_label'),
+              required: true
+            }
+          ]
+        })
+      },
+      test() {
+        const is_test = !this.settlement.is_test
+        this.ask(is_test ? 'test' : 'untest', {
+          path: 'test',
+          fields: [this.reason()],
+          body: values => ({...values, is_test})
+        })
+      }
+    }
+  })
+})()

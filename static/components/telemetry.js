@@ -1,0 +1,57 @@
+// The newest public beacon and the newest private report of a machine.
+satmachine.part('telemetry', {
+  mixins: [satmachine.loads],
+  props: {machine: {type: Object, required: true}},
+  data() {
+    return {answer: {}}
+  },
+  computed: {
+    parts() {
+      const part = (key, facts, at) =>
+        facts &&
+        at && {
+          key,
+          title: this.t(`telemetry.${key}`),
+          age: this.t('telemetry.age', {ago: this.fmt.ago(at)}),
+          facts: this.flat(facts)
+        }
+      const {beacon, telemetry} = this.answer
+      return [
+        part(
+          'report',
+          telemetry,
+          this.answer.telemetry_received_at || this.answer.telemetry_at
+        ),
+        part(
+          'beacon',
+          beacon,
+          this.answer.beacon_received_at || this.answer.beacon_at
+        )
+      ].filter(Boolean)
+    }
+  },
+  methods: {
+    async load(api) {
+      const answer = await api.get(`/machines/${this.machine.id}/telemetry`)
+      return () => (this.answer = answer)
+    },
+    // A machine sends what it has: nested things become "door open".
+    flat(facts, prefix = '') {
+      return Object.entries(facts).flatMap(([key, value]) => {
+        if (value === null || value === undefined || value === '') return []
+        const name = prefix ? `${prefix} ${key}` : this.words('beacon', key)
+        if (typeof value === 'object' && !Array.isArray(value)) {
+          return this.flat(value, name)
+        }
+        return [{name, text: this.text(value)}]
+      })
+    },
+    text(value) {
+      if (typeof value === 'boolean') {
+        return this.t(value ? 'common.yes' : 'common.no')
+      }
+      if (Array.isArray(value)) return value.map(this.text).join(', ')
+      return typeof value === 'number' ? this.fmt.number(value) : String(value)
+    }
+  }
+})

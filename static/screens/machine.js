@@ -1,0 +1,42 @@
+satmachine.part('screen-machine', {
+  mixins: [satmachine.loads],
+  props: {id: String},
+  data() {
+    return {one: null}
+  },
+  computed: {
+    interval() {
+      const minutes = this.one.payout_interval_minutes
+      const key = `satmachine.machine.interval_${minutes}`
+      return this.$te(key)
+        ? this.$t(key)
+        : this.t('machine.interval_minutes', {n: this.fmt.number(minutes)})
+    }
+  },
+  methods: {
+    async load(api) {
+      const one = await api.get(`/machines/${this.id}`)
+      return () => {
+        const first = !this.one
+        this.one = one
+        if (first && this.$route.query.pair && !one.is_paired) {
+          this.$refs.pairing.open(one)
+        }
+      }
+    },
+    remove() {
+      this.$refs.action.open({
+        title: this.t('machine.remove_title'),
+        lines: this.t('machine.remove_text'),
+        ok: this.t('machine.remove'),
+        danger: true,
+        run: async () => {
+          await satmachine.api.delete(`/machines/${this.id}`)
+          await satmachine.live.loadMachines()
+          await satmachine.live.loadMe()
+          this.go(this.me.operator ? 'machines' : '')
+        }
+      })
+    }
+  }
+})

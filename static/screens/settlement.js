@@ -1,0 +1,78 @@
+satmachine.part('screen-settlement', {
+  mixins: [satmachine.loads],
+  props: {id: String},
+  data() {
+    return {one: null, most: 20}
+  },
+  computed: {
+    legs() {
+      return this.one.legs || []
+    },
+    shownLegs() {
+      return this.legs.slice(0, this.most)
+    },
+    readable() {
+      return this.one.principal_sats > 0 && this.one.status !== 'quarantined'
+    },
+    title() {
+      const kind = this.words('tx_type', this.one.tx_type)
+      if (!Number(this.one.fiat_amount)) return kind
+      const fiat = this.fmt.fiat(this.one.fiat_amount, this.one.fiat_code)
+      return `${kind} · ${fiat}`
+    },
+    stamp() {
+      return JSON.stringify(this.one.stamp, null, 2)
+    },
+    mismatch() {
+      const sats = this.one.fee_mismatch_sats
+      if (!sats) return ''
+      return this.t(sats > 0 ? 'settlement.surplus' : 'settlement.short', {
+        sats: this.fmt.sats(Math.abs(sats))
+      })
+    },
+    facts() {
+      const one = this.one
+      const fact = (key, text, copy) =>
+        text &&
+        text !== this.fmt.NOTHING && {
+          name: this.t(`settlement.${key}`),
+          text,
+          copy
+        }
+      const sats = (key, value = one[key]) =>
+        fact(`fact_${key}`, value ? this.fmt.sats(value) : '')
+      return [
+        sats('wire_sats'),
+        sats('principal_sats'),
+        sats('fee_sats'),
+        sats('platform_fee_sats'),
+        sats('operator_fee_sats'),
+        sats('network_fee_sats'),
+        sats('retained_sats'),
+        fact(
+          'dispensed_fiat',
+          one.dispensed_fiat && this.fmt.fiat(one.dispensed_fiat, one.fiat_code)
+        ),
+        sats('refundable_sats'),
+        fact(
+          'exchange_rate',
+          one.exchange_rate &&
+            this.t('settlement.rate', {
+              sats: this.fmt.number(one.exchange_rate),
+              code: one.fiat_code
+            })
+        ),
+        fact('bitspire_txid', one.bitspire_txid, true),
+        fact('payment_hash', one.payment_hash, true),
+        fact('landed', this.fmt.time(one.created_at)),
+        fact('processed', this.fmt.time(one.processed_at))
+      ].filter(Boolean)
+    }
+  },
+  methods: {
+    async load(api) {
+      const one = await api.get(`/settlements/${this.id}`)
+      return () => (this.one = one)
+    }
+  }
+})

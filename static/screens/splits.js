@@ -1,0 +1,1 @@
+satmachine.part('screen-splits', {})
