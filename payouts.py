@@ -239,9 +239,16 @@ async def fetch_external_invoice(payout: Payout) -> Payout:
 
 
 async def try_to_pay(
-    payout: Payout, description: str, conn: Connection | None = None
+    payout: Payout,
+    description: str,
+    conn: Connection | None = None,
+    *,
+    stamp: dict[str, Any] | None = None,
 ) -> str | None:
     """Ask LNbits to pay a stored invoice. Returns why it said no, or None.
+
+    A customer's cash-in carries the machine's `stamp`, and lands by it; everything else
+    is marked as a payment of our own, and never lands.
 
     Whatever is raised here proves nothing; the caller reads LNbits' rows. Hence the one
     broad except of the money path: every kind of failure has the same next step.
@@ -250,7 +257,7 @@ async def try_to_pay(
         await pay_invoice(
             wallet_id=payout.source_wallet_id,
             payment_request=str(payout.bolt11),
-            extra={"tag": TAG, "payout_id": payout.id},
+            extra=stamp or {"tag": TAG, "payout_id": payout.id},
             description=description,
             external_id=payout.id,
             conn=conn,
