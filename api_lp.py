@@ -1,0 +1,113 @@
+"""An LP's own side, over HTTP: their preferences, deposits, payments and summary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import Depends
+from fastapi.responses import StreamingResponse
+
+from . import lps
+from .api_lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
+from .api_models import (
+    DepositAnswer,
+    DepositPage,
+    LpAnswer,
+    LpChanges,
+    LpInput,
+    pick,
+)
+from .api_route import Caller, named_fields, new_router, refusals
+from .database import db, from_db_time
+from .lists import ListQuery, fetch_page
+from .refusals import BadInputError, NotFoundError
+from .reports import DEPOSIT_FIELDS, lp_deposits_source
+from .targets import check_own_wallet
+
+router = new_router()
+AskedOfDeposits = Annotated[ListQuery, Depends(asked_of(DEPOSIT_FIELDS))]
+NULLABLE = ("fixed_mode_daily_limit", "autoforward_ln_address")
+
+
+async def _answer(user_id: str) -> LpAnswer:
+    async with db.connect() as conn:
+        profile = await lps.get_profile(conn, user_id)
+    if profile is None:
+        raise NotFoundError("You have no LP profile yet: choose a wallet first.")
+    shown = pick(profile, LpAnswer)
+    limit = profile["fixed_mode_daily_limit"]
+    shown["fixed_mode_daily_limit"] = None if limit is None else f"{limit:.2f}"
+    for key in ("created_at", "updated_at"):
+        shown[key] = from_db_time(profile[key])
+    return LpAnswer(**shown)
+
+
+async def _check_wallet(fields: Mapping[str, Any], user_id: str) -> None:
+    if "dca_wallet_id" in fields:
+        try:
+            await check_own_wallet(fields["dca_wallet_id"], user_id, "dca_wallet_id")
+        except ValueError as exc:
+            raise BadInputError(str(exc)) from exc
+
+
+@router.get(
+    "/lp",
+    summary="The caller's preferences as an LP",
+    response_model=LpAnswer,
+    responses=refusals(404),
+)
+async def api_lp(account: Caller) -> LpAnswer:
+    return await _answer(account.id)
+
+
+@router.post(
+    "/lp",
+    status_code=201,
+    summary="Onboarding of an LP: which wallet, how much a day, forward or not",
+    response_model=LpAnswer,
+    responses=refusals(400, 409),
+)
+async def api_create_lp(account: Caller, body: LpInput) -> LpAnswer:
+    fields = {k: v for k, v in named_fields(body, NULLABLE).items() if v is not None}
+    await _check_wallet(fields, account.id)
+    await lps.create_profile(account.id, fields)
+    return await _answer(account.id)
+
+
+@router.put(
+    "/lp",
+    summary="Change the preferences that are named",
+    response_model=LpAnswer,
+    responses=refusals(400, 404),
+)
+async def api_update_lp(account: Caller, body: LpChanges) -> LpAnswer:
+    present = await _answer(account.id)
+    changes = named_fields(body, NULLABLE)
+    if changes.get("dca_wallet_id") != present.dca_wallet_id:
+        await _check_wallet(changes, account.id)
+    await lps.update_profile(account.id, changes)
+    return await _answer(account.id)
+
+
+@router.get(
+    "/lp/deposits",
+    summary="The caller's deposits as an LP, at every machine",
+    response_model=DepositPage,
+    responses=refusals(400),
+    openapi_extra=filter_docs(DEPOSIT_FIELDS, "LpDepositFilters"),
+)
+async def api_lp_deposits(account: Caller, query: AskedOfDeposits) -> DepositPage:
+    found, total = await fetch_page(lp_deposits_source(account.id), query)
+    return DepositPage(data=[DepositAnswer(**row) for row in found], total=total)
+
+
+@router.get(
+    "/lp/deposits.csv",
+    summary="The same list as CSV, whole",
+    response_class=StreamingResponse,
+    responses={200: CSV_ANSWER, **refusals(400)},
+    openapi_extra=filter_docs(DEPOSIT_FIELDS, "LpDepositFilters"),
+)
+async def api_lp_deposits_csv(account: Caller, query: AskedOfDeposits) -> Any:
+    return csv_answer(lp_deposits_source(account.id), query, "deposits.csv")

@@ -1,0 +1,267 @@
+"""Machines and commission splits, over HTTP: an operator's own only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from fastapi import Depends
+
+from . import registry
+from . import splits as split_sets
+from .api_lists import asked_of, filter_docs
+from .api_models import (
+    MachineAnswer,
+    MachineChanges,
+    MachineInput,
+    MachinePage,
+    PreviewAnswer,
+    PreviewInput,
+    SplitAnswer,
+    SplitInput,
+    SplitsAnswer,
+    SplitsInput,
+    fraction_text,
+)
+from .api_route import (
+    Caller,
+    InScope,
+    MachineId,
+    named_fields,
+    new_router,
+    refusals,
+)
+from .database import db
+from .lists import ListQuery, fetch_page
+from .models import CommissionSplit, Machine
+from .payouts_crud import reserved_sats
+from .preview import preview_settlement
+from .refusals import BadInputError
+from .reports import MACHINE_FIELDS, machine_status, machines_source
+from .targets import balances_msat, check_own_wallet, resolve_target
+
+router = new_router()
+AskedOfMachines = Annotated[ListQuery, Depends(asked_of(MACHINE_FIELDS))]
+NULLABLE = ("name", "location")
+
+
+async def _wallet_sats(wallet_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Balance and free balance of wallets, in sats."""
+    msats = await balances_msat(wallet_ids)
+    async with db.connect() as conn:
+        owed = await reserved_sats(conn, wallet_ids)
+    return {
+        wallet: (msat // 1000, msat // 1000 - sum(owed.get(wallet, (0, 0))))
+        for wallet, msat in msats.items()
+    }
+
+
+async def _answer(machine: Machine) -> MachineAnswer:
+    sats = await _wallet_sats([machine.wallet_id])
+    balance, free = sats.get(machine.wallet_id, (0, 0))
+    return MachineAnswer.of(
+        machine,
+        status=machine_status(machine.last_seen_at),
+        balance_sats=balance,
+        free_sats=free,
+    )
+
+
+async def _check_wallet(fields: Mapping[str, Any], user_id: str) -> None:
+    if "wallet_id" in fields:
+        try:
+            await check_own_wallet(fields["wallet_id"], user_id, "wallet_id")
+        except ValueError as exc:
+            raise BadInputError(str(exc)) from exc
+
+
+@router.get(
+    "/machines",
+    summary="The caller's machines",
+    response_model=MachinePage,
+    responses=refusals(400),
+    openapi_extra=filter_docs(MACHINE_FIELDS, "MachineFilters"),
+)
+async def api_machines(scope: InScope, query: AskedOfMachines) -> MachinePage:
+    source = machines_source(scope.user_id, scope.is_all)
+    # The shown wallet of somebody else's machine is shortened, its balance is not.
+    listed, total = await fetch_page(source, query)
+    wallets = await registry.wallets_of_machines([row["id"] for row in listed])
+    sats = await _wallet_sats(list(wallets.values()))
+    data = []
+    for row in listed:
+        balance, free = sats.get(wallets.get(row["id"], ""), (0, 0))
+        data.append(MachineAnswer(**row, balance_sats=balance, free_balance_sats=free))
+    return MachinePage(data=data, total=total)
+
+
+@router.post(
+    "/machines",
+    status_code=201,
+    summary="Register a machine",
+    response_model=MachineAnswer,
+    responses=refusals(400, 409),
+)
+async def api_create_machine(account: Caller, body: MachineInput) -> MachineAnswer:
+    fields = named_fields(body, NULLABLE)
+    await _check_wallet(fields, account.id)
+    return await _answer(await registry.create_machine(account.id, fields))
+
+
+@router.get(
+    "/machines/{machine_id}",
+    summary="One machine",
+    response_model=MachineAnswer,
+    responses=refusals(404),
+)
+async def api_machine(account: Caller, machine_id: MachineId) -> MachineAnswer:
+    async with db.connect() as conn:
+        machine = await registry.get_own_machine(conn, machine_id, account.id)
+    return await _answer(machine)
+
+
+@router.put(
+    "/machines/{machine_id}",
+    summary="Change the settings of a machine that are named",
+    response_model=MachineAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_update_machine(
+    account: Caller, machine_id: MachineId, body: MachineChanges
+) -> MachineAnswer:
+    async with db.connect() as conn:
+        present = await registry.get_own_machine(conn, machine_id, account.id)
+    changes = named_fields(body, NULLABLE)
+    if changes.get("wallet_id") != present.wallet_id:
+        await _check_wallet(changes, account.id)
+    machine = await registry.update_machine(account.id, machine_id, changes)
+    return await _answer(machine)
+
+
+@router.delete(
+    "/machines/{machine_id}",
+    status_code=204,
+    response_model=None,
+    summary="Delete a machine that has no money history",
+    responses=refusals(404, 409),
+)
+async def api_delete_machine(account: Caller, machine_id: MachineId) -> None:
+    await registry.delete_machine(account.id, machine_id)
+
+
+# ----------------------------------------------------------------------------- splits
+
+
+def _splits_answer(splits: Sequence[CommissionSplit]) -> SplitsAnswer:
+    return SplitsAnswer(
+        splits=[
+            SplitAnswer(
+                id=s.id,
+                target=s.target,
+                target_kind=s.target_kind,
+                label=s.label,
+                fraction=fraction_text(s.fraction),
+                sort_order=s.sort_order,
+            )
+            for s in splits
+        ]
+    )
+
+
+async def _resolved(
+    splits: Sequence[SplitInput], operator_user_id: str
+) -> list[CommissionSplit]:
+    """The splits with their targets recognised. `BadInputError` says which is not."""
+    if len(splits) > split_sets.MAX_SPLITS:
+        raise BadInputError(f"A set has at most {split_sets.MAX_SPLITS} splits.")
+    resolved = []
+    for index, split in enumerate(splits):
+        try:
+            target = await resolve_target(split.target, owner_user_id=operator_user_id)
+        except ValueError as exc:
+            raise BadInputError(f"Split {index + 1}: {exc}") from exc
+        resolved.append(
+            CommissionSplit(
+                id="",
+                operator_user_id=operator_user_id,
+                target=target.target,
+                target_kind=target.kind,
+                target_wallet_id=target.wallet_id,
+                label=split.label,
+                fraction=split.fraction,
+                sort_order=index if split.sort_order is None else split.sort_order,
+            )
+        )
+    return resolved
+
+
+@router.get(
+    "/splits",
+    summary="The caller's default splits of the operator's fee",
+    response_model=SplitsAnswer,
+    responses=refusals(),
+)
+async def api_splits(account: Caller) -> SplitsAnswer:
+    async with db.connect() as conn:
+        return _splits_answer(await split_sets.get_splits(conn, account.id, None))
+
+
+@router.put(
+    "/splits",
+    summary="Replace the default splits",
+    description="The fractions add up to 1.0000; an empty set is allowed: then the "
+    "operator's fee stays in the machine wallet.",
+    response_model=SplitsAnswer,
+    responses=refusals(400),
+)
+async def api_replace_splits(account: Caller, body: SplitsInput) -> SplitsAnswer:
+    new = await _resolved(body.splits, account.id)
+    return _splits_answer(await split_sets.replace_splits(account.id, None, new))
+
+
+@router.post(
+    "/splits/preview",
+    status_code=200,
+    summary="The legs that a settlement of this size would make",
+    response_model=PreviewAnswer,
+    responses=refusals(400, 404),
+)
+async def api_preview(account: Caller, body: PreviewInput) -> PreviewAnswer:
+    return await preview_settlement(account.id, body)
+
+
+@router.get(
+    "/machines/{machine_id}/splits",
+    summary="The splits of this machine that override the defaults; empty without one",
+    response_model=SplitsAnswer,
+    responses=refusals(404),
+)
+async def api_machine_splits(account: Caller, machine_id: MachineId) -> SplitsAnswer:
+    async with db.connect() as conn:
+        return _splits_answer(await split_sets.get_splits(conn, account.id, machine_id))
+
+
+@router.put(
+    "/machines/{machine_id}/splits",
+    summary="Replace the splits of this machine",
+    response_model=SplitsAnswer,
+    responses=refusals(400, 404),
+)
+async def api_replace_machine_splits(
+    account: Caller, machine_id: MachineId, body: SplitsInput
+) -> SplitsAnswer:
+    async with db.connect() as conn:
+        await registry.get_own_machine(conn, machine_id, account.id)
+    new = await _resolved(body.splits, account.id)
+    return _splits_answer(await split_sets.replace_splits(account.id, machine_id, new))
+
+
+@router.delete(
+    "/machines/{machine_id}/splits",
+    status_code=204,
+    response_model=None,
+    summary="Let the machine use the default splits again",
+    responses=refusals(404),
+)
+async def api_delete_machine_splits(account: Caller, machine_id: MachineId) -> None:
+    await split_sets.delete_override(account.id, machine_id)

@@ -1,0 +1,355 @@
+"""What the HTTP API takes and gives.
+
+Inputs: every field is checked by its type in `api_fields.py`; what is not named in a
+PUT stays as it is, and what is only read is ignored. Answers: sats are integers, fiat
+and fractions are decimal text ("750.00", "0.0300"), rates numbers, times ISO 8601 UTC.
+Nobody's LNbits user id is in any of them but the caller's own in `/me`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from lnbits.db import Page
+from pydantic import BaseModel, Field
+
+from .api_fields import (
+    ClientStatus,
+    DcaMode,
+    DepositStep,
+    Direction,
+    FiatCode,
+    Fraction,
+    LightningAddress,
+    Minutes,
+    Name,
+    Note,
+    Npub,
+    PositiveFiat,
+    PositiveSats,
+    Reason,
+    RowId,
+    Sats,
+    SortOrder,
+    Target,
+)
+from .models import Machine, SuperConfig, UpdateSuperConfigData
+
+# ---------------------------------------------------------------------------- inputs
+
+
+class SuperConfigInput(UpdateSuperConfigData):
+    """The platform's fees. A wallet of `null` means that no fee is paid out."""
+
+    super_cash_in_fee_fraction: Fraction | None = None
+    super_cash_out_fee_fraction: Fraction | None = None
+    super_fee_wallet_id: RowId | None = None
+
+
+class MachineSettings(BaseModel):
+    """What an operator may set on a machine; all optional here."""
+
+    name: Name | None = None
+    location: Name | None = None
+    is_active: bool | None = None
+    operator_cash_in_fee_fraction: Fraction | None = None
+    operator_cash_out_fee_fraction: Fraction | None = None
+    payout_interval_minutes: Minutes | None = Field(
+        None, description="0: at once; 60: hourly; 1440: daily"
+    )
+    min_payout_sats: Sats | None = None
+    max_payout_sats: Sats | None = Field(None, description="of one cash-in payout")
+    max_daily_payout_sats: Sats | None = Field(
+        None, description="of all cash-in payouts of a UTC day"
+    )
+
+
+class MachineInput(MachineSettings):
+    machine_npub: Npub
+    wallet_id: RowId
+    fiat_code: FiatCode
+
+
+class MachineChanges(MachineSettings):
+    machine_npub: Npub | None = Field(None, description="a new key pairs again")
+    wallet_id: RowId | None = None
+    fiat_code: FiatCode | None = None
+
+
+class SplitInput(BaseModel):
+    target: Target = Field(
+        ..., description="Lightning address, LNURL, invoice key or wallet id"
+    )
+    label: Name | None = None
+    fraction: Fraction = Field(..., description="of the operator's fee; sum 1.0000")
+    sort_order: SortOrder | None = None
+
+
+class SplitsInput(BaseModel):
+    splits: list[SplitInput]
+
+
+class PreviewSplit(BaseModel):
+    target: Target | None = None
+    label: Name | None = None
+    fraction: Fraction
+
+
+class PreviewInput(BaseModel):
+    machine_id: RowId
+    tx_type: Direction
+    principal_sats: PositiveSats
+    splits: list[PreviewSplit] | None = Field(
+        None, description="splits not saved yet; without it the saved ones"
+    )
+
+
+class ClientInput(BaseModel):
+    machine_id: RowId
+    user_id: RowId | None = None
+    username: Name | None = None
+
+
+class ClientChanges(BaseModel):
+    status: ClientStatus | None = None
+    username: Name | None = None
+
+
+class DepositInput(BaseModel):
+    client_id: RowId
+    amount: PositiveFiat
+    notes: Note | None = None
+
+
+class DepositChanges(BaseModel):
+    amount: PositiveFiat | None = None
+    notes: Note | None = None
+
+
+class DepositStatusInput(BaseModel):
+    status: DepositStep
+    reason: Reason | None = None
+
+
+class LpInput(BaseModel):
+    dca_wallet_id: RowId
+    default_dca_mode: DcaMode | None = None
+    fixed_mode_daily_limit: PositiveFiat | None = None
+    autoforward_ln_address: LightningAddress | None = None
+    autoforward_enabled: bool | None = None
+    notify_payouts: bool | None = None
+
+
+class LpChanges(LpInput):
+    dca_wallet_id: RowId | None = None  # type: ignore[assignment]
+
+
+# --------------------------------------------------------------------------- answers
+
+
+class Me(BaseModel):
+    """The caller and their roles, which follow from data."""
+
+    user_id: str
+    super: bool
+    operator: bool
+    lp: bool
+    service_npub: str | None = None
+    relays: list[str] = []
+
+
+class SuperConfigAnswer(BaseModel):
+    super_cash_in_fee_fraction: str
+    super_cash_out_fee_fraction: str
+    super_fee_wallet_id: str | None = None
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, config: SuperConfig) -> SuperConfigAnswer:
+        return cls(
+            super_cash_in_fee_fraction=fraction_text(config.super_cash_in_fee_fraction),
+            super_cash_out_fee_fraction=fraction_text(
+                config.super_cash_out_fee_fraction
+            ),
+            super_fee_wallet_id=config.super_fee_wallet_id,
+            updated_at=config.updated_at,
+        )
+
+
+class MachineAnswer(BaseModel):
+    id: str
+    machine_npub: str
+    wallet_id: str
+    name: str | None = None
+    location: str | None = None
+    fiat_code: str
+    is_active: bool
+    operator_cash_in_fee_fraction: str
+    operator_cash_out_fee_fraction: str
+    payout_interval_minutes: int
+    min_payout_sats: int
+    max_payout_sats: int
+    max_daily_payout_sats: int
+    is_paired: bool
+    balance_sats: int = Field(..., description="what its LNbits wallet holds")
+    free_balance_sats: int = Field(
+        ..., description="the balance less what is owed: the operator's to withdraw"
+    )
+    status: str = Field(
+        ..., description="online, quiet or offline: the age of the machine's last word"
+    )
+    last_seen_at: datetime | None = None
+    payouts_stopped_reason: str | None = None
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(
+        cls, machine: Machine, *, status: str, balance_sats: int, free_sats: int
+    ) -> MachineAnswer:
+        fields = {k: v for k, v in machine.dict().items() if k in cls.__fields__}
+        for key in ("operator_cash_in_fee_fraction", "operator_cash_out_fee_fraction"):
+            fields[key] = fraction_text(fields[key])
+        return cls(
+            **fields,
+            status=status,
+            balance_sats=balance_sats,
+            free_balance_sats=free_sats,
+        )
+
+
+class MachinePage(Page[MachineAnswer]):
+    data: list[MachineAnswer]
+
+
+class SplitAnswer(BaseModel):
+    id: str
+    target: str
+    target_kind: str | None = Field(None, description="wallet, key, address or lnurl")
+    label: str | None = None
+    fraction: str
+    sort_order: int
+
+
+class SplitsAnswer(BaseModel):
+    splits: list[SplitAnswer]
+
+
+class PreviewLeg(BaseModel):
+    leg_type: str
+    label: str | None = None
+    client_id: str | None = None
+    target: str | None = None
+    amount_sats: int
+    amount_fiat: str | None = None
+
+
+class PreviewAnswer(BaseModel):
+    """What a settlement of this size would lead to, with the balances of now."""
+
+    tx_type: str
+    wire_sats: int
+    principal_sats: int
+    fee_sats: int
+    platform_fee_sats: int
+    operator_fee_sats: int
+    exchange_rate: float | None = Field(
+        None, description="of the machine's newest settlement; null if there is none"
+    )
+    fiat_amount: str | None = None
+    fiat_code: str
+    legs: list[PreviewLeg]
+    retained_sats: int
+
+
+class ClientAnswer(BaseModel):
+    id: str
+    machine_id: str
+    username: str | None = None
+    status: str
+    has_profile: bool = Field(
+        ..., description="whether the LP has said where their sats go"
+    )
+    remaining: str
+    currency: str
+    created_at: datetime
+
+
+class ClientPage(Page[ClientAnswer]):
+    data: list[ClientAnswer]
+
+
+class BalanceAnswer(BaseModel):
+    currency: str
+    deposited: str
+    pending_deposits: str
+    paid_out: str
+    remaining: str
+    sats_received: int
+    sats_on_the_way: int
+
+
+class DepositAnswer(BaseModel):
+    id: str
+    client_id: str
+    machine_id: str
+    username: str | None = None
+    amount: str
+    currency: str
+    status: str
+    notes: str | None = None
+    reason: str | None = None
+    created_at: datetime
+    confirmed_at: datetime | None = None
+    reversed_at: datetime | None = None
+
+
+class DepositPage(Page[DepositAnswer]):
+    data: list[DepositAnswer]
+
+
+class LpAnswer(BaseModel):
+    dca_wallet_id: str
+    default_dca_mode: str
+    fixed_mode_daily_limit: str | None = None
+    autoforward_ln_address: str | None = None
+    autoforward_enabled: bool
+    notify_payouts: bool
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+
+def fraction_text(fraction: Any) -> str:
+    """A fraction with its four places."""
+    return f"{fraction:.4f}"
+
+
+def fiat_text(amount: Any) -> str:
+    """Fiat with its two places."""
+    return f"{amount:.2f}"
+
+
+def pick(row: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    """The columns of a row that a model has."""
+    return {k: v for k, v in row.items() if k in model.__fields__}
+
+
+class AuditAnswer(BaseModel):
+    """One entry of the log. `actor` is the reader's own id, or somebody's role."""
+
+    id: str
+    created_at: datetime
+    actor: str
+    action: str
+    subject_type: str
+    subject_id: str
+    machine_id: str | None = None
+    before: Any = Field(None, description="the changed fields as they were")
+    after: Any = Field(None, description="the changed fields as they are")
+    reason: str | None = None
+
+
+class AuditPage(Page[AuditAnswer]):
+    data: list[AuditAnswer]

@@ -1,0 +1,447 @@
+"""Lists: what a reader may ask of one, and the SQL that answers it.
+
+The wire format is LNbits' own: `limit`, `offset`, `sortby`, `direction`, `search`,
+`field=value`, `field[op]=value`, answered with `{"data": [...], "total": n}`. LNbits
+drops what it does not understand and compares times in the session's time zone; here
+everything is checked first, and times, fiat and NULLs mean the same on SQLite and
+PostgreSQL. All of it is done by the database, page by page.
+
+Operators: `eq` (also without one), `ne`, `gt`, `ge`, `lt`, `le`; `in` and `ex` with
+values between commas; `like` (contains), `any` and `every` (contain one or all of the
+values between commas) on text. A date without a time means the whole UTC day.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any, Literal
+
+from lnbits.db import FilterModel, Operator
+from pydantic import create_model
+from pydantic.datetime_parse import parse_datetime
+from pydantic.errors import DateTimeError
+
+from .api_fields import storable_text
+from .calculations import exact_number, fiat_cents, shown
+from .database import cents_sql, db, db_time, from_db_time, in_list, one, rows
+from .refusals import BadInputError
+
+Kind = Literal["text", "int", "fiat", "fraction", "number", "bool", "time"]
+
+MAX_ROWS = 1000
+CSV_CHUNK = 1000
+MAX_VALUES = 200
+# Query parameters that are not filters; `usr` is LNbits' login by user id.
+RESERVED = {"limit", "offset", "sortby", "direction", "search", "scope", "usr"}
+_TEXT_ONLY = {Operator.LIKE, Operator.ANY, Operator.EVERY}
+_MANY = {Operator.INCLUDE, Operator.EXCLUDE, Operator.ANY, Operator.EVERY}
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_LOST_PLUS = re.compile(r"(:\d{2}(?:\.\d+)?) (\d{2}:?\d{2})")
+_PYTHON: dict[Kind, Any] = {
+    "text": str,
+    "int": int,
+    "fiat": Decimal,
+    "fraction": Decimal,
+    "number": float,
+    "bool": bool,
+    "time": datetime,
+}
+_MAX_INT = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Fields:
+    """The columns a list shows: all of them can be filtered and sorted by."""
+
+    kinds: Mapping[str, Kind]
+    search: Sequence[str]
+    newest: str = "created_at"
+
+    def filter_model(self, name: str) -> type[FilterModel]:
+        """The columns as LNbits' `FilterModel`, which writes them into OpenAPI."""
+        columns: dict[str, Any] = {
+            key: (_PYTHON[kind] | None, None) for key, kind in self.kinds.items()
+        }
+        model = create_model(name, __base__=FilterModel, **columns)
+        model.__search_fields__ = list(self.search)
+        return model
+
+
+@dataclass(frozen=True)
+class Day:
+    """A date given without a time: from its first moment to the next one's."""
+
+    start: datetime
+
+    @property
+    def end(self) -> datetime:
+        return self.start + timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Condition:
+    field: str
+    op: Operator
+    values: Sequence[Any]
+
+
+@dataclass(frozen=True)
+class ListQuery:
+    """What a reader asks of a list, checked."""
+
+    fields: Fields
+    conditions: Sequence[Condition] = ()
+    search: str | None = None
+    sortby: str | None = None
+    direction: str | None = None
+    limit: int = 10
+    offset: int = 0
+
+
+@dataclass
+class Source:
+    """Where a list's rows come from, and which of them the reader may see.
+
+    `columns` gives the SQL expression of every field; `key` is unique.
+    """
+
+    columns: Mapping[str, str]
+    tables: str
+    where: list[str]
+    params: dict[str, Any] = field(default_factory=dict)
+    key: str = "id"
+
+
+# --------------------------------------------------------------- reading the question
+
+
+def parse_query(
+    fields: Fields, params: Sequence[tuple[str, str]], **paging: Any
+) -> ListQuery:
+    """The checked question. `BadInputError` for an unknown field or operator, a value
+    that does not fit its column, or a sort field that is not there."""
+    conditions: dict[tuple[str, Operator], list[Any]] = {}
+    for key, raw in params:
+        if key in RESERVED:
+            continue
+        name, op = _field_and_operator(fields, key)
+        values = raw.split(",") if op in _MANY else [raw]
+        kept = conditions.setdefault((name, op), [])
+        kept.extend(_value(v, fields.kinds[name], name) for v in values)
+        if len(kept) > MAX_VALUES:
+            raise BadInputError(f"{name}: at most {MAX_VALUES} values at once.")
+    sortby = paging.pop("sortby", None)
+    if sortby and sortby not in fields.kinds:
+        raise BadInputError(
+            f"sortby is {shown(sortby)}: it must be one of {', '.join(fields.kinds)}."
+        )
+    search = paging.pop("search", None)
+    if search:
+        search = _checked_text(search, "search")
+    return ListQuery(
+        fields=fields,
+        conditions=[Condition(k[0], k[1], v) for k, v in conditions.items()],
+        search=search or None,
+        sortby=sortby or None,
+        **paging,
+    )
+
+
+def _field_and_operator(fields: Fields, key: str) -> tuple[str, Operator]:
+    match = re.fullmatch(r"(\w+)(?:\[(\w*)\])?", key, re.ASCII)
+    name = match.group(1) if match else key
+    if not match or name not in fields.kinds:
+        raise BadInputError(
+            f"{shown(key)} is not a field to filter by; there are "
+            f"{', '.join(fields.kinds)}."
+        )
+    word = match.group(2)
+    try:
+        op = Operator("eq" if word is None else word)
+    except ValueError as exc:
+        raise BadInputError(
+            f"{shown(word)} is not a filter operator; there are "
+            f"{', '.join(o.value for o in Operator)}."
+        ) from exc
+    if op in _TEXT_ONLY and fields.kinds[name] != "text":
+        raise BadInputError(f"{name}: {op.value} works on text columns only.")
+    return name, op
+
+
+def _checked_text(value: str, name: str) -> str:
+    try:
+        text = storable_text(value, name)
+    except ValueError as exc:
+        raise BadInputError(str(exc)) from exc
+    if len(text) > 1000:
+        raise BadInputError(f"{name} is longer than 1000 characters.")
+    return text
+
+
+def _value(raw: str, kind: Kind, name: str) -> Any:
+    """The value as the database compares it. `BadInputError` if it does not fit."""
+    text = _checked_text(raw, name)
+    if kind == "text":
+        return text
+    text = text.strip()
+    if kind == "time":
+        return _time(text, name)
+    if kind == "bool":
+        if text.lower() not in ("true", "false", "1", "0"):
+            raise BadInputError(f"{name} is {shown(raw)}: it must be true or false.")
+        return text.lower() in ("true", "1")
+    try:
+        if kind == "fiat":
+            return fiat_cents(text, name)
+        return _number(text, kind, name)
+    except ValueError as exc:
+        raise BadInputError(str(exc)) from exc
+
+
+def _number(text: str, kind: Kind, name: str) -> int | float:
+    number = exact_number(text, name)
+    if kind == "number":
+        return float(number)
+    scaled = number * 10_000 if kind == "fraction" else number
+    if scaled != int(scaled):
+        places = "four decimal places" if kind == "fraction" else "no decimal places"
+        raise ValueError(f"{name} is {shown(text)}: it may have {places}.")
+    if abs(scaled) > _MAX_INT:
+        raise ValueError(f"{name} is {shown(text)}: it is too large.")
+    return int(scaled)
+
+
+def _time(text: str, name: str) -> datetime | Day:
+    is_day = _DATE.fullmatch(text) is not None
+    try:
+        # A "+00:00" that was not escaped in the address arrives as a blank.
+        moment = parse_datetime(
+            f"{text}T00:00:00Z" if is_day else _LOST_PLUS.sub(r"\1+\2", text)
+        )
+    except (ValueError, OverflowError, DateTimeError) as exc:
+        raise BadInputError(
+            f"{name} is {shown(text)}: it must be a time like 2025-01-31T12:00:00Z "
+            "or a date like 2025-01-31."
+        ) from exc
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    if not 1970 <= moment.year < 9999:
+        raise BadInputError(f"{name} is {shown(text)}: the year must be after 1969.")
+    moment = moment.astimezone(timezone.utc)
+    return Day(moment) if is_day else moment
+
+
+# ------------------------------------------------------------------- writing the SQL
+
+
+class _Where:
+    """Collects conditions and their parameters."""
+
+    def __init__(self, source: Source, query: ListQuery) -> None:
+        self.params: dict[str, Any] = dict(source.params)
+        self._source = source
+        self._kinds = query.fields.kinds
+        self.parts = list(source.where)
+        for condition in query.conditions:
+            self.parts.append(self._condition(condition))
+        if query.search:
+            self.parts.append(self._search(query.search, query.fields.search))
+
+    @property
+    def sql(self) -> str:
+        return f"WHERE {' AND '.join(self.parts)}" if self.parts else ""
+
+    def add(self, value: Any) -> str:
+        """A placeholder for a value."""
+        key = f"w{len(self.params)}"
+        self.params[key] = value
+        return f":{key}"
+
+    def _condition(self, condition: Condition) -> str:
+        kind = self._kinds[condition.field]
+        expression = self._source.columns[condition.field]
+        if kind == "fiat":
+            expression = cents_sql(expression)
+        elif kind == "fraction":
+            expression = f"CAST(ROUND({expression} * 10000) AS BIGINT)"
+        parts = [self._compare(expression, condition.op, v) for v in condition.values]
+        negative = condition.op in (Operator.NE, Operator.EXCLUDE)
+        every = negative or condition.op == Operator.EVERY
+        joined = f"({(' AND ' if every else ' OR ').join(parts)})"
+        return f"({expression} IS NULL OR {joined})" if negative else joined
+
+    def _compare(self, expression: str, op: Operator, value: Any) -> str:
+        if op in _TEXT_ONLY:
+            return self._contains(expression, value)
+        if isinstance(value, Day):
+            return self._compare_day(expression, op, value)
+        if value == "" and op in (Operator.EQ, Operator.INCLUDE):
+            return f"({expression} IS NULL OR {expression} = {self.add('')})"
+        sign = {
+            Operator.INCLUDE: "=",
+            Operator.EQ: "=",
+            Operator.EXCLUDE: "<>",
+            Operator.NE: "<>",
+        }.get(op) or op.as_sql
+        bound = db_time(value) if isinstance(value, datetime) else value
+        return f"{expression} {sign} {self.add(bound)}"
+
+    def _compare_day(self, expression: str, op: Operator, day: Day) -> str:
+        start, end = db_time(day.start), db_time(day.end)
+        if op == Operator.LT:
+            return f"{expression} < {self.add(start)}"
+        if op == Operator.GE:
+            return f"{expression} >= {self.add(start)}"
+        if op == Operator.LE:
+            return f"{expression} < {self.add(end)}"
+        if op == Operator.GT:
+            return f"{expression} >= {self.add(end)}"
+        inside = (
+            f"({expression} >= {self.add(start)} AND {expression} < {self.add(end)})"
+        )
+        return f"NOT {inside}" if op in (Operator.NE, Operator.EXCLUDE) else inside
+
+    def _contains(self, expression: str, value: str) -> str:
+        """Contains, whatever the case: SQLite folds ASCII only, so both are tried."""
+        folded, exact = self.add(_pattern(value.lower())), self.add(_pattern(value))
+        return (
+            f"(LOWER({expression}) LIKE {folded} ESCAPE '!' "
+            f"OR {expression} LIKE {exact} ESCAPE '!')"
+        )
+
+    def _search(self, text: str, names: Sequence[str]) -> str:
+        parts = [
+            self._contains(f"CAST({self._source.columns[n]} AS TEXT)", text)
+            for n in names
+        ]
+        return f"({' OR '.join(parts)})"
+
+
+def _pattern(value: str) -> str:
+    escaped = value.replace("!", "!!").replace("%", "!%").replace("_", "!_")
+    return f"%{escaped}%"
+
+
+def _order(query: ListQuery, source: Source) -> tuple[str, str, bool]:
+    """Sort expression, direction, and whether it may be NULL (those come last)."""
+    name = query.sortby or query.fields.newest
+    direction = query.direction or ("asc" if query.sortby else "desc")
+    return source.columns[name], direction, name != query.fields.newest
+
+
+def _order_sql(query: ListQuery, source: Source) -> str:
+    expression, direction, has_nulls = _order(query, source)
+    nulls = f"CASE WHEN {expression} IS NULL THEN 1 ELSE 0 END, " if has_nulls else ""
+    return f"ORDER BY {nulls}{expression} {direction}, {source.key} {direction}"
+
+
+def _select(source: Source) -> str:
+    listed = ", ".join(f"{sql} AS {name}" for name, sql in source.columns.items())
+    return f"SELECT {listed}"
+
+
+async def fetch_page(
+    source: Source, query: ListQuery
+) -> tuple[list[dict[str, Any]], int]:
+    """One page of decoded rows, and how many there are in all."""
+    where = _Where(source, query)
+    limit, offset = where.add(min(query.limit or MAX_ROWS, MAX_ROWS)), query.offset
+    async with db.connect() as conn:
+        found = await rows(
+            conn,
+            f"{_select(source)} FROM {source.tables} {where.sql} "
+            f"{_order_sql(query, source)} LIMIT {limit} OFFSET {where.add(offset)}",
+            where.params,
+        )
+        counting = _Where(source, query)
+        total = await one(
+            conn,
+            f"SELECT COUNT(*) AS n FROM {source.tables} "  # noqa: S608
+            f"{counting.sql}",
+            counting.params,
+        )
+    decoded = [decode(row, query.fields) for row in found]
+    return decoded, int(total["n"]) if total else 0
+
+
+async def stream_rows(
+    source: Source, query: ListQuery
+) -> AsyncIterator[list[dict[str, Any]]]:
+    """All rows of the filtered list, a chunk at a time, each row once.
+
+    Each chunk starts after the last row of the one before, by sort value and key, so
+    that rows which come in meanwhile shift nothing. The database is free in between,
+    however slow the reader is.
+    """
+    expression, direction, _ = _order(query, source)
+    beyond = ">" if direction == "asc" else "<"
+    after: tuple[Any, Any] | None = None
+    while True:
+        where = _Where(source, query)
+        if after is not None:
+            where.parts.append(_after_sql(where, source, expression, beyond, after))
+        limit = where.add(CSV_CHUNK)
+        async with db.connect() as conn:
+            found = await rows(
+                conn,
+                f"{_select(source)}, {expression} AS sort_value, "
+                f"{source.key} AS sort_key FROM {source.tables} {where.sql} "
+                f"{_order_sql(query, source)} LIMIT {limit}",
+                where.params,
+            )
+        if found:
+            yield [decode(row, query.fields) for row in found]
+        if len(found) < CSV_CHUNK:
+            return
+        after = (found[-1]["sort_value"], found[-1]["sort_key"])
+
+
+def _after_sql(
+    where: _Where,
+    source: Source,
+    expression: str,
+    beyond: str,
+    after: tuple[Any, Any],
+) -> str:
+    value, key = after
+    further = f"{source.key} {beyond} {where.add(key)}"
+    if value is None:
+        return f"({expression} IS NULL AND {further})"
+    return (
+        f"({expression} IS NULL OR {expression} {beyond} {where.add(value)} "
+        f"OR ({expression} = {where.add(value)} AND {further}))"
+    )
+
+
+def decode(row: Mapping[str, Any], fields: Fields) -> dict[str, Any]:
+    """A row as the API shows it: fiat and fractions as text, times UTC-aware."""
+    return {
+        name: None if row[name] is None else _decoders[kind](row[name])
+        for name, kind in fields.kinds.items()
+    }
+
+
+def _finite(value: Any) -> float | None:
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+_decoders: dict[Kind, Any] = {
+    "text": str,
+    "int": int,
+    "fiat": lambda value: f"{Decimal(str(value)):.2f}",
+    "fraction": lambda value: f"{Decimal(str(value)):.4f}",
+    "number": _finite,
+    "bool": bool,
+    "time": from_db_time,
+}
+
+
+def one_of(name: str, values: Sequence[str], params: dict[str, Any]) -> str:
+    """`IN (...)`, for rows that belong to a few ids; fills `params`."""
+    return f"IN {in_list(name, values, params)}"

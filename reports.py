@@ -1,0 +1,454 @@
+"""SQL of lists: which rows a reader may see of each table, and in which columns.
+
+Guaranteed here: a reader's own id is in the SQL of every list; wallets and addresses
+that are not the reader's are cut short by the database, so that neither a filter nor
+a sort order tells more than what is shown; autoforward legs are the LP's alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from lnbits.core.db import db as core_db
+from lnbits.db import SQLITE
+
+from .database import db, db_time, in_list, rows
+from .lists import Fields, Kind, Source
+from .lps import debited_cents_sql, deposited_cents_sql
+from .models import utc_now
+
+S = "satoshimachine"
+
+# A machine that said something this lately is online, is quiet, else offline.
+ONLINE = timedelta(minutes=15)
+QUIET = timedelta(hours=1)
+
+
+def own_machines_sql(is_all: bool) -> str:
+    """Ids of the machines whose rows the reader may see (`:me`)."""
+    owner = "" if is_all else " WHERE operator_user_id = :me"
+    return f"(SELECT id FROM {S}.dca_machines{owner})"  # noqa: S608
+
+
+def whose(user_id: str, is_all: bool) -> dict[str, Any]:
+    """The parameter of `own_machines_sql`: PostgreSQL refuses one that is not used."""
+    return {} if is_all else {"me": user_id}
+
+
+def shortened_sql(column: str) -> str:
+    """The first and last four characters; of a short text less."""
+    if db.type == SQLITE:
+        head, tail = f"substr({column}, 1, 4)", f"substr({column}, -4)"
+    else:
+        head, tail = f"LEFT({column}, 4)", f"RIGHT({column}, 4)"
+    return (
+        f"CASE WHEN LENGTH({column}) > 12 THEN {head} || '…' || {tail} "
+        f"ELSE substr({column}, 1, 2) || '…' END"
+    )
+
+
+def _own_or_short_sql(column: str, own: str) -> str:
+    return f"CASE WHEN {own} THEN {column} ELSE {shortened_sql(column)} END"
+
+
+async def wallets_of(user_id: str) -> list[str]:
+    """Every wallet id of an LNbits user, deleted ones too."""
+    async with core_db.connect() as conn:
+        found = await rows(
+            conn, 'SELECT id FROM wallets WHERE "user" = :user', {"user": user_id}
+        )
+    return [row["id"] for row in found]
+
+
+# --------------------------------------------------------------------------- machines
+
+MACHINE_FIELDS = Fields(
+    kinds={
+        "id": "text",
+        "machine_npub": "text",
+        "wallet_id": "text",
+        "name": "text",
+        "location": "text",
+        "fiat_code": "text",
+        "is_active": "bool",
+        "operator_cash_in_fee_fraction": "fraction",
+        "operator_cash_out_fee_fraction": "fraction",
+        "payout_interval_minutes": "int",
+        "min_payout_sats": "int",
+        "max_payout_sats": "int",
+        "max_daily_payout_sats": "int",
+        "is_paired": "bool",
+        "status": "text",
+        "last_seen_at": "time",
+        "payouts_stopped_reason": "text",
+        "created_at": "time",
+        "updated_at": "time",
+    },
+    search=("name", "location", "machine_npub", "fiat_code", "id"),
+)
+
+
+def machine_status(last_seen_at: datetime | None, now: datetime | None = None) -> str:
+    """online, quiet or offline, by the age of the machine's last word."""
+    if last_seen_at is None:
+        return "offline"
+    age = (now or utc_now()) - last_seen_at
+    return "online" if age <= ONLINE else "quiet" if age <= QUIET else "offline"
+
+
+def machines_source(user_id: str, is_all: bool) -> Source:
+    now = utc_now()
+    columns = {name: f"m.{name}" for name in MACHINE_FIELDS.kinds}
+    columns["status"] = (
+        "CASE WHEN m.last_seen_at >= :online_since THEN 'online' "
+        "WHEN m.last_seen_at >= :quiet_since THEN 'quiet' ELSE 'offline' END"
+    )
+    if is_all:
+        columns["wallet_id"] = _own_or_short_sql(
+            "m.wallet_id", "m.operator_user_id = :reader"
+        )
+    params: dict[str, Any] = {
+        "online_since": db_time(now - ONLINE),
+        "quiet_since": db_time(now - QUIET),
+    }
+    params["reader" if is_all else "me"] = user_id
+    return Source(
+        columns=columns,
+        tables=f"{S}.dca_machines m",
+        where=[] if is_all else ["m.operator_user_id = :me"],
+        params=params,
+        key="m.id",
+    )
+
+
+# ---------------------------------------------------------------------------- clients
+
+CLIENT_FIELDS = Fields(
+    kinds={
+        "id": "text",
+        "machine_id": "text",
+        "username": "text",
+        "status": "text",
+        "has_profile": "bool",
+        "remaining": "fiat",
+        "currency": "text",
+        "created_at": "time",
+    },
+    search=("username", "id", "currency"),
+)
+
+
+def clients_source(user_id: str, is_all: bool, client_id: str | None = None) -> Source:
+    remaining = f"({deposited_cents_sql('c.id')} - {debited_cents_sql('c.id')})"
+    where = [f"c.machine_id IN {own_machines_sql(is_all)}"]
+    params = whose(user_id, is_all)
+    if client_id is not None:
+        where.append("c.id = :client_id")
+        params["client_id"] = client_id
+    return Source(
+        columns={
+            "id": "c.id",
+            "machine_id": "c.machine_id",
+            "username": "c.username",
+            "status": "c.status",
+            "has_profile": (
+                f"EXISTS (SELECT 1 FROM {S}.dca_lp l "  # noqa: S608
+                "WHERE l.user_id = c.user_id)"
+            ),
+            # minor units to units, exactly to the cent
+            "remaining": f"CAST({remaining} AS DECIMAL(20,2)) / 100.0",
+            "currency": "m.fiat_code",
+            "created_at": "c.created_at",
+        },
+        tables=f"{S}.dca_clients c JOIN {S}.dca_machines m ON m.id = c.machine_id",
+        where=where,
+        params=params,
+        key="c.id",
+    )
+
+
+# --------------------------------------------------------------------------- deposits
+
+DEPOSIT_FIELDS = Fields(
+    kinds={
+        "id": "text",
+        "client_id": "text",
+        "machine_id": "text",
+        "username": "text",
+        "amount": "fiat",
+        "currency": "text",
+        "status": "text",
+        "notes": "text",
+        "reason": "text",
+        "created_at": "time",
+        "confirmed_at": "time",
+        "reversed_at": "time",
+    },
+    search=("username", "notes", "reason", "currency", "status", "id"),
+)
+
+
+def _deposit_columns() -> dict[str, str]:
+    columns = {name: f"d.{name}" for name in DEPOSIT_FIELDS.kinds}
+    columns["username"] = "c.username"
+    return columns
+
+
+def deposits_source(
+    user_id: str, is_all: bool, deposit_id: str | None = None
+) -> Source:
+    where = [f"d.machine_id IN {own_machines_sql(is_all)}"]
+    params = whose(user_id, is_all)
+    if deposit_id is not None:
+        where.append("d.id = :deposit_id")
+        params["deposit_id"] = deposit_id
+    return Source(
+        columns=_deposit_columns(),
+        tables=(
+            f"{S}.dca_deposits d LEFT JOIN {S}.dca_clients c ON c.id = d.client_id"
+        ),
+        where=where,
+        params=params,
+        key="d.id",
+    )
+
+
+def lp_deposits_source(user_id: str) -> Source:
+    """The LP's own deposits, at every machine."""
+    return Source(
+        columns=_deposit_columns(),
+        tables=f"{S}.dca_deposits d JOIN {S}.dca_clients c ON c.id = d.client_id",
+        where=["c.user_id = :me"],
+        params={"me": user_id},
+        key="d.id",
+    )
+
+
+# ------------------------------------------------------------------------ settlements
+
+SETTLEMENT_KINDS: dict[str, Kind] = {
+    "id": "text",
+    "machine_id": "text",
+    "payment_hash": "text",
+    "tx_type": "text",
+    "status": "text",
+    "wire_sats": "int",
+    "principal_sats": "int",
+    "fee_sats": "int",
+    "platform_fee_sats": "int",
+    "operator_fee_sats": "int",
+    "fee_mismatch_sats": "int",
+    "network_fee_sats": "int",
+    "fiat_amount": "fiat",
+    "fiat_code": "text",
+    "exchange_rate": "number",
+    "bitspire_txid": "text",
+    "bitspire_event_id": "text",
+    "error_message": "text",
+    "notes": "text",
+    "transaction_time": "time",
+    "created_at": "time",
+    "processed_at": "time",
+    "is_test": "bool",
+}
+SETTLEMENT_FIELDS = Fields(
+    kinds=SETTLEMENT_KINDS,
+    search=(
+        "payment_hash",
+        "bitspire_txid",
+        "bitspire_event_id",
+        "error_message",
+        "notes",
+        "id",
+    ),
+)
+_DETAIL_KINDS: dict[str, Kind] = {
+    **SETTLEMENT_KINDS,
+    "retained_sats": "int",
+    "refund_sats": "int",
+    "dispensed_fiat": "fiat",
+    "dispense_state": "text",
+    "stamp_json": "text",
+    "wallet_id": "text",
+}
+SETTLEMENT_DETAIL = Fields(kinds=_DETAIL_KINDS, search=())
+
+
+def settlements_source(
+    user_id: str, is_all: bool, settlement_id: str | None = None
+) -> Source:
+    """Settlements of the reader's machines. What did not parse is kept as 0 or '' and
+    shown as null: a good settlement has a principal above 0."""
+    names = SETTLEMENT_KINDS if settlement_id is None else _DETAIL_KINDS
+    columns = {name: f"s.{name}" for name in names}
+    for name in ("principal_sats", "fiat_amount", "exchange_rate"):
+        columns[name] = f"NULLIF(s.{name}, 0)"
+    for name in ("fee_sats", "platform_fee_sats", "operator_fee_sats"):
+        columns[name] = f"CASE WHEN s.principal_sats > 0 THEN s.{name} END"
+    for name in ("tx_type", "fiat_code"):
+        columns[name] = f"NULLIF(s.{name}, '')"
+    where = [f"s.machine_id IN {own_machines_sql(is_all)}"]
+    params = whose(user_id, is_all)
+    if settlement_id is not None:
+        where.append("s.id = :settlement_id")
+        params["settlement_id"] = settlement_id
+    return Source(
+        columns=columns,
+        tables=f"{S}.dca_settlements s",
+        where=where,
+        params=params,
+        key="s.id",
+    )
+
+
+# ------------------------------------------------------------------------------- legs
+
+LEG_FIELDS = Fields(
+    kinds={
+        "id": "text",
+        "settlement_id": "text",
+        "client_id": "text",
+        "machine_id": "text",
+        "leg_type": "text",
+        "destination_wallet_id": "text",
+        "destination_ln_address": "text",
+        "label": "text",
+        "amount_sats": "int",
+        "sent_sats": "int",
+        "amount_fiat": "fiat",
+        "exchange_rate": "number",
+        "status": "text",
+        "error_message": "text",
+        "attempts": "int",
+        "next_try_at": "time",
+        "external_payment_hash": "text",
+        "in_flight": "bool",
+        "transaction_time": "time",
+        "created_at": "time",
+    },
+    search=("external_payment_hash", "label", "error_message", "id", "settlement_id"),
+)
+_IN_FLIGHT = (
+    "(CASE WHEN p.status = 'pending' AND o.payment_hash IS NOT NULL "
+    "AND o.status = 'invoiced' THEN {yes} ELSE {no} END)"
+)
+
+
+def _leg_source(
+    own_wallets: Sequence[str],
+    own_address: str,
+    where: list[str],
+    params: dict[str, Any],
+) -> Source:
+    own = f"p.destination_wallet_id IN {in_list('own', own_wallets, params)}"
+    columns = {name: f"p.{name}" for name in LEG_FIELDS.kinds}
+    columns["destination_wallet_id"] = _nullable(
+        "p.destination_wallet_id", _own_or_short_sql("p.destination_wallet_id", own)
+    )
+    columns["destination_ln_address"] = _nullable(
+        "p.destination_ln_address",
+        _own_or_short_sql("p.destination_ln_address", own_address),
+    )
+    yes, no = ("1", "0") if db.type == SQLITE else ("true", "false")
+    columns["in_flight"] = _IN_FLIGHT.format(yes=yes, no=no)
+    return Source(
+        columns=columns,
+        tables=f"{S}.dca_payments p LEFT JOIN {S}.dca_payouts o ON o.id = p.payout_id",
+        where=where,
+        params=params,
+        key="p.id",
+    )
+
+
+def _nullable(column: str, expression: str) -> str:
+    return f"CASE WHEN {column} IS NULL THEN NULL ELSE {expression} END"
+
+
+def legs_source(
+    user_id: str,
+    is_all: bool,
+    own_wallets: Sequence[str],
+    settlement_id: str | None = None,
+) -> Source:
+    """Legs of the reader's machines. The addresses of their splits and refunds they
+    gave themselves; those of LPs are not theirs to see, nor is what LPs forward."""
+    where = [
+        f"p.machine_id IN {own_machines_sql(is_all)}",
+        "p.leg_type <> 'autoforward'",
+    ]
+    params = whose(user_id, is_all)
+    if settlement_id is not None:
+        where.append("p.settlement_id = :settlement_id")
+        params["settlement_id"] = settlement_id
+    params["reader"] = user_id
+    own_address = (
+        "p.operator_user_id = :reader AND p.leg_type IN ('operator_split', 'refund')"
+    )
+    return _leg_source(own_wallets, own_address, where, params)
+
+
+def lp_legs_source(user_id: str, own_wallets: Sequence[str]) -> Source:
+    """Legs to the LP, and their autoforwards, at every machine."""
+    clients = f"SELECT id FROM {S}.dca_clients WHERE user_id = :me"  # noqa: S608
+    return _leg_source(
+        own_wallets,
+        "1 = 1",
+        [
+            f"p.client_id IN ({clients})",
+            "p.leg_type IN ('dca', 'settlement', 'autoforward')",
+        ],
+        {"me": user_id},
+    )
+
+
+# ------------------------------------------------------------------------------ audit
+
+AUDIT_FIELDS = Fields(
+    kinds={
+        "id": "text",
+        "created_at": "time",
+        "actor": "text",
+        "action": "text",
+        "subject_type": "text",
+        "subject_id": "text",
+        "machine_id": "text",
+        "before": "text",
+        "after": "text",
+        "reason": "text",
+    },
+    search=("action", "subject_type", "subject_id", "before", "after", "reason"),
+)
+
+
+def audit_source(user_id: str, is_all: bool, super_user_id: str) -> Source:
+    """Entries about the reader's machines, or about themselves as an LP.
+
+    A user id is a login in LNbits: a reader sees their own, and a role for others.
+    """
+    columns = {name: f"a.{name}" for name in AUDIT_FIELDS.kinds}
+    # What an LP prefers is theirs alone, also from the super's eyes.
+    is_private = "a.subject_type = 'lp' AND a.client_user_id <> :reader"
+    for name in ("before", "after"):
+        columns[name] = f"CASE WHEN {is_private} THEN NULL ELSE a.{name}_json END"
+    columns["actor"] = (
+        "CASE WHEN a.actor = :reader THEN a.actor "
+        "WHEN a.actor = :super THEN 'super' "
+        "WHEN a.actor = a.operator_user_id THEN 'operator' "
+        "WHEN a.actor = a.client_user_id THEN 'lp' "
+        "WHEN a.actor IN ('engine', 'machine', 'system') THEN a.actor "
+        "ELSE 'another user' END"
+    )
+    params: dict[str, Any] = {"reader": user_id, "super": super_user_id}
+    where = []
+    if not is_all:
+        where.append("(a.operator_user_id = :me OR a.client_user_id = :me_too)")
+        params.update(me=user_id, me_too=user_id)
+    return Source(
+        columns=columns,
+        tables=f"{S}.dca_audit a",
+        where=where,
+        params=params,
+        key="a.id",
+    )

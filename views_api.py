@@ -1,0 +1,18 @@
+"""Who may ask: the HTTP API under `/satmachineadmin/api/v1`, put together.
+
+`/super/*` and `/health` are LNbits' super user's. Everything else is any user's who
+has the extension enabled, and shows and changes nothing but their own rows: the owner
+is in the SQL of every statement, in `registry.py`, `lps.py`, `splits.py` and
+`reports.py`.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from . import api_clients, api_lp, api_machines, api_super, api_system
+
+satmachineadmin_api_router = APIRouter(prefix="/api/v1")
+
+for part in (api_system, api_super, api_machines, api_clients, api_lp):
+    satmachineadmin_api_router.include_router(part.router)
