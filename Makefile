@@ -32,7 +32,7 @@ $(READY): requirements-dev.txt
 	@touch $(READY)
 
 run: setup ## LNbits with this extension and a simulated machine, until Ctrl-C
-	@$(PY) -m dev.run $(if $(DB),--db $(DB)) $(if $(DEMO),--demo $(DEMO)) $(if $(PORT),--port $(PORT))
+	@$(PY) -W "ignore:XDG_RUNTIME_DIR is not set" -m dev.run $(if $(DB),--db $(DB)) $(if $(DEMO),--demo $(DEMO)) $(if $(PORT),--port $(PORT))
 
 test: lint ## all tests, on SQLite and on PostgreSQL
 	@$(PY) -m dev.browser

@@ -56,12 +56,8 @@ def start_server(db: str, port: int | None, stack: AsyncExitStack) -> Server:
         database = postgres.start(DATA / "pg")
         stack.callback(database.stop)
         database_url = database.ensure_database("lnbits")
-    chosen = _choose_port(port)
     server = start(
-        DATA / db,
-        database_url=database_url,
-        port=chosen,
-        env={"LNBITS_BASEURL": f"http://{DOMAIN}:{chosen}/"},
+        DATA / db, database_url=database_url, port=_choose_port(port), domain=DOMAIN
     )
     stack.push_async_callback(server.stop)
     return server

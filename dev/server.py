@@ -46,6 +46,7 @@ class Server:
     log: Path
     database_url: str | None = None
     with_extension: bool = True
+    domain: str = HOST
     env: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -110,6 +111,7 @@ class Server:
             database_url=self.database_url,
             port=self.port,
             with_extension=self.with_extension,
+            domain=self.domain,
             env=self.env,
         )
 
@@ -138,12 +140,14 @@ def start(
     database_url: str | None = None,
     port: int = 0,
     with_extension: bool = True,
+    domain: str = HOST,
     env: Mapping[str, str] | None = None,
 ) -> Server:
     """Starts LNbits in a run folder, which is made unless it exists.
 
     SQLite in ``folder/data`` unless a `database_url` is given; a free port unless
-    `port` is. `env` overrides LNbits' settings. Does not wait: see ``ready``.
+    `port` is. `domain` is what LNbits takes for its own in Lightning addresses.
+    `env` overrides LNbits' settings. Does not wait: see ``ready``.
     """
     lay_out(folder, with_extension=with_extension)
     port = port or free_port()
@@ -154,7 +158,7 @@ def start(
     }
     variables.update(environment(folder, database_url))
     variables.update({"HOST": HOST, "PORT": str(port)})
-    variables.update({"LNBITS_BASEURL": f"http://{HOST}:{port}/"})
+    variables.update({"LNBITS_BASEURL": f"http://{domain}:{port}/"})
     variables.update(env or {})
     log = folder / f"server-{port}.log"
     with log.open("ab") as output:
@@ -169,7 +173,9 @@ def start(
             start_new_session=True,
         )
     _running.add(process)
-    return Server(folder, port, process, log, database_url, with_extension, env or {})
+    return Server(
+        folder, port, process, log, database_url, with_extension, domain, env or {}
+    )
 
 
 @asynccontextmanager
@@ -177,10 +183,11 @@ async def running(
     folder: Path,
     *,
     database_url: str | None = None,
+    domain: str = HOST,
     env: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Server]:
     """A server for the length of a block, ready when the block begins."""
-    server = start(folder, database_url=database_url, env=env)
+    server = start(folder, database_url=database_url, domain=domain, env=env)
     try:
         yield await server.ready()
     finally:
