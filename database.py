@@ -151,6 +151,6 @@ def insert_sql(table: str, columns: Iterable[str], on_conflict: str = "") -> str
     """`INSERT INTO satoshimachine.<table>` with one named parameter a column."""
     names = list(columns)
     return (
-        f"INSERT INTO satoshimachine.{table} ({', '.join(names)}) "
+        f"INSERT INTO satoshimachine.{table} ({', '.join(names)}) "  # noqa: S608
         f"VALUES ({', '.join(f':{n}' for n in names)}) {on_conflict}"
     )

@@ -22,7 +22,7 @@ from httpx import HTTPError
 from lnbits.core.db import db as core_db
 from loguru import logger
 
-from . import crud, payouts, planning, rounds
+from . import crud, lease, payouts, payouts_crud, planning, rounds
 from .models import Payout, Settlement, utc_now
 from .payouts import DestinationError, Outcome, Seen, shield
 
@@ -55,9 +55,9 @@ class Worker:
         """Plan, open payouts, advance them; returns how many things were done."""
         async with self.lock:
             done = await plan_pending()
-            for wallet_id in await crud.waiting_wallets():
+            for wallet_id in await payouts_crud.waiting_wallets():
                 done += await rounds.open_round(wallet_id, HOLDER)
-            done += await self.advance(await crud.unfinished_payouts())
+            done += await self.advance(await payouts_crud.unfinished_payouts())
             return done
 
     async def advance(self, unfinished: Sequence[Payout]) -> int:
@@ -88,9 +88,12 @@ class Worker:
                 await shield.run([payout.id], pay_external(payout))
 
         self.externals[payout.id] = asyncio.create_task(_logged(one(), payout.id))
-        self.externals[payout.id].add_done_callback(
-            lambda _: (self.externals.pop(payout.id, None), wake())
-        )
+
+        def forget(_: asyncio.Task) -> None:
+            self.externals.pop(payout.id, None)
+            wake()
+
+        self.externals[payout.id].add_done_callback(forget)
         return 1
 
     async def run_until_idle(self, most: int = 200) -> None:
@@ -156,13 +159,13 @@ async def invoice_and_pay(new: Sequence[Payout]) -> None:
             except DestinationError as exc:
                 dead.append((payout, str(exc)))
     for payout, reason in dead:
-        await crud.fail_payout(payout, reason)
-    await pay_internal(await crud.store_invoices(made, HOLDER))
+        await payouts_crud.fail_payout(payout, reason)
+    await pay_internal(await payouts_crud.store_invoices(made, HOLDER))
 
 
 async def pay_internal(stored: Sequence[Payout]) -> int:
     """Pay stored invoices on one connection, then see what LNbits says of them."""
-    if not stored or not await crud.holds_lease(HOLDER):
+    if not stored or not await lease.holds_lease(HOLDER):
         return 0
     refused: dict[str, str] = {}
     async with core_db.connect() as conn:
@@ -178,7 +181,7 @@ async def pay_internal(stored: Sequence[Payout]) -> int:
 async def _not_paid(payout: Payout, reason: str | None) -> None:
     """LNbits refused and wrote no row: the same invoice is tried again later."""
     now = utc_now()
-    await crud.note_payout(
+    await payouts_crud.note_payout(
         payout,
         reason=reason or "LNbits did not pay and gave no reason.",
         next_try_at=payouts.check_again_at(payout, now),
@@ -198,14 +201,14 @@ async def pay_external(payout: Payout) -> None:
         try:
             fetched = await payouts.fetch_external_invoice(payout)
         except DestinationError as exc:
-            await crud.fail_payout(payout, str(exc))
+            await payouts_crud.fail_payout(payout, str(exc))
             return
-        kept = await crud.store_invoices([fetched], HOLDER)
+        kept = await payouts_crud.store_invoices([fetched], HOLDER)
         if not kept:
             await _not_kept(payout)
             return
         payout = kept[0]
-    if not await crud.holds_lease(HOLDER):
+    if not await lease.holds_lease(HOLDER):
         return
     reason = await payouts.try_to_pay(payout, _description(payout))
     for unpaid in await judge_and_apply([payout]):
@@ -215,8 +218,8 @@ async def pay_external(payout: Payout) -> None:
 async def _not_kept(payout: Payout) -> None:
     """The invoice was used before (then the destination is at fault), or the lease is
     another's now (then the payout is too)."""
-    if await crud.holds_lease(HOLDER):
-        await crud.fail_payout(
+    if await lease.holds_lease(HOLDER):
+        await payouts_crud.fail_payout(
             payout, "The destination gave an invoice that was used before."
         )
 
@@ -234,7 +237,9 @@ async def judge_and_apply(invoiced: Sequence[Payout]) -> list[Payout]:
         return []
     seen = await payouts.read_outcomes(invoiced)
     paid = [p for p in invoiced if seen[p.id].outcome is Outcome.PAID]
-    await crud.complete_payouts([(p, seen[p.id].network_fee_sats) for p in paid])
+    await payouts_crud.complete_payouts(
+        [(p, seen[p.id].network_fee_sats) for p in paid]
+    )
     not_tried = []
     for payout in invoiced:
         outcome = seen[payout.id].outcome
@@ -248,15 +253,17 @@ async def judge_and_apply(invoiced: Sequence[Payout]) -> list[Payout]:
 async def _apply_unpaid(payout: Payout, seen: Seen) -> None:
     if seen.outcome is Outcome.HALF_DONE:
         if await payouts.finish_half_done(seen):
-            await crud.complete_payouts([(payout, seen.network_fee_sats)])
+            await payouts_crud.complete_payouts([(payout, seen.network_fee_sats)])
         else:
-            await crud.note_payout(
+            await payouts_crud.note_payout(
                 payout,
                 reason="Waiting for LNbits to credit the receiver.",
                 next_try_at=utc_now() + timedelta(seconds=5),
             )
     elif seen.outcome is Outcome.DEAD_INVOICE:
-        await crud.fail_payout(payout, "LNbits gave the invoice up before it was paid.")
+        await payouts_crud.fail_payout(
+            payout, "LNbits gave the invoice up before it was paid."
+        )
     elif seen.outcome is Outcome.FAILED:
         await _apply_failed(payout, seen)
     else:
@@ -272,9 +279,11 @@ async def _apply_failed(payout: Payout, seen: Seen) -> None:
         await _wait_for_node(payout)
         return
     if is_failed:
-        await crud.fail_payout(payout, "LNbits reports that the payment failed.")
+        await payouts_crud.fail_payout(
+            payout, "LNbits reports that the payment failed."
+        )
     else:
-        await crud.complete_payouts([(payout, seen.network_fee_sats)])
+        await payouts_crud.complete_payouts([(payout, seen.network_fee_sats)])
 
 
 async def _apply_in_flight(payout: Payout, seen: Seen) -> None:
@@ -288,16 +297,16 @@ async def _apply_in_flight(payout: Payout, seen: Seen) -> None:
         now_seen = (await payouts.read_outcomes([payout]))[payout.id]
         if now_seen.outcome is Outcome.PAID:
             fee_sats = now_seen.network_fee_sats
-            await crud.complete_payouts([(payout, fee_sats)])
+            await payouts_crud.complete_payouts([(payout, fee_sats)])
             return
     await _wait_for_node(payout)
 
 
 async def _wait_for_node(payout: Payout) -> None:
     minutes = int((utc_now() - payout.created_at).total_seconds() // 60)
-    await crud.note_payout(
+    await payouts_crud.note_payout(
         payout,
-        reason=f"On its way over Lightning for {minutes} min; the outcome is not known.",
+        reason=f"On its way over Lightning for {minutes} min, outcome unknown.",
         next_try_at=payouts.check_again_at(payout, utc_now()),
     )
 
@@ -305,8 +314,8 @@ async def _wait_for_node(payout: Payout) -> None:
 async def look_again(paid: Iterable[Payout]) -> int:
     """The sweep's second look at completed payouts; returns how many it mended.
 
-    A status check of LNbits that was slow can overwrite a received payment's `success`
-    with `failed`: the payer's row is still `success`, so the receiver is credited again.
+    A slow status check of LNbits can overwrite a received payment's `success` with
+    `failed`: the payer's row is still `success`, so the receiver is credited again.
     """
     mended = 0
     listed = list(paid)
@@ -317,8 +326,8 @@ async def look_again(paid: Iterable[Payout]) -> int:
             mended += await payouts.finish_half_done(seen[payout.id])
         elif outcome is not Outcome.PAID:
             logger.error(
-                f"satmachineadmin: payout {payout.id} ({payout.payment_hash}) was paid, "
-                f"and LNbits now says {outcome.value}"
+                f"satmachineadmin: payout {payout.id} ({payout.payment_hash}) "
+                f"was paid, and LNbits now says {outcome.value}"
             )
     return mended
 

@@ -1,4 +1,4 @@
-"""How does a payment get in? Landing: one durable row per payment, before anything else.
+"""How does a payment get in? Landing: one durable row for it before anything else.
 
 Guaranteed: a payment of a machine lands once, whoever reports it and how often, and it
 lands even if nothing about it can be understood (then `quarantined`, with the reason

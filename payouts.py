@@ -43,7 +43,7 @@ from lnbits.task_manager import task_manager
 from lnurl import LnurlException
 from loguru import logger
 
-from . import crud
+from . import payouts_crud
 from .database import CHUNK, from_db_time, in_list, rows
 from .models import Payout, utc_now
 
@@ -216,9 +216,8 @@ async def fetch_external_invoice(payout: Payout) -> Payout:
         try:
             bolt11 = await get_pr_from_lnurl(target, amount_sats * 1000)
         except (LnurlException, HTTPError, ValueError, OSError) as exc:
-            raise DestinationError(
-                f"{target[:60]} gives no invoice: {str(exc)[:200] or type(exc).__name__}"
-            ) from exc
+            why = str(exc)[:200] or type(exc).__name__
+            raise DestinationError(f"{target[:60]} gives no invoice: {why}") from exc
     try:
         invoice = bolt11_decode(bolt11)
     except (Bolt11Exception, ValueError) as exc:
@@ -275,8 +274,8 @@ async def finish_half_done(seen: Seen) -> bool:
     """Credit the receiver of an internal payment whose second commit never happened.
 
     LNbits writes the payer's row and then the receiver's; killed between the two, or
-    undone by a slow status check, it never mends that itself. Only after a minute: until
-    then LNbits may still be about to write it. Its listeners are told, as LNbits would.
+    undone by a slow status check, it never mends that itself. Only after a minute: up
+    to then LNbits may be about to write it. Its listeners are told, as LNbits would.
     """
     if not seen.outgoing or not seen.incoming:
         return False
@@ -328,7 +327,7 @@ async def ask_node(seen: Seen) -> None:
 
 def check_again_at(payout: Payout, now: datetime) -> datetime:
     """When to look at an unfinished payout again: 1 min, doubling, at most 1 h."""
-    return now + timedelta(seconds=crud.backoff_seconds(payout.checks + 1))
+    return now + timedelta(seconds=payouts_crud.backoff_seconds(payout.checks + 1))
 
 
 @dataclass

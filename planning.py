@@ -17,7 +17,7 @@ from lnbits.db import Connection
 from lnbits.helpers import urlsafe_short_hash
 from loguru import logger
 
-from . import crud
+from . import crud, payouts_crud
 from .calculations import (
     ConservationError,
     DcaCandidate,
@@ -308,7 +308,9 @@ async def plan_settlement(settlement_id: str, holder: str) -> bool:
         await crud.write_plan(conn, settlement, plan.legs, plan.retained_sats)
         skipped = [leg for leg in plan.legs if leg.status == "skipped"]
         now = utc_now()
-        await crud.insert_legs(conn, await crud.autoforward_legs(conn, skipped, now))
+        await crud.insert_legs(
+            conn, await payouts_crud.autoforward_legs(conn, skipped, now)
+        )
     return True
 
 

@@ -18,7 +18,7 @@ from lnbits.helpers import urlsafe_short_hash
 from lnbits.settings import settings
 from lnbits.wallets import fake_wallet, get_funding_source
 
-from . import crud
+from . import crud, payouts_crud
 from .database import db, one, rows, transaction
 from .models import Leg, LpProfile, Machine, Payout, SuperConfig, utc_now
 from .planning import ALREADY_HERE
@@ -95,19 +95,19 @@ class Facts:
 
 async def read_facts(wallet_id: str, now: datetime) -> Facts:
     async with db.connect() as conn:
-        legs = await crud.due_legs(conn, wallet_id, now)
-        reserved = await crud.reserved_sats(conn, [wallet_id])
+        legs = await payouts_crud.due_legs(conn, wallet_id, now)
+        reserved = await payouts_crud.reserved_sats(conn, [wallet_id])
         opened = await one(
             conn,
             """
             SELECT SUM(p.amount_sats) AS sats,
-                   SUM(CASE WHEN p.from_free_balance = :free THEN p.amount_sats
+                   SUM(CASE WHEN p.from_free_balance THEN p.amount_sats
                        ELSE 0 END) AS free_sats
             FROM satoshimachine.dca_payments p
             WHERE p.status = 'pending' AND p.payout_id IS NOT NULL
               AND p.source_wallet_id = :wallet
             """,
-            {"wallet": wallet_id, "free": True},
+            {"wallet": wallet_id},
         )
         backing_off = await rows(
             conn,
@@ -142,16 +142,18 @@ async def open_round(wallet_id: str, holder: str) -> int:
         return 0
     plan = await decide(wallet_id, facts, now)
     async with transaction() as conn:
-        opened = await crud.open_payouts(conn, plan.payouts, holder)
+        opened = await payouts_crud.open_payouts(conn, plan.payouts, holder)
         by_reason: dict[str, list[Leg]] = {}
         for leg, reason in plan.dead:
             by_reason.setdefault(reason, []).append(leg)
         for reason, legs in by_reason.items():
-            await crud.count_failed_attempt(conn, legs, reason)
+            await payouts_crud.count_failed_attempt(conn, legs, reason)
         if plan.skipped:
             await crud.lock_ledger(conn)
-            await crud.finish_legs(conn, plan.skipped, "skipped", now, ALREADY_HERE)
-    await crud.set_leg_reasons(plan.reasons, now + WAIT)
+            await payouts_crud.finish_legs(
+                conn, plan.skipped, "skipped", now, ALREADY_HERE
+            )
+    await payouts_crud.set_leg_reasons(plan.reasons, now + WAIT)
     return len(opened)
 
 
@@ -420,8 +422,8 @@ def _fit(
 def _short_reason(leg: Leg, funds: Funds) -> str:
     if is_free(leg) and funds.own_sats >= leg.amount_sats:
         return (
-            f"{max(0, funds.free_sats)} of the {leg.amount_sats} sat needed are free in "
-            "the paying wallet; the rest is owed to others."
+            f"{max(0, funds.free_sats)} of the {leg.amount_sats} sat needed are free "
+            "in the paying wallet; the rest is owed to others."
         )
     return (
         f"The paying wallet holds {max(0, funds.own_sats)} of the "

@@ -19,12 +19,21 @@ from typing import Any
 from lnbits.core.db import db as core_db
 from lnbits.core.models import Payment
 from lnbits.db import dict_to_model
-from lnbits.task_manager import task_manager
 from lnbits.settings import settings
+from lnbits.task_manager import task_manager
 from loguru import logger
 from sqlalchemy.exc import SQLAlchemyError
 
-from . import bitspire, crud, distribution, landing, planning, rounds
+from . import (
+    bitspire,
+    crud,
+    distribution,
+    landing,
+    lease,
+    payouts_crud,
+    planning,
+    rounds,
+)
 from .database import CHUNK, db, db_time, in_list, rows
 from .models import utc_now
 
@@ -169,7 +178,7 @@ async def _land_row(row: Mapping[str, Any]) -> int:
 async def keep_lease() -> None:
     """Become the engine or stay it; every 10 s, a lease lasts 60."""
     was = state.is_engine
-    state.is_engine = await crud.take_lease(distribution.HOLDER)
+    state.is_engine = await lease.take_lease(distribution.HOLDER)
     if state.is_engine:
         state.lease_renewed = time.monotonic()
     if state.is_engine != was:
@@ -201,10 +210,10 @@ async def mend() -> None:
     """What the engine looks after between payments."""
     now = utc_now()
     await crud.overdue_dispenses(planning.overdue_before(now))
-    await crud.void_stale_autoforwards(now - timedelta(hours=24))
+    await payouts_crud.void_stale_autoforwards(now - timedelta(hours=24))
     if time.monotonic() - state.second_look >= SECOND_LOOK_SECONDS:
         await distribution.look_again(
-            await crud.paid_payouts_since(now - timedelta(hours=48))
+            await payouts_crud.paid_payouts_since(now - timedelta(hours=48))
         )
         state.second_look = time.monotonic()
 
@@ -287,15 +296,15 @@ def stop() -> None:
 async def health() -> dict[str, Any]:
     """Listener, sweep, engine, backlog and the oldest unpaid leg."""
     backlog = await crud.backlog()
-    lease = await crud.lease_state()
+    held = await lease.lease_state()
     oldest = backlog.pop("oldest_unpaid_leg_at")
     return {
         "listener": {"last_event_at": state.listener_at},
         "sweep": {"last_at": state.sweep_at, "error": state.sweep_error},
         "engine": {
             "is_this_process": state.is_engine,
-            "holder": lease["holder"],
-            "seconds_left": lease["seconds_left"],
+            "holder": held["holder"],
+            "seconds_left": held["seconds_left"],
             "last_pass_at": state.worker_at,
         },
         "backlog": backlog,

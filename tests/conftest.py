@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
 
 import environment  # first: it sets what LNbits reads when it is imported
@@ -39,17 +39,16 @@ from dev.accounts import UserSession, WalletKeys, open_session
 
 BASE_URL = "http://lnbits.test"
 
-T = TypeVar("T")
 MakeUser = Callable[..., Awaitable[UserSession]]
 MakeWallet = Callable[..., Awaitable[WalletKeys]]
 Fund = Callable[..., Awaitable[None]]
 
 
 async def wait_for(
-    condition: Callable[[], T | Awaitable[T]],
+    condition: Callable[[], Any],
     timeout_seconds: float = 15,
     interval_seconds: float = 0.02,
-) -> T:
+) -> Any:
     """Returns the first true value of `condition`, which may be async.
 
     Raises AssertionError with the last value seen when the time is over.
@@ -209,5 +208,6 @@ def fund(app: FastAPI) -> Fund:
 def database() -> str:
     """ "sqlite" or "postgres": what this run tests on."""
     return environment.DATABASE
+
 
 from world import make_world  # noqa: E402,F401

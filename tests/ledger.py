@@ -9,6 +9,7 @@ from collections import defaultdict
 from typing import Any
 
 from lnbits.core.db import db as core_db
+
 from satmachineadmin.database import db, from_db_time, rows
 from satmachineadmin.models import Payout, Settlement
 from satmachineadmin.planning import owed_of
@@ -77,13 +78,12 @@ async def _assert_paid_once(payouts: list[Any], legs: list[Any]) -> None:
             "FROM apipayments WHERE external_id IS NOT NULL AND external_id <> ''",
         )
         out = await rows(
-            conn, "SELECT payment_hash, wallet_id, amount, status FROM apipayments "
-            "WHERE amount < 0 AND status <> 'failed'"
+            conn,
+            "SELECT payment_hash, wallet_id, amount, status FROM apipayments "
+            "WHERE amount < 0 AND status <> 'failed'",
         )
     spent = {(r["payment_hash"], r["wallet_id"]): -r["amount"] // 1000 for r in out}
-    incoming = {
-        r["payment_hash"]: r for r in core if r["amount"] > 0
-    }
+    incoming = {r["payment_hash"]: r for r in core if r["amount"] > 0}
     paid_for: dict[str, list[str]] = defaultdict(list)
     for row in payouts:
         payout = Payout(**{k: v for k, v in row.items() if not k.endswith("_at")})
@@ -110,7 +110,9 @@ async def _assert_paid_once(payouts: list[Any], legs: list[Any]) -> None:
     strangers = [
         r
         for r in core
-        if r["amount"] < 0 and r["status"] == "success" and r["payment_hash"] not in ours
+        if r["amount"] < 0
+        and r["status"] == "success"
+        and r["payment_hash"] not in ours
         and any(p["id"] for p in payouts if p["payment_hash"] == r["payment_hash"])
     ]
     unfinished = {

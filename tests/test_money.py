@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from ledger import assert_ledger_balances
 from world import MakeWorld, balance_sats
+
+from ledger import assert_ledger_balances
 
 
 async def test_cash_out_pays_platform_operator_and_lps_to_the_sat(
@@ -20,7 +21,10 @@ async def test_cash_out_pays_platform_operator_and_lps_to_the_sat(
     await world.add_split(partner.wallet.id, "1.0000", wallet_id=partner.wallet.id)
     payment_hash = await world.cash_out()
     settlement = await world.until(payment_hash, "completed")
-    assert (settlement.platform_fee_sats, settlement.operator_fee_sats) == (3_000, 5_000)
+    assert (settlement.platform_fee_sats, settlement.operator_fee_sats) == (
+        3_000,
+        5_000,
+    )
     assert settlement.fee_mismatch_sats == 0
     assert await balance_sats(world.platform.id) == 3_000
     assert await balance_sats(partner.wallet.id) == 5_000

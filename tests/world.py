@@ -13,13 +13,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from conftest import wait_for
 from lnbits.core.crud import get_wallet
 from lnbits.core.crud.payments import get_standalone_payment
 from lnbits.core.models import Payment
 from lnbits.core.services import create_invoice, pay_invoice
 from lnbits.helpers import urlsafe_short_hash
 from lnbits.settings import settings
+
 from satmachineadmin import crud
 from satmachineadmin.database import db_time, insert_sql, row_params, run, transaction
 from satmachineadmin.models import (
@@ -33,6 +33,7 @@ from satmachineadmin.models import (
     utc_now,
 )
 
+from conftest import wait_for
 from dev.accounts import UserSession, WalletKeys
 
 
@@ -113,7 +114,9 @@ class World:
                 autoforward_enabled=autoforward is not None,
             )
             await insert("dca_lp", profile)
-        lp = Lp(user, wallet or user.wallet, client, profile or (known and known[0]) or None)
+        lp = Lp(
+            user, wallet or user.wallet, client, profile or (known and known[0]) or None
+        )
         self.lps.append(lp)
         if deposit:
             await self.add_deposit(lp, deposit, confirmed_at=confirmed_at)
@@ -177,8 +180,12 @@ class World:
             **more,
         }
 
-    async def cash_out_invoice(self, stamp: dict[str, Any], sats: int | None = None) -> Payment:
-        amount = sats if sats is not None else stamp["principal_sats"] + stamp["fee_sats"]
+    async def cash_out_invoice(
+        self, stamp: dict[str, Any], sats: int | None = None
+    ) -> Payment:
+        amount = (
+            sats if sats is not None else stamp["principal_sats"] + stamp["fee_sats"]
+        )
         return await create_invoice(
             wallet_id=self.machine_wallet.id,
             amount=amount,
@@ -216,15 +223,18 @@ class World:
         assert found, f"{payment_hash} has not landed"
         return found
 
-    async def until(self, payment_hash: str, status: str, timeout: float = 20) -> Settlement:
+    async def until(
+        self, payment_hash: str, status: str, timeout: float = 20
+    ) -> Settlement:
         """Waits for a settlement to reach a status."""
 
-        async def reached() -> Settlement | None:
+        async def reached() -> bool:
             found = await crud.get_settlement_by_hash(payment_hash)
-            return found if found and found.status == status else None
+            return found is not None and found.status == status
 
         try:
-            return await wait_for(reached, timeout)
+            await wait_for(reached, timeout)
+            return await self.settlement(payment_hash)
         except AssertionError:
             found = await crud.get_settlement_by_hash(payment_hash)
             legs = await crud.legs_of(found.id) if found else []
@@ -300,7 +310,11 @@ async def build_world(
             conn,
             "INSERT INTO satoshimachine.dca_machine_wallets "
             "(wallet_id, machine_id, since_at) VALUES (:w, :m, :t)",
-            {"w": wallet.id, "m": machine.id, "t": db_time(utc_now() - timedelta(days=1))},
+            {
+                "w": wallet.id,
+                "m": machine.id,
+                "t": db_time(utc_now() - timedelta(days=1)),
+            },
         )
     world = World(
         operator, customer, machine, wallet, platform, make_user, make_wallet, fund
