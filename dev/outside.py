@@ -16,6 +16,7 @@ Not simulated: routing fees and routes. B charges nothing.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,8 +63,17 @@ def lnurl_of(server: Server, wallet: WalletKeys) -> str:
     return str(lnurl_encode(url).bech32)
 
 
-async def start_pair(folder: Path, *, database_url: str | None = None) -> Pair:
-    """Starts B, then A funded by it. `database_url` is A's; B is on SQLite."""
+async def start_pair(
+    folder: Path,
+    *,
+    database_url: str | None = None,
+    env: Mapping[str, str] | None = None,
+    endpoint_of: Callable[[Server], Awaitable[str]] | None = None,
+) -> Pair:
+    """Starts B, then A funded by it. `database_url` is A's; B is on SQLite.
+
+    `env` are more settings of A; `endpoint_of(b)` may put a line between A and B.
+    """
     b = await start(folder / "outside", with_extension=False).ready()
     b_super = await first_install(b.url)
     node = await create_wallet(b_super, "node of A")
@@ -75,9 +85,10 @@ async def start_pair(folder: Path, *, database_url: str | None = None) -> Pair:
         database_url=database_url,
         env={
             "LNBITS_BACKEND_WALLET_CLASS": "LNbitsWallet",
-            "LNBITS_ENDPOINT": b.url,
+            "LNBITS_ENDPOINT": await endpoint_of(b) if endpoint_of else b.url,
             "LNBITS_ADMIN_KEY": node.adminkey,
             "LNBITS_KEY": node.adminkey,
+            **(env or {}),
         },
     )
     await a.ready()
