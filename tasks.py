@@ -266,8 +266,22 @@ def _every(
     return loop
 
 
+async def hold_lease() -> None:
+    """Keep the lease until we are stopped, then let the next engine begin at once.
+
+    A payment that is still on its way then has its invoice in the database: whoever is
+    the engine next pays that same invoice or none, and LNbits pays an invoice once.
+    """
+    try:
+        await _every(LEASE_RENEW_SECONDS, keep_lease)()
+    except asyncio.CancelledError:
+        state.is_engine = False
+        await lease.release_lease(distribution.HOLDER)
+        raise
+
+
 TASKS: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
-    f"{PREFIX}_lease": _every(LEASE_RENEW_SECONDS, keep_lease),
+    f"{PREFIX}_lease": hold_lease,
     f"{PREFIX}_sweep": _every(SWEEP_SECONDS, sweep_once),
     f"{PREFIX}_worker": _every(0, work_once),
 }
