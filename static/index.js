@@ -32,13 +32,39 @@
     ],
     settlements: ['settlement-row'],
     settlement: ['flow', 'leg', 'history', 'settlement-actions'],
-    payments: ['leg'],
-    lps: ['client-form', 'deposit-form', 'deposit-row'],
-    lp: ['client-actions', 'deposit-form', 'deposit-row', 'leg'],
+    payments: ['leg', 'legs'],
+    lps: ['client-form', 'deposit-form', 'deposit-row', 'deposits'],
+    lp: [
+      'client-actions',
+      'deposit-form',
+      'deposit-row',
+      'deposits',
+      'leg',
+      'legs'
+    ],
     splits: ['splits-editor', 'flow'],
     log: ['history'],
-    dca: ['lp-form', 'chart', 'deposit-row', 'leg', 'lp-machine'],
-    platform: ['fee-fields', 'chart', 'health', 'relays', 'leg', 'period']
+    dca: [
+      'lp-form',
+      'lp-machine',
+      'statement',
+      'chart',
+      'period',
+      'deposit-row',
+      'deposits',
+      'leg',
+      'legs'
+    ],
+    platform: [
+      'platform-fees',
+      'fee-fields',
+      'period',
+      'chart',
+      'leg',
+      'legs',
+      'relays',
+      'health'
+    ]
   }
   // A section with an id is one thing of the list.
   const ONE = {machines: 'machine', settlements: 'settlement', lps: 'lp'}
@@ -83,6 +109,11 @@
           document.head.appendChild(link)
         })
     )
+
+  // LNbits loads i18n/ itself; the words of operators are a file of their own,
+  // registered with LNbits so that a change of language loads them too.
+  const loadWords = () =>
+    LNbits.utils.loadExtI18n(`${BASE}/i18n/desk`, window.i18n.global.locale)
 
   window.satmachine = window.satmachine || {}
 
@@ -136,7 +167,7 @@
       async boot() {
         this.state = 'loading'
         try {
-          await Promise.all([loadStyle(), loadLib()])
+          await Promise.all([loadStyle(), loadLib(), loadWords()])
           const {live, store} = window.satmachine
           if (!store.me) await live.loadMe()
           this.store = store

@@ -19,7 +19,7 @@
     },
     computed: {
       cashOut() {
-        return this.settlement.tx_type === 'cash_out'
+        return this.settlement.tx_type !== 'cash_in'
       },
       whole() {
         const {wire_sats, principal_sats} = this.settlement

@@ -1,9 +1,11 @@
 // One leg: who is owed what, its state with the reason and the next try, and
-// the repairs of a failed one. `own`: the LP looks at their own legs.
+// the repairs of a failed one. `own`: the LP looks at their own legs; `bare`:
+// state and repairs alone, in a table.
 satmachine.part('leg', {
   props: {
     leg: {type: Object, required: true},
     own: Boolean,
+    bare: Boolean,
     actions: {type: Boolean, default: true},
     settlementLink: Boolean,
     currency: String

@@ -130,13 +130,29 @@ satmachine.part('list', {
       const [year, month, day] = date.split('-').map(Number)
       return new Date(year, month - 1, day + days).toISOString()
     },
+    // A link may ask for several values at once: they are one choice here.
+    optionsOf(filter) {
+      const value = this.values[filter.name]
+      if (!value || filter.options.some(one => one.value === value)) {
+        return filter.options
+      }
+      return [{value, label: this.valueText(filter, value)}, ...filter.options]
+    },
+    valueText({options}, value) {
+      return value
+        .split(',')
+        .map(part => {
+          const option = options.find(one => one.value === part)
+          return option ? option.label : this.fmt.short(part)
+        })
+        .join(', ')
+    },
     filterText(name, value) {
       if (name === 'from' || name === 'to') {
         return `${this.t(`list.${name}`)} ${this.fmt.day(value)}`
       }
       const filter = this.filters.find(one => one.name === name)
-      const option = filter.options.find(one => one.value === value)
-      return `${filter.label}: ${option ? option.label : value}`
+      return `${filter.label}: ${this.valueText(filter, value)}`
     },
     cell(column, row) {
       const value = row[column.name]

@@ -1,14 +1,16 @@
 // One machine at a glance: is it alive, what does it cost, has it cash.
 satmachine.part('machine-card', {
-  props: {machine: {type: Object, required: true}},
+  props: {machine: {type: Object, required: true}, alone: Boolean},
   emits: ['pair'],
   computed: {
     to() {
       return `/satmachineadmin/machines/${this.machine.id}`
     },
     status() {
-      if (!this.machine.is_active) return 'inactive'
-      return this.machine.status
+      const {is_active, is_paired, last_seen_at, status} = this.machine
+      if (!is_active) return 'inactive'
+      // Machines that use LNbits' HTTP API need no pairing, and speak.
+      return is_paired || last_seen_at ? status : 'unpaired'
     },
     lastWord() {
       return this.machine.last_seen_at

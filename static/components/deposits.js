@@ -1,0 +1,53 @@
+// Deposits: of all LPs, of one (`fixed`), or the reader's `own`.
+satmachine.part('deposits', {
+  props: {
+    fixed: {type: Object, default: () => ({})},
+    own: Boolean,
+    url: Boolean
+  },
+  emits: ['changed'],
+  computed: {
+    columns() {
+      const col = (name, extra) => ({
+        name,
+        label: this.t(`deposits.${name}`),
+        sortable: true,
+        ...extra
+      })
+      const one = this.own || this.fixed.client_id
+      return [
+        col('created_at', {format: value => this.fmt.time(value)}),
+        !one && col('username'),
+        !one && col('machine_id', {sortable: false}),
+        col('amount', {
+          right: true,
+          format: (amount, row) => this.fmt.fiat(amount, row.currency)
+        }),
+        col('status'),
+        col('notes', {sortable: false}),
+        !this.own && col('actions', {sortable: false})
+      ].filter(Boolean)
+    },
+    filters() {
+      return [
+        {
+          name: 'status',
+          label: this.t('deposits.status'),
+          options: ['pending', 'confirmed', 'cancelled', 'reversed'].map(
+            value => ({value, label: this.words('deposit_status', value)})
+          )
+        },
+        {name: 'created_at', type: 'range'}
+      ]
+    }
+  },
+  methods: {
+    reload(quiet) {
+      this.$refs.list.reload(quiet)
+    },
+    changed() {
+      this.reload(true)
+      this.$emit('changed')
+    }
+  }
+})

@@ -1,0 +1,87 @@
+// Legs: of all settlements, of one LP (`fixed`), or the reader's `own`.
+satmachine.part('legs', {
+  props: {
+    fixed: {type: Object, default: () => ({})},
+    currency: String,
+    label: String,
+    own: Boolean,
+    url: Boolean
+  },
+  computed: {
+    columns() {
+      const col = (name, extra) => ({
+        name,
+        label: this.t(`payments.${name}`),
+        sortable: true,
+        ...extra
+      })
+      const group = this.own ? 'own_leg' : 'leg_type'
+      const one = this.own || this.fixed.client_id
+      return [
+        col('transaction_time'),
+        !this.fixed.client_id && col('machine_id', {sortable: false}),
+        col('leg_type', {format: code => this.words(group, code)}),
+        !one && col('label', {sortable: false}),
+        col('amount_sats', {
+          right: true,
+          format: value => this.fmt.number(value)
+        }),
+        one &&
+          col('amount_fiat', {
+            right: true,
+            format: (value, row) => this.fmt.fiat(value, this.code(row))
+          }),
+        col('status')
+      ].filter(Boolean)
+    },
+    filters() {
+      const options = (group, codes) =>
+        codes.map(value => ({value, label: this.words(group, value)}))
+      const types = this.own
+        ? ['dca', 'autoforward', 'settlement']
+        : ['dca', 'super_fee', 'operator_split', 'settlement', 'refund']
+      const status = ['pending', 'completed', 'failed', 'voided', 'skipped']
+      return [
+        {
+          name: 'status',
+          label: this.t('payments.status'),
+          options: options('leg_status', status)
+        },
+        !this.fixed.client_id && {
+          name: 'leg_type',
+          label: this.t('payments.leg_type'),
+          options: options(this.own ? 'own_leg' : 'leg_type', types)
+        },
+        !this.own &&
+          !this.fixed.client_id && {
+            name: 'machine_id',
+            label: this.t('payments.machine_id'),
+            options: this.store.machines.map(({id}) => ({
+              value: id,
+              label: this.machineName(id)
+            }))
+          },
+        // Set by a link from an LP's page.
+        this.url && {
+          name: 'client_id',
+          label: this.t('payments.label'),
+          options: [],
+          hidden: true
+        },
+        {name: 'transaction_time', type: 'range'}
+      ].filter(Boolean)
+    }
+  },
+  methods: {
+    reload(quiet) {
+      this.$refs.list.reload(quiet)
+    },
+    code(row) {
+      const machine = this.store.machines.find(one => one.id === row.machine_id)
+      return this.currency || row.currency || machine?.fiat_code
+    },
+    machine(row) {
+      return row.machine || row.machine_name || this.machineName(row.machine_id)
+    }
+  }
+})

@@ -1,0 +1,33 @@
+// What an LP has at work at one machine, and what it bought.
+satmachine.part('lp-machine', {
+  props: {one: {type: Object, required: true}},
+  data() {
+    return {
+      signed: {
+        style: 'percent',
+        signDisplay: 'exceptZero',
+        maximumFractionDigits: 1
+      }
+    }
+  },
+  computed: {
+    used() {
+      const deposited = Number(this.one.deposited)
+      return deposited ? Number(this.one.paid_out) / deposited : 0
+    },
+    now() {
+      return this.one.price_now ?? this.one.current_price ?? null
+    },
+    gain() {
+      const paid = Number(this.one.average_price)
+      return paid && this.now ? Number(this.now) / paid - 1 : 0
+    }
+  },
+  methods: {
+    price(value) {
+      return value
+        ? this.t('dca.price', {price: this.fmt.fiat(value, this.one.currency)})
+        : this.fmt.NOTHING
+    }
+  }
+})

@@ -1,0 +1,56 @@
+// The line to the machines: service key and relays.
+satmachine.part('relays', {
+  mixins: [satmachine.loads],
+  data() {
+    return {npub: '', text: '', was: '', busy: false, failure: ''}
+  },
+  computed: {
+    relays() {
+      return this.text.split(/\s+/).filter(Boolean)
+    }
+  },
+  methods: {
+    async load(api) {
+      const answer = await api.get('/super/nostr')
+      return () => this.show(answer)
+    },
+    show({service_npub, relays}) {
+      const same = this.text === this.was
+      this.npub = service_npub
+      this.was = (relays || []).join('\n')
+      if (same) this.text = this.was
+    },
+    valid() {
+      const bad = this.relays.find(relay => !/^wss?:\/\/\S+$/.test(relay))
+      return !bad || this.t('relays.invalid', {relay: this.fmt.short(bad)})
+    },
+    async save() {
+      this.busy = true
+      this.failure = ''
+      try {
+        const answer = await satmachine.api.put('/super/nostr', {
+          relays: this.relays
+        })
+        this.text = this.was
+        this.show(answer)
+        this.say(this.t('relays.saved'))
+      } catch (error) {
+        this.failure = error.message
+      } finally {
+        this.busy = false
+      }
+    },
+    rotate() {
+      this.$refs.action.open({
+        title: this.t('relays.rotate_title'),
+        lines: this.t('relays.rotate_text'),
+        ok: this.t('relays.rotate'),
+        danger: true,
+        run: async () => {
+          await satmachine.api.post('/super/nostr/rotate')
+          return this.t('relays.rotated')
+        }
+      })
+    }
+  }
+})

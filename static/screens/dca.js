@@ -1,0 +1,101 @@
+satmachine.part('screen-dca', {
+  mixins: [satmachine.loads],
+  data() {
+    return {profile: null, machines: [], series: [], days: 30, status: {}}
+  },
+  computed: {
+    modeText() {
+      const {default_dca_mode, fixed_mode_daily_limit} = this.profile
+      const parts = [this.words('dca_mode', default_dca_mode)]
+      if (default_dca_mode === 'fixed' && fixed_mode_daily_limit) {
+        parts.push(this.fmt.number(fixed_mode_daily_limit))
+      }
+      const wallet = this.g.user.wallets.find(
+        one => one.id === this.profile.dca_wallet_id
+      )
+      if (wallet) parts.push(this.t('dca.into', {wallet: wallet.name}))
+      if (this.profile.autoforward_enabled) {
+        const address = this.profile.autoforward_ln_address
+        parts.push(this.t('dca.forwards', {address}))
+      }
+      return parts.join(' · ')
+    },
+    remaining() {
+      const sums = {}
+      this.machines.forEach(({currency, remaining}) => {
+        sums[currency] = (sums[currency] || 0) + Math.round(remaining * 100)
+      })
+      return Object.entries(sums)
+        .map(([code, cents]) => this.fmt.fiat(cents / 100, code))
+        .join(' + ')
+    },
+    tiles() {
+      const sum = field =>
+        this.machines.reduce((all, one) => all + (one[field] || 0), 0)
+      return [
+        {label: this.t('dca.remaining'), value: this.remaining},
+        {
+          label: this.t('dca.sats_received'),
+          value: this.fmt.sats(sum('sats_received'))
+        },
+        {
+          label: this.t('dca.sats_on_the_way'),
+          value: this.fmt.sats(sum('sats_on_the_way')),
+          notes: this.t('dca.on_the_way_note')
+        }
+      ]
+    },
+    labels() {
+      return this.series.map(({date}) => this.fmt.day(date))
+    },
+    sets() {
+      let sum = 0
+      const daily = this.series.map(({sats}) => sats || 0)
+      const all = daily.map(sats => (sum += sats))
+      return [
+        {
+          label: this.t('dca.total'),
+          data: all,
+          type: 'line',
+          colour: 'primary'
+        },
+        {label: this.t('dca.per_day'), data: daily, colour: 'second'}
+      ]
+    }
+  },
+  watch: {
+    days() {
+      this.reload(true)
+    }
+  },
+  methods: {
+    async load(api) {
+      const profile = await api.get('/lp').catch(error => {
+        if (error.status === 404) return null
+        throw error
+      })
+      if (!profile) return () => (this.profile = null)
+      const [summary, history] = await Promise.all([
+        api.get('/lp/summary'),
+        api.get('/lp/history', {range: `${this.days}d`})
+      ])
+      return () => {
+        this.profile = profile
+        this.machines = summary.machines || summary
+        this.series = this.byDay(history.series || history)
+      }
+    },
+    // One number a day, whatever machines and currencies it came from.
+    byDay(rows) {
+      const days = new Map()
+      rows.forEach(({date, sats}) => {
+        days.set(date, (days.get(date) || 0) + (sats || 0))
+      })
+      return [...days].map(([date, sats]) => ({date, sats}))
+    },
+    async saved() {
+      await satmachine.live.loadMe()
+      this.reload(true)
+    }
+  }
+})

@@ -1,0 +1,60 @@
+satmachine.part('screen-lps', {
+  computed: {
+    show() {
+      return this.$route.query.show === 'deposits' ? 'deposits' : 'lps'
+    },
+    columns() {
+      const col = (name, extra) => ({
+        name,
+        label: this.t(`lps.${name}`),
+        sortable: true,
+        ...extra
+      })
+      return [
+        col('username'),
+        col('machine_id', {sortable: false}),
+        col('remaining', {
+          right: true,
+          format: (amount, row) => this.fmt.fiat(amount, row.currency)
+        }),
+        col('status'),
+        col('created_at', {format: this.fmt.day})
+      ]
+    },
+    filters() {
+      return [
+        {
+          name: 'status',
+          label: this.t('lps.status'),
+          options: ['active', 'paused'].map(value => ({
+            value,
+            label: this.words('client_status', value)
+          }))
+        },
+        {
+          name: 'machine_id',
+          label: this.t('lps.machine_id'),
+          options: this.store.machines.map(({id}) => ({
+            value: id,
+            label: this.machineName(id)
+          }))
+        },
+        {name: 'created_at', type: 'range'}
+      ]
+    }
+  },
+  methods: {
+    statusOf({status, has_profile}) {
+      if (status === 'active' && !has_profile) {
+        return {look: 'busy', label: this.t('lps.no_profile')}
+      }
+      return {group: 'client_status', code: status}
+    },
+    choose(show) {
+      this.$router.replace({query: show === 'lps' ? {} : {show}})
+    },
+    refresh() {
+      this.$refs.list?.reload(true)
+    }
+  }
+})
