@@ -30,6 +30,8 @@ from .payouts import DestinationError, Outcome, Seen, shield
 # for LNbits' database no longer than this many payments take.
 SLICE = 5
 MAX_EXTERNAL_AT_ONCE = 3
+# LNbits refused to pay an invoice that is kept (a short wallet, a limit): ask again
+REFUSED_WAIT = timedelta(minutes=1)
 
 # Who we are in the lease, the claims and the payouts: new with every process.
 HOLDER = uuid.uuid4().hex
@@ -56,7 +58,9 @@ class Worker:
         async with self.lock:
             done = await plan_pending()
             for wallet_id in await payouts_crud.waiting_wallets():
-                done += await rounds.open_round(wallet_id, HOLDER)
+                done += await _apart(
+                    rounds.open_round(wallet_id, HOLDER), f"round of wallet {wallet_id}"
+                )
             done += await self.advance(await payouts_crud.unfinished_payouts())
             return done
 
@@ -68,12 +72,14 @@ class Worker:
         new_external = [p for p in free if p.status == "new" and not p.is_internal]
         invoiced = [p for p in free if p.status == "invoiced"]
         to_pay = await judge_and_apply(invoiced)
-        done = len(invoiced) - len(to_pay) + len(new_internal)
+        done = len(invoiced) - len(to_pay)
         for part in _slices(to_pay, SLICE):
             internal = [p for p in part if p.is_internal]
-            done += await shield.run([p.id for p in internal], pay_internal(internal))
+            ids = [p.id for p in internal]
+            done += await _apart(shield.run(ids, pay_internal(internal)), f"pay {ids}")
         for part in _slices(new_internal, SLICE):
-            await shield.run([p.id for p in part], invoice_and_pay(part))
+            ids = [p.id for p in part]
+            done += await _apart(shield.run(ids, invoice_and_pay(part)), f"pay {ids}")
         for payout in [*new_external, *(p for p in to_pay if not p.is_internal)]:
             done += self.start_external(payout)
         return done
@@ -83,11 +89,12 @@ class Worker:
         if payout.id in self.externals or not rounds.has_funding_source():
             return 0
 
-        async def one() -> None:
+        async def one() -> int:
             async with self.external_slots:
-                await shield.run([payout.id], pay_external(payout))
+                return await shield.run([payout.id], pay_external(payout))
 
-        self.externals[payout.id] = asyncio.create_task(_logged(one(), payout.id))
+        what = f"external payout {payout.id}"
+        self.externals[payout.id] = asyncio.create_task(_apart(one(), what))
 
         def forget(_: asyncio.Task) -> None:
             self.externals.pop(payout.id, None)
@@ -110,16 +117,17 @@ class Worker:
 worker = Worker()
 
 
-async def _logged(coro: Coroutine[Any, Any, None], payout_id: str) -> None:
-    """A background payment has nobody above it to log what went wrong.
+async def _apart(coro: Coroutine[Any, Any, int], what: str) -> int:
+    """Run one party's work so that what goes wrong with it stops nobody after it.
 
-    Nothing is lost by that: the payout stands in the database as it was, and the next
-    pass continues it.
+    Nothing is lost by catching everything here: what was under way stands in the
+    database as it was, and the next pass continues it.
     """
     try:
-        await coro
+        return await coro
     except Exception:
-        logger.exception(f"satmachineadmin: external payout {payout_id}")
+        logger.exception(f"satmachineadmin: {what}")
+        return 0
 
 
 async def process_settlement(settlement_id: str) -> Settlement | None:
@@ -136,7 +144,9 @@ async def plan_pending() -> int:
     """Plan what has landed, in order of transaction time."""
     done = 0
     for settlement_id in await crud.pending_settlement_ids():
-        done += await planning.plan_settlement(settlement_id, HOLDER)
+        done += await _apart(
+            planning.plan_settlement(settlement_id, HOLDER), f"plan {settlement_id}"
+        )
         # others may use the database between two plans
         await asyncio.sleep(0)
     return done
@@ -145,7 +155,7 @@ async def plan_pending() -> int:
 # ----------------------------------------------------------------- internal payouts
 
 
-async def invoice_and_pay(new: Sequence[Payout]) -> None:
+async def invoice_and_pay(new: Sequence[Payout]) -> int:
     """Invoices for payouts to wallets of this instance, kept, then paid."""
     made: list[Payout] = []
     dead: list[tuple[Payout, str]] = []
@@ -161,6 +171,7 @@ async def invoice_and_pay(new: Sequence[Payout]) -> None:
     for payout, reason in dead:
         await payouts_crud.fail_payout(payout, reason)
     await pay_internal(await payouts_crud.store_invoices(made, HOLDER))
+    return len(new)
 
 
 async def pay_internal(stored: Sequence[Payout]) -> int:
@@ -184,7 +195,7 @@ async def _not_paid(payout: Payout, reason: str | None) -> None:
     await payouts_crud.note_payout(
         payout,
         reason=reason or "LNbits did not pay and gave no reason.",
-        next_try_at=payouts.check_again_at(payout, now),
+        next_try_at=now + REFUSED_WAIT,
     )
 
 
@@ -195,24 +206,25 @@ def _description(payout: Payout) -> str:
 # ----------------------------------------------------------------- external payouts
 
 
-async def pay_external(payout: Payout) -> None:
+async def pay_external(payout: Payout) -> int:
     """Fetch an invoice from outside if there is none, keep it, pay it, look."""
     if payout.status == "new":
         try:
             fetched = await payouts.fetch_external_invoice(payout)
         except DestinationError as exc:
             await payouts_crud.fail_payout(payout, str(exc))
-            return
+            return 1
         kept = await payouts_crud.store_invoices([fetched], HOLDER)
         if not kept:
             await _not_kept(payout)
-            return
+            return 0
         payout = kept[0]
     if not await lease.holds_lease(HOLDER):
-        return
+        return 0
     reason = await payouts.try_to_pay(payout, _description(payout))
     for unpaid in await judge_and_apply([payout]):
         await _not_paid(unpaid, reason)
+    return 1
 
 
 async def _not_kept(payout: Payout) -> None:

@@ -186,6 +186,8 @@ async def make_internal_invoice(payout: Payout, memo: str, conn: Connection) -> 
         )
     except InvoiceError as exc:
         raise DestinationError(exc.message) from exc
+    except ValueError as exc:
+        raise DestinationError(f"LNbits made no invoice: {str(exc)[:200]}") from exc
     await update_payment_checking_id(
         payment.checking_id, INTERNAL_PREFIX + payment.payment_hash, conn
     )

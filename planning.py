@@ -39,6 +39,7 @@ from .models import (
     SuperConfig,
     utc_now,
 )
+from .targets import is_outside
 
 ALREADY_HERE = "already in this wallet"
 
@@ -148,7 +149,7 @@ class LegMaker:
         for split, part_sats in allocate_operator_split_legs(amount_sats, splits):
             if part_sats == 0:
                 continue
-            is_external = split.target_wallet_id is None
+            is_external = split.target_wallet_id is None and is_outside(split.target)
             legs.append(
                 self.leg(
                     "operator_split",

@@ -25,7 +25,9 @@ from .planning import ALREADY_HERE
 from .targets import (
     WalletFacts,
     balances_msat,
+    is_outside,
     local_wallet_of_address,
+    resolve_target,
     wallet_facts,
 )
 
@@ -163,8 +165,8 @@ async def decide(wallet_id: str, facts: Facts, now: datetime) -> Round:
     legs = _not_stopped(facts, found)
     wanted = {leg.id: _wanted_wallet(leg, facts) for leg in legs}
     for leg in legs:
-        if wanted[leg.id] is None and "@" in (leg.target or ""):
-            wanted[leg.id] = await local_wallet_of_address(str(leg.target))
+        if wanted[leg.id] is None and leg.target:
+            wanted[leg.id] = await _local_wallet(leg)
     wallets = await wallet_facts([wallet_id, *(w for w in wanted.values() if w)])
     legs = _source_allows(wallet_id, legs, wallets, facts, found)
     groups = _group(legs, wanted, wallets, facts, found)
@@ -184,6 +186,20 @@ def _not_stopped(facts: Facts, found: Round) -> list[Leg]:
         elif (leg.leg_type, leg.client_id, leg.target) not in facts.backing_off:
             legs.append(leg)
     return legs
+
+
+async def _local_wallet(leg: Leg) -> str | None:
+    """The wallet behind a target: an address of this instance, or an old split's key
+    (splits of before m010 were kept without the wallet they mean)."""
+    target = str(leg.target)
+    if "@" in target:
+        return await local_wallet_of_address(target)
+    if leg.leg_type != "operator_split" or is_outside(target):
+        return None
+    try:
+        return (await resolve_target(target, owner_user_id="")).wallet_id
+    except ValueError:
+        return target  # no such wallet: the leg will say so
 
 
 def _wanted_wallet(leg: Leg, facts: Facts) -> str | None:

@@ -151,6 +151,11 @@ async def local_wallet_of_address(address: str) -> str | None:
     return wallet_id if facts and facts.is_usable else None
 
 
+def is_outside(target: str) -> bool:
+    """Whether a kept target is an address or LNURL, not a wallet or its key."""
+    return "@" in target or bool(_LNURL.match(target.lower()))
+
+
 async def resolve_target(target: str, *, owner_user_id: str) -> ResolvedTarget:
     """What a split target is, normalised. Raises `ValueError` with one sentence.
 
