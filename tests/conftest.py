@@ -28,6 +28,7 @@ from lnbits.app import create_app
 from lnbits.core.crud import create_wallet
 from lnbits.core.crud.extensions import create_user_extension, get_user_extension
 from lnbits.core.crud.payments import create_payment
+from lnbits.core.crud.users import get_account, update_account
 from lnbits.core.models import Account, CreatePayment, PaymentState, Wallet
 from lnbits.core.models.extensions import UserExtension
 from lnbits.core.services.users import create_user_account_no_ckeck
@@ -140,7 +141,14 @@ async def _add_wallet(user: UserSession, name: str) -> WalletKeys:
 
 @pytest_asyncio.fixture(scope="session")
 async def super_session(transport: httpx.ASGITransport) -> AsyncIterator[UserSession]:
-    """LNbits' super user, with a wallet and the extension enabled."""
+    """LNbits' super user, with a password, a wallet and the extension enabled.
+
+    LNbits lets no administrator in who has no password.
+    """
+    account = await get_account(settings.super_user)
+    assert account
+    account.hash_password("satoshi-machine")
+    await update_account(account)
     session = _open(settings.super_user, "", transport)
     await _enable(session.user_id)
     await _add_wallet(session, "platform")
