@@ -57,7 +57,12 @@ def start_server(db: str, port: int | None, stack: AsyncExitStack) -> Server:
         stack.callback(database.stop)
         database_url = database.ensure_database("lnbits")
     server = start(
-        DATA / db, database_url=database_url, port=_choose_port(port), domain=DOMAIN
+        DATA / db,
+        database_url=database_url,
+        port=_choose_port(port),
+        domain=DOMAIN,
+        # Forwards to an address gather for ten minutes; nobody watches that long.
+        env={"SATMACHINE_EXTERNAL_GATHER_SECONDS": "20"},
     )
     stack.push_async_callback(server.stop)
     return server
