@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import Depends
+from fastapi import Depends, Query
 from fastapi.responses import StreamingResponse
 
 from . import lps
@@ -13,20 +13,32 @@ from .api_lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
 from .api_models import (
     DepositAnswer,
     DepositPage,
+    LegAnswer,
+    LegPage,
     LpAnswer,
     LpChanges,
+    LpHistoryDay,
     LpInput,
+    LpMachineSummary,
     pick,
 )
 from .api_route import Caller, named_fields, new_router, refusals
 from .database import db, from_db_time
 from .lists import ListQuery, fetch_page
 from .refusals import BadInputError, NotFoundError
-from .reports import DEPOSIT_FIELDS, lp_deposits_source
+from .reports import (
+    DEPOSIT_FIELDS,
+    LEG_FIELDS,
+    lp_deposits_source,
+    lp_legs_source,
+    wallets_of,
+)
+from .summaries import lp_history, lp_summary
 from .targets import check_own_wallet
 
 router = new_router()
 AskedOfDeposits = Annotated[ListQuery, Depends(asked_of(DEPOSIT_FIELDS))]
+AskedOfLegs = Annotated[ListQuery, Depends(asked_of(LEG_FIELDS))]
 NULLABLE = ("fixed_mode_daily_limit", "autoforward_ln_address")
 
 
@@ -111,3 +123,66 @@ async def api_lp_deposits(account: Caller, query: AskedOfDeposits) -> DepositPag
 )
 async def api_lp_deposits_csv(account: Caller, query: AskedOfDeposits) -> Any:
     return csv_answer(lp_deposits_source(account.id), query, "deposits.csv")
+
+
+@router.get(
+    "/lp/payments",
+    summary="What the caller received as an LP, and what is on its way or forwarded",
+    response_model=LegPage,
+    responses=refusals(400),
+    openapi_extra=filter_docs(LEG_FIELDS, "LpPaymentFilters"),
+)
+async def api_lp_payments(account: Caller, query: AskedOfLegs) -> LegPage:
+    source = lp_legs_source(account.id, await wallets_of(account.id))
+    found, total = await fetch_page(source, query)
+    return LegPage(data=[LegAnswer(**row) for row in found], total=total)
+
+
+@router.get(
+    "/lp/payments.csv",
+    summary="The same list as CSV, whole",
+    response_class=StreamingResponse,
+    responses={200: CSV_ANSWER, **refusals(400)},
+    openapi_extra=filter_docs(LEG_FIELDS, "LpPaymentFilters"),
+)
+async def api_lp_payments_csv(account: Caller, query: AskedOfLegs) -> Any:
+    source = lp_legs_source(account.id, await wallets_of(account.id))
+    return csv_answer(source, query, "payments.csv")
+
+
+@router.get(
+    "/lp/summary",
+    summary="The caller's balance and sats as an LP, machine by machine",
+    response_model=list[LpMachineSummary],
+    responses=refusals(),
+)
+async def api_lp_summary(account: Caller) -> list[LpMachineSummary]:
+    return await lp_summary(account.id)
+
+
+@router.get(
+    "/lp/history",
+    summary="What the caller received as an LP, by UTC day and currency",
+    response_model=list[LpHistoryDay],
+    responses=refusals(400),
+)
+async def api_lp_history(
+    account: Caller,
+    span: Annotated[
+        str,
+        Query(alias="range", description="like 30d, 1 to 3650 days; or all"),
+    ] = "30d",
+) -> list[LpHistoryDay]:
+    return await lp_history(account.id, _days_of(span))
+
+
+def _days_of(span: str) -> int | None:
+    """The days of a range like 30d; None for all. `BadInputError` for another word."""
+    if span == "all":
+        return None
+    number = span[:-1] if span.endswith("d") else ""
+    if not (number.isascii() and number.isdigit() and len(number) <= 4):
+        raise BadInputError("range must be like 30d, or all.")
+    if not 1 <= int(number) <= 3650:
+        raise BadInputError("range must be from 1d to 3650d, or all.")
+    return int(number)

@@ -353,3 +353,187 @@ class AuditAnswer(BaseModel):
 
 class AuditPage(Page[AuditAnswer]):
     data: list[AuditAnswer]
+
+
+# ------------------------------------------------------------- settlements and legs
+
+
+class SettlementAnswer(BaseModel):
+    """One payment of a machine. What did not parse of a quarantined one is null."""
+
+    id: str
+    machine_id: str
+    payment_hash: str
+    tx_type: str | None = Field(None, description="cash_out or cash_in")
+    status: str
+    wire_sats: int
+    principal_sats: int | None = None
+    fee_sats: int | None = None
+    platform_fee_sats: int | None = None
+    operator_fee_sats: int | None = None
+    fee_mismatch_sats: int | None = Field(
+        None, description="charged less what the fractions give"
+    )
+    network_fee_sats: int
+    fiat_amount: str | None = None
+    fiat_code: str | None = None
+    exchange_rate: float | None = Field(None, description="sats for one unit of fiat")
+    bitspire_txid: str | None = None
+    bitspire_event_id: str | None = None
+    error_message: str | None = None
+    notes: str | None = None
+    transaction_time: datetime | None = None
+    created_at: datetime
+    processed_at: datetime | None = None
+    is_test: bool
+
+
+class SettlementPage(Page[SettlementAnswer]):
+    data: list[SettlementAnswer]
+
+
+class LegAnswer(BaseModel):
+    """One amount owed to one party. Wallets and addresses of others are cut short."""
+
+    id: str
+    settlement_id: str | None = None
+    client_id: str | None = None
+    machine_id: str
+    leg_type: str
+    destination_wallet_id: str | None = None
+    destination_ln_address: str | None = None
+    label: str | None = None
+    amount_sats: int
+    sent_sats: int | None = Field(None, description="less the routing reserve")
+    amount_fiat: str | None = Field(None, description="taken off the LP's balance")
+    exchange_rate: float | None = None
+    status: str
+    error_message: str | None = None
+    attempts: int
+    next_try_at: datetime | None = None
+    external_payment_hash: str | None = None
+    in_flight: bool = Field(..., description="being paid: nothing can be done to it")
+    transaction_time: datetime
+    created_at: datetime
+
+
+class LegPage(Page[LegAnswer]):
+    data: list[LegAnswer]
+
+
+class SettlementDetail(SettlementAnswer):
+    """One settlement with everything that became of it."""
+
+    legs: list[LegAnswer]
+    retained_sats: int | None = Field(None, description="stays in the machine wallet")
+    refundable_sats: int = Field(..., description="still owed to the customer")
+    max_refund_sats: int = Field(
+        ..., description="of that, what can be sent outside, less the routing reserve"
+    )
+    dispensed_fiat: str | None = None
+    stamp: Any = Field(None, description="what the machine said, as it said it")
+    history: list[AuditAnswer]
+
+
+# ------------------------------------------------------------------------------ sums
+
+
+class AttentionItem(BaseModel):
+    """Something that waits for a person, in one sentence."""
+
+    kind: str
+    message: str
+    subject_type: str
+    subject_id: str
+    machine_id: str | None = None
+    settlement_id: str | None = None
+    client_id: str | None = None
+    since: datetime | None = None
+    action: str = Field(..., description="what the person can do about it")
+
+
+class Totals(BaseModel):
+    """Sums over a period, test settlements left out. Fiat is by currency."""
+
+    cash_out_count: int = 0
+    cash_out_sats: int = Field(0, description="principal, as dispensed")
+    cash_out_fiat: dict[str, str] = {}
+    cash_in_count: int = 0
+    cash_in_sats: int = 0
+    cash_in_fiat: dict[str, str] = {}
+    platform_fee_sats: int = 0
+    operator_fee_sats: int = 0
+    paid_to_lps_sats: int = 0
+    owed_to_lps_fiat: dict[str, str] = Field({}, description="now, not of the period")
+    cash_in_machines_fiat: dict[str, str] = Field({}, description="now, as recorded")
+
+
+class DayOfSeries(BaseModel):
+    """One UTC day."""
+
+    date: str
+    cash_out_count: int = 0
+    cash_out_sats: int = 0
+    cash_out_fiat: dict[str, str] = {}
+    cash_in_count: int = 0
+    cash_in_sats: int = 0
+    cash_in_fiat: dict[str, str] = {}
+    platform_fee_sats: int = 0
+    operator_fee_sats: int = 0
+    paid_to_lps_sats: int = 0
+
+
+class Overview(BaseModel):
+    needs_attention: list[AttentionItem]
+    totals: Totals
+    series: list[DayOfSeries]
+
+
+class SuperOverview(Overview):
+    operators: int
+    machines: int
+    lps: int
+
+
+class LpMachineSummary(BaseModel):
+    """What one machine did for the caller as an LP."""
+
+    client_id: str
+    machine_id: str
+    machine: str = Field(..., description="its name, or the beginning of its npub")
+    status: str
+    currency: str
+    remaining: str
+    deposited: str
+    paid_out: str
+    sats_received: int
+    sats_on_the_way: int
+    average_price: float | None = Field(
+        None, description="fiat paid for one bitcoin; null before the first payment"
+    )
+
+
+class LpHistoryDay(BaseModel):
+    """What an LP received on one UTC day in one currency."""
+
+    date: str
+    currency: str
+    sats: int
+    fiat: str
+    price: float | None = Field(None, description="fiat for one bitcoin")
+    cumulative_sats: int = Field(..., description="since the beginning, all currencies")
+
+
+class Health(BaseModel):
+    listener: Any = None
+    sweep: Any = None
+    engine: Any = Field(None, description="who holds the lease")
+    relays: Any = None
+    backlog: Any = None
+    oldest_unpaid_leg: datetime | None = None
+
+
+class Changes(BaseModel):
+    version: str = Field(
+        ..., description="differs from the last one when the caller's data may have"
+    )

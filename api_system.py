@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import Depends
+from fastapi import Depends, Query
 from fastapi.responses import StreamingResponse
+from lnbits.decorators import check_super_user
 from lnbits.settings import settings
 
-from . import registry
+from . import registry, tasks
 from .api_lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
-from .api_models import AuditAnswer, AuditPage, Me
-from .api_route import Caller, InScope, new_router, refusals
+from .api_models import (
+    AuditAnswer,
+    AuditPage,
+    Changes,
+    Health,
+    Me,
+    Overview,
+    SuperOverview,
+)
+from .api_route import Caller, InScope, Super, new_router, refusals
+from .attention import needs_attention
+from .database import db
 from .lists import ListQuery, fetch_page
-from .reports import AUDIT_FIELDS, audit_source
+from .reports import AUDIT_FIELDS, audit_answer, audit_source
+from .summaries import platform_counts, totals_and_series, version_of
 
 router = new_router()
+Days = Annotated[int, Query(ge=1, le=365, description="how many UTC days")]
 AskedOfAudit = Annotated[ListQuery, Depends(asked_of(AUDIT_FIELDS))]
 
 
@@ -42,7 +53,8 @@ async def api_me(account: Caller) -> Me:
 async def api_audit(scope: InScope, query: AskedOfAudit) -> AuditPage:
     source = audit_source(scope.user_id, scope.is_all, settings.super_user or "")
     found, total = await fetch_page(source, query)
-    return AuditPage(data=[audit_answer(row) for row in found], total=total)
+    data = [AuditAnswer(**audit_answer(row)) for row in found]
+    return AuditPage(data=data, total=total)
 
 
 @router.get(
@@ -57,9 +69,55 @@ async def api_audit_csv(scope: InScope, query: AskedOfAudit) -> Any:
     return csv_answer(source, query, "audit.csv")
 
 
-def audit_answer(row: Mapping[str, Any]) -> AuditAnswer:
-    """A row of the log, with what was and what is as JSON again."""
-    opened = dict(row)
-    for key in ("before", "after"):
-        opened[key] = json.loads(row[key]) if row[key] else None
-    return AuditAnswer(**opened)
+@router.get(
+    "/health",
+    summary="Whether everything that must run is running; super only",
+    response_model=Health,
+    responses=refusals(),
+    dependencies=[Depends(check_super_user)],
+)
+async def api_health() -> Health:
+    return Health(**await tasks.health())
+
+
+@router.get(
+    "/changes",
+    summary="A cheap sign of whether anything of the caller's may have changed",
+    description="For pages that are open: ask every 5 s, and read again what is shown "
+    "when `version` differs from the last one.",
+    response_model=Changes,
+    responses=refusals(),
+)
+async def api_changes(account: Caller) -> Changes:
+    return Changes(version=await version_of(account.id))
+
+
+@router.get(
+    "/overview",
+    summary="What needs attention, and the sums of the last days (UTC)",
+    response_model=Overview,
+    responses=refusals(400),
+)
+async def api_overview(scope: InScope, days: Days = 30) -> Overview:
+    async with db.connect() as conn:
+        waiting = await needs_attention(conn, scope.user_id, scope.is_all)
+        totals, series = await totals_and_series(
+            conn, scope.user_id, scope.is_all, days
+        )
+    return Overview(needs_attention=waiting, totals=totals, series=series)
+
+
+@router.get(
+    "/super/overview",
+    summary="The same across all operators; super only",
+    response_model=SuperOverview,
+    responses=refusals(400),
+)
+async def api_super_overview(account: Super, days: Days = 30) -> SuperOverview:
+    async with db.connect() as conn:
+        waiting = await needs_attention(conn, account.id, True)
+        totals, series = await totals_and_series(conn, account.id, True, days)
+        counts = await platform_counts(conn)
+    return SuperOverview(
+        needs_attention=waiting, totals=totals, series=series, **counts
+    )

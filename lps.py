@@ -47,12 +47,11 @@ def deposited_cents_sql(client: str, status: str = "confirmed") -> str:
 
 
 def debited_cents_sql(client: str) -> str:
-    """Minor units that legs took off a client's balance, as a scalar expression."""
+    """Minor units that legs took off a client's balance: the running total that is
+    kept in the transaction of every leg that debits or gives back."""
     return (
-        f"COALESCE((SELECT SUM({cents_sql('p.amount_fiat')}) "  # noqa: S608
-        f"FROM {S}.dca_payments p WHERE p.client_id = {client} "
-        "AND p.leg_type IN ('dca', 'settlement') "
-        "AND p.status NOT IN ('voided', 'refunded')), 0)"
+        f"COALESCE((SELECT t.debited_cents FROM {S}.dca_client_totals t "  # noqa: S608
+        f"WHERE t.client_id = {client}), 0)"
     )
 
 

@@ -7,7 +7,8 @@ a sort order tells more than what is shown; autoforward legs are the LP's alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,6 +25,13 @@ S = "satoshimachine"
 # A machine that said something this lately is online, is quiet, else offline.
 ONLINE = timedelta(minutes=15)
 QUIET = timedelta(hours=1)
+
+
+def day_sql(column: str) -> str:
+    """The number of the UTC day since 1970 of a time column."""
+    if db.type == SQLITE:
+        return f"CAST({column} / 86400 AS BIGINT)"
+    return f"CAST(FLOOR(EXTRACT(EPOCH FROM {column}) / 86400) AS BIGINT)"
 
 
 def own_machines_sql(is_all: bool) -> str:
@@ -422,6 +430,16 @@ AUDIT_FIELDS = Fields(
 )
 
 
+def audit_of_source(
+    user_id: str, super_user_id: str, subject_ids: Sequence[str]
+) -> Source:
+    """The entries about some subjects that the reader may see."""
+    source = audit_source(user_id, False, super_user_id)
+    listed = in_list("subject", subject_ids, source.params)
+    source.where.append(f"a.subject_id IN {listed}")
+    return source
+
+
 def audit_source(user_id: str, is_all: bool, super_user_id: str) -> Source:
     """Entries about the reader's machines, or about themselves as an LP.
 
@@ -452,3 +470,11 @@ def audit_source(user_id: str, is_all: bool, super_user_id: str) -> Source:
         params=params,
         key="a.id",
     )
+
+
+def audit_answer(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of the log, with what was and what is as JSON again."""
+    opened = dict(row)
+    for key in ("before", "after"):
+        opened[key] = json.loads(row[key]) if row[key] else None
+    return opened

@@ -1,28 +1,54 @@
-"""SQL of sums: balances of LPs, overviews of operators and of the platform."""
+"""SQL of sums: balances of LPs, and the totals of operators and of the platform.
+
+Guaranteed: a constant number of statements, whatever the number of machines, LPs and
+settlements; test settlements are in no total; fiat is never added across currencies.
+"""
 
 from __future__ import annotations
 
-from .api_models import BalanceAnswer
+import hashlib
+from collections.abc import Iterable, Mapping
+from datetime import datetime, time, timedelta, timezone
+from typing import Any
+
+from lnbits.db import Connection
+
+from .api_models import (
+    BalanceAnswer,
+    DayOfSeries,
+    LpHistoryDay,
+    LpMachineSummary,
+    Totals,
+)
 from .calculations import cents_text
-from .database import db, one
+from .database import cents_sql, db, db_time, one, rows
 from .lps import NO_CLIENT, debited_cents_sql, deposited_cents_sql
+from .models import CASH_OUT, utc_now
 from .refusals import NotFoundError
-from .reports import own_machines_sql
+from .reports import day_sql, own_machines_sql, whose
 
 S = "satoshimachine"
+RECEIVED = "p.status IN ('completed', 'skipped')"
+ON_THE_WAY = "p.status IN ('pending', 'failed')"
+SATS_OF_A_BITCOIN = 100_000_000
 
 
-def sats_sql(client: str, condition: str) -> str:
-    """Sats of a client's dca and settlement legs that fulfil the condition."""
+def _sats_sql(client: str, condition: str, column: str = "p.amount_sats") -> str:
+    """A sum over a client's dca and settlement legs that fulfil the condition."""
     return (
-        "COALESCE((SELECT SUM(p.amount_sats) "  # noqa: S608
+        f"COALESCE((SELECT SUM({column}) "  # noqa: S608
         f"FROM {S}.dca_payments p WHERE p.client_id = {client} "
         f"AND p.leg_type IN ('dca', 'settlement') AND {condition}), 0)"
     )
 
 
-RECEIVED = "p.status IN ('completed', 'skipped')"
-ON_THE_WAY = "p.status IN ('pending', 'failed')"
+_BALANCE = f"""
+    {deposited_cents_sql("c.id")} AS deposited,
+    {deposited_cents_sql("c.id", "pending")} AS pending,
+    {debited_cents_sql("c.id")} AS debited,
+    {_sats_sql("c.id", RECEIVED)} AS received,
+    {_sats_sql("c.id", ON_THE_WAY)} AS on_the_way
+"""
 
 
 async def client_balance(operator_user_id: str, client_id: str) -> BalanceAnswer:
@@ -31,12 +57,7 @@ async def client_balance(operator_user_id: str, client_id: str) -> BalanceAnswer
         row = await one(
             conn,
             f"""
-            SELECT m.fiat_code,
-                {deposited_cents_sql("c.id")} AS deposited,
-                {deposited_cents_sql("c.id", "pending")} AS pending,
-                {debited_cents_sql("c.id")} AS debited,
-                {sats_sql("c.id", RECEIVED)} AS received,
-                {sats_sql("c.id", ON_THE_WAY)} AS on_the_way
+            SELECT m.fiat_code, {_BALANCE}
             FROM {S}.dca_clients c JOIN {S}.dca_machines m ON m.id = c.machine_id
             WHERE c.id = :id AND c.machine_id IN {own_machines_sql(False)}
             """,  # noqa: S608
@@ -54,3 +75,294 @@ async def client_balance(operator_user_id: str, client_id: str) -> BalanceAnswer
         sats_received=int(row["received"]),
         sats_on_the_way=int(row["on_the_way"]),
     )
+
+
+# -------------------------------------------------------------------------- the LP's
+
+
+async def lp_summary(user_id: str) -> list[LpMachineSummary]:
+    """The caller's enrolments as an LP, oldest first."""
+    async with db.connect() as conn:
+        found = await rows(
+            conn,
+            f"""
+            SELECT c.id, c.machine_id, c.status, m.name, m.machine_npub, m.fiat_code,
+                {_sats_sql("c.id", RECEIVED, cents_sql("p.amount_fiat"))} AS paid,
+                {_BALANCE}
+            FROM {S}.dca_clients c JOIN {S}.dca_machines m ON m.id = c.machine_id
+            WHERE c.user_id = :me ORDER BY c.created_at, c.id
+            """,  # noqa: S608
+            {"me": user_id},
+        )
+    return [_lp_machine(row) for row in found]
+
+
+def _lp_machine(row: Mapping[str, Any]) -> LpMachineSummary:
+    deposited, debited = int(row["deposited"]), int(row["debited"])
+    return LpMachineSummary(
+        client_id=row["id"],
+        machine_id=row["machine_id"],
+        machine=row["name"] or f"{row['machine_npub'][:12]}…",
+        status=row["status"],
+        currency=row["fiat_code"],
+        remaining=cents_text(deposited - debited),
+        deposited=cents_text(deposited),
+        paid_out=cents_text(debited),
+        sats_received=int(row["received"]),
+        sats_on_the_way=int(row["on_the_way"]),
+        average_price=_price(int(row["paid"]), int(row["received"])),
+    )
+
+
+def _price(cents: int, sats: int) -> float | None:
+    """Fiat for one bitcoin; for display, never for a decision."""
+    return round(cents / 100 * SATS_OF_A_BITCOIN / sats, 2) if sats else None
+
+
+async def lp_history(user_id: str, days: int | None) -> list[LpHistoryDay]:
+    """What the LP received, by UTC day and currency; of the last days, or ever."""
+    async with db.connect() as conn:
+        found = await rows(
+            conn,
+            f"""
+            SELECT {day_sql("p.transaction_time")} AS day, m.fiat_code,
+                SUM(p.amount_sats) AS sats,
+                SUM({cents_sql("p.amount_fiat")}) AS cents
+            FROM {S}.dca_payments p
+            JOIN {S}.dca_clients c ON c.id = p.client_id
+            JOIN {S}.dca_machines m ON m.id = p.machine_id
+            WHERE c.user_id = :me AND p.leg_type IN ('dca', 'settlement')
+              AND {RECEIVED}
+            GROUP BY {day_sql("p.transaction_time")}, m.fiat_code
+            ORDER BY day, m.fiat_code
+            """,  # noqa: S608
+            {"me": user_id},
+        )
+    first = _day_number(utc_now()) - days + 1 if days else 0
+    points, total = [], 0
+    for row in found:
+        sats, cents = int(row["sats"]), int(row["cents"] or 0)
+        total += sats
+        if int(row["day"]) >= first:
+            points.append(
+                LpHistoryDay(
+                    date=_date(int(row["day"])),
+                    currency=row["fiat_code"],
+                    sats=sats,
+                    fiat=cents_text(cents),
+                    price=_price(cents, sats),
+                    cumulative_sats=total,
+                )
+            )
+    return points
+
+
+# ----------------------------------------------------- the operator's, the platform's
+
+
+def _day_number(moment: datetime) -> int:
+    return int(moment.timestamp()) // 86_400
+
+
+def _date(day: int) -> str:
+    return datetime.fromtimestamp(day * 86_400, timezone.utc).date().isoformat()
+
+
+class _Sum:
+    """Sums of a day or a period, in integers."""
+
+    def __init__(self) -> None:
+        self.sats: dict[str, int] = {}
+        self.fiat_cents: dict[str, dict[str, int]] = {}
+
+    def add(self, name: str, amount: Any) -> None:
+        self.sats[name] = self.sats.get(name, 0) + int(amount or 0)
+
+    def add_fiat(self, name: str, code: str, cents: Any) -> None:
+        of_code = self.fiat_cents.setdefault(name, {})
+        of_code[code] = of_code.get(code, 0) + int(cents or 0)
+
+    def add_settlements(self, row: Mapping[str, Any]) -> None:
+        kind = "cash_out" if row["tx_type"] == CASH_OUT else "cash_in"
+        self.add(f"{kind}_count", row["n"])
+        self.add(f"{kind}_sats", row["principal"])
+        self.add("platform_fee_sats", row["platform"])
+        self.add("operator_fee_sats", row["operator"])
+        self.add_fiat(f"{kind}_fiat", row["fiat_code"], row["cents"])
+
+    def fields(self) -> dict[str, Any]:
+        fiat = {
+            name: {code: cents_text(c) for code, c in sorted(by_code.items())}
+            for name, by_code in self.fiat_cents.items()
+        }
+        return {**self.sats, **fiat}
+
+
+async def totals_and_series(
+    conn: Connection, user_id: str, is_all: bool, days: int
+) -> tuple[Totals, list[DayOfSeries]]:
+    """Sums of the last `days` UTC days, today included, and each day's."""
+    today = datetime.combine(utc_now().date(), time(), timezone.utc)
+    since = today - timedelta(days=days - 1)
+    params = {**whose(user_id, is_all), "since": db_time(since)}
+    total, by_day = _Sum(), {_day_number(since) + n: _Sum() for n in range(days)}
+    for row in await _settlement_sums(conn, is_all, params):
+        for one_sum in _sums_of(total, by_day, row):
+            one_sum.add_settlements(row)
+    for row in await _lp_sums(conn, is_all, params):
+        for one_sum in _sums_of(total, by_day, row):
+            one_sum.add("paid_to_lps_sats", row["sats"])
+    for row in await _owed_to_lps(conn, user_id, is_all):
+        total.add_fiat("owed_to_lps_fiat", row["fiat_code"], row["cents"])
+    for row in await _cash_in_machines(conn, user_id, is_all):
+        total.add_fiat("cash_in_machines_fiat", row["fiat_code"], row["units"] * 100)
+    series = [DayOfSeries(date=_date(d), **s.fields()) for d, s in by_day.items()]
+    return Totals(**total.fields()), series
+
+
+def _sums_of(
+    total: _Sum, by_day: Mapping[int, _Sum], row: Mapping[str, Any]
+) -> Iterable[_Sum]:
+    """The period and the day that a row counts for; none if it lies ahead."""
+    day = by_day.get(int(row["day"]))
+    return (total, day) if day else ()
+
+
+async def _settlement_sums(
+    conn: Connection, is_all: bool, params: Mapping[str, Any]
+) -> list[Mapping[str, Any]]:
+    day = day_sql("s.transaction_time")
+    fiat = cents_sql("COALESCE(s.dispensed_fiat, s.fiat_amount)")
+    return await rows(
+        conn,
+        f"""
+        SELECT {day} AS day, s.tx_type, s.fiat_code, COUNT(*) AS n,
+            SUM(COALESCE(s.dispensed_principal_sats, s.principal_sats)) AS principal,
+            SUM(COALESCE(s.dispensed_platform_fee_sats, s.platform_fee_sats))
+                AS platform,
+            SUM(COALESCE(s.dispensed_operator_fee_sats, s.operator_fee_sats))
+                AS operator,
+            SUM({fiat}) AS cents
+        FROM {S}.dca_settlements s
+        WHERE s.machine_id IN {own_machines_sql(is_all)}
+          AND s.transaction_time >= :since
+          AND s.status NOT IN ('quarantined', 'voided') AND s.is_test = false
+        GROUP BY {day}, s.tx_type, s.fiat_code
+        """,  # noqa: S608
+        params,
+    )
+
+
+async def _lp_sums(
+    conn: Connection, is_all: bool, params: Mapping[str, Any]
+) -> list[Mapping[str, Any]]:
+    day = day_sql("p.transaction_time")
+    return await rows(
+        conn,
+        f"""
+        SELECT {day} AS day, SUM(p.amount_sats) AS sats
+        FROM {S}.dca_payments p
+        WHERE p.machine_id IN {own_machines_sql(is_all)}
+          AND p.transaction_time >= :since
+          AND p.leg_type IN ('dca', 'settlement') AND {RECEIVED}
+          AND (p.settlement_id IS NULL OR p.settlement_id NOT IN (
+              SELECT id FROM {S}.dca_settlements WHERE is_test = true))
+        GROUP BY {day}
+        """,  # noqa: S608
+        params,
+    )
+
+
+async def _owed_to_lps(
+    conn: Connection, user_id: str, is_all: bool
+) -> list[Mapping[str, Any]]:
+    return await rows(
+        conn,
+        f"""
+        SELECT m.fiat_code,
+            SUM({deposited_cents_sql("c.id")} - {debited_cents_sql("c.id")}) AS cents
+        FROM {S}.dca_clients c JOIN {S}.dca_machines m ON m.id = c.machine_id
+        WHERE c.machine_id IN {own_machines_sql(is_all)}
+        GROUP BY m.fiat_code
+        """,  # noqa: S608
+        whose(user_id, is_all),
+    )
+
+
+async def _cash_in_machines(
+    conn: Connection, user_id: str, is_all: bool
+) -> list[Mapping[str, Any]]:
+    """Whole units of cash by currency: the machine's own newer report, else ours."""
+    is_newer = "k.state_count IS NOT NULL AND k.state_at >= k.updated_at"
+    return await rows(
+        conn,
+        f"""
+        SELECT m.fiat_code, SUM(CASE WHEN {is_newer}
+            THEN CAST(COALESCE(k.state_denomination, k.denomination) AS BIGINT)
+                 * k.state_count
+            ELSE CAST(k.denomination AS BIGINT) * k.count END) AS units
+        FROM {S}.cassette_configs k JOIN {S}.dca_machines m ON m.id = k.machine_id
+        WHERE k.machine_id IN {own_machines_sql(is_all)}
+        GROUP BY m.fiat_code
+        """,  # noqa: S608
+        whose(user_id, is_all),
+    )
+
+
+async def platform_counts(conn: Connection) -> dict[str, int]:
+    """How many operators, machines and LPs there are."""
+    row = await one(
+        conn,
+        f"""
+        SELECT
+          (SELECT COUNT(DISTINCT operator_user_id) FROM {S}.dca_machines) AS operators,
+          (SELECT COUNT(*) FROM {S}.dca_machines) AS machines,
+          (SELECT COUNT(DISTINCT user_id) FROM {S}.dca_clients) AS lps
+        """,  # noqa: S608
+    )
+    return {k: int(v) for k, v in (row or {}).items()}
+
+
+async def version_of(user_id: str) -> str:
+    """A text that differs when the caller's data may have changed.
+
+    Cheap at any size: ends of indexes, and rows that are few. It may differ without a
+    change of the caller's (the ledger and the payouts are everybody's), never the
+    other way round. Hashed, so that it tells nothing of other tenants.
+    """
+    signs = _signs_of_change()
+    listed = ", ".join(f"({sql}) AS sign_{n}" for n, sql in enumerate(signs))
+    async with db.connect() as conn:
+        row = await one(conn, f"SELECT {listed}", {"me": user_id})
+    text = "|".join(str(value) for value in (row or {}).values())
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _signs_of_change() -> list[str]:
+    mine = f"FROM {S}.dca_machines WHERE operator_user_id = :me"
+    at_mine = f"WHERE machine_id IN {own_machines_sql(False)}"
+    newest_landed = (
+        f"SELECT MAX(created_at) FROM {S}.dca_settlements "  # noqa: S608
+        "WHERE machine_id = m.id"
+    )
+    return [
+        f"SELECT SUM(n) FROM {S}.dca_locks",  # noqa: S608
+        f"SELECT COUNT(*) {mine}",
+        f"SELECT MAX(updated_at) {mine}",
+        f"SELECT MAX(last_seen_at) {mine}",
+        f"SELECT MAX(landed) FROM (SELECT ({newest_landed}) AS landed "  # noqa: S608
+        f"FROM {S}.dca_machines m WHERE m.operator_user_id = :me) newest",
+        f"SELECT MAX(updated_at) FROM {S}.dca_payouts",  # noqa: S608
+        f"SELECT MAX(created_at) FROM {S}.dca_audit "  # noqa: S608
+        "WHERE operator_user_id = :me",
+        # reasons and times of legs that wait change without a payout
+        f"SELECT COUNT(error_message) FROM {S}.dca_payments "  # noqa: S608
+        f"{at_mine} AND status = 'pending'",
+        f"SELECT MAX(next_try_at) FROM {S}.dca_payments "  # noqa: S608
+        f"{at_mine} AND status = 'pending'",
+        f"SELECT MAX(updated_at) FROM {S}.cassette_configs {at_mine}",  # noqa: S608
+        f"SELECT MAX(state_at) FROM {S}.cassette_configs {at_mine}",  # noqa: S608
+        f"SELECT MAX(telemetry_received_at) "  # noqa: S608
+        f"FROM {S}.dca_telemetry {at_mine}",
+        f"SELECT MAX(beacon_received_at) FROM {S}.dca_telemetry {at_mine}",  # noqa: S608
+    ]

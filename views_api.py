@@ -10,9 +10,25 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from . import api_clients, api_lp, api_machines, api_super, api_system
+from . import (
+    api_clients,
+    api_lp,
+    api_machines,
+    api_settlements,
+    api_super,
+    api_system,
+)
 
 satmachineadmin_api_router = APIRouter(prefix="/api/v1")
 
-for part in (api_system, api_super, api_machines, api_clients, api_lp):
+PARTS = (
+    api_system,
+    api_super,
+    api_machines,
+    api_clients,
+    api_settlements,
+    api_lp,
+)
+
+for part in PARTS:
     satmachineadmin_api_router.include_router(part.router)

@@ -12,6 +12,7 @@ from typing import Any
 
 from lnbits.helpers import urlsafe_short_hash
 
+from satmachineadmin.crud import insert_legs
 from satmachineadmin.database import insert_sql, row_params, run, transaction
 from satmachineadmin.models import Leg, Payout, Settlement
 
@@ -76,7 +77,8 @@ async def add_leg(
             **fields,
         }
     )
-    await _insert("dca_payments", leg)
+    async with transaction() as conn:
+        await insert_legs(conn, [leg])
     return leg.id
 
 
