@@ -999,7 +999,7 @@ async def _fill_in_old_rows(db: Connection) -> None:
         """)
     legs = """
         FROM satoshimachine.dca_payments p
-        WHERE p.settlement_id = dca_settlements.id
+        WHERE p.settlement_id = dca_settlements.id AND p.leg_type <> 'autoforward'
         """
     await db.execute(f"""
         UPDATE satoshimachine.dca_settlements SET
@@ -1008,7 +1008,7 @@ async def _fill_in_old_rows(db: Connection) -> None:
                 ELSE wire_sats END - (SELECT COALESCE(SUM(p.amount_sats), 0) {legs}),
             status = CASE WHEN EXISTS (SELECT 1 {legs} AND p.status = 'failed')
                 THEN 'attention' ELSE 'completed' END
-        WHERE planned_at IS NULL AND EXISTS (SELECT 1 {legs})
+        WHERE planned_at IS NULL AND status <> 'voided' AND EXISTS (SELECT 1 {legs})
         """)  # noqa: S608 (the texts are of this file)
     await db.execute("""
         INSERT INTO satoshimachine.dca_client_totals (client_id, debited_cents)
@@ -1073,14 +1073,15 @@ async def _create_unique_index(
 
 async def _add_columns(db: Connection, table: str, columns: dict[str, str]) -> None:
     """Adds the columns, named with their types, that the table does not have yet."""
+    present = await _columns(db, table)
     for column, ddl in columns.items():
-        await _add_column(db, table, column, ddl)
+        if column not in present:
+            await db.execute(f"ALTER TABLE {SCHEMA}.{table} ADD COLUMN {column} {ddl}")
 
 
 async def _add_column(db: Connection, table: str, column: str, ddl: str) -> None:
     """Adds a column of the type `ddl`, unless it is there."""
-    if column not in await _columns(db, table):
-        await db.execute(f"ALTER TABLE {SCHEMA}.{table} ADD COLUMN {column} {ddl}")
+    await _add_columns(db, table, {column: ddl})
 
 
 async def _rename_column(db: Connection, table: str, old: str, new: str) -> None:
