@@ -91,6 +91,11 @@ def test_a_cap_is_filled_and_the_rest_goes_round_again() -> None:
     )
 
 
+def test_ties_go_by_client_id_and_not_by_who_is_nearer_their_cap() -> None:
+    allocation = allocate_dca(3, 3, [lp("a", 1_000, 900), lp("b", 1_000, 500)])
+    assert allocation.shares == (DcaShare("a", 2, 2), DcaShare("b", 1, 1))
+
+
 def test_filling_one_cap_can_fill_another() -> None:
     # b's quota is 100.00, below its cap, until a's is cut and b's grows to 125.00.
     allocation = allocate_dca(
