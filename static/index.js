@@ -56,6 +56,7 @@
       'legs'
     ],
     platform: [
+      'attention',
       'platform-fees',
       'fee-fields',
       'period',
@@ -110,10 +111,18 @@
         })
     )
 
-  // LNbits loads i18n/ itself; the words of operators are a file of their own,
-  // registered with LNbits so that a change of language loads them too.
+  // LNbits loads i18n/ itself; the words of operators and of the platform are
+  // files of their own, registered with LNbits so that a change of language
+  // loads them too.
   const loadWords = () =>
-    LNbits.utils.loadExtI18n(`${BASE}/i18n/desk`, window.i18n.global.locale)
+    Promise.all(
+      ['desk', 'platform'].map(part =>
+        LNbits.utils.loadExtI18n(
+          `${BASE}/i18n/${part}`,
+          window.i18n.global.locale
+        )
+      )
+    )
 
   window.satmachine = window.satmachine || {}
 
@@ -174,7 +183,9 @@
           const machines = this.me.operator || this.me.super
           await Promise.all([
             loadScreen(this.screen),
-            machines && !store.machines.length && live.loadMachines()
+            machines &&
+              !(store.machines.length + store.otherMachines.length) &&
+              live.loadMachines()
           ])
           live.start()
           this.state = 'ready'

@@ -1,6 +1,8 @@
 // What waits for a person, each with its one-click way out.
 ;(() => {
   const KINDS = {
+    payouts_stopped: ['pan_tool', 'bad', 'look'],
+    balance_used_up: ['savings', 'busy', 'look'],
     quarantined: ['report', 'warn', 'resolve'],
     attention: ['error', 'bad', 'look'],
     leg_failed: ['money_off', 'bad', 'retry'],
@@ -9,11 +11,8 @@
     deposit_pending: ['payments', 'busy', 'confirm'],
     unpaired: ['link_off', 'busy', 'pair'],
     offline: ['wifi_off', 'bad', 'look'],
-    no_splits: ['call_split', 'warn', 'split'],
     no_profile: ['person_off', 'busy', 'look'],
-    cassettes_differ: ['difference', 'warn', 'cassettes'],
     wallet_short: ['account_balance_wallet', 'bad', 'look'],
-    low_cash: ['money_off', 'warn', 'cassettes'],
     no_fee_wallet: ['domain', 'warn', 'set']
   }
 
@@ -39,7 +38,6 @@
         if (item.kind === 'deposit_pending') {
           return `${base}lps?show=deposits&status=pending`
         }
-        if (item.kind === 'no_splits') return `${base}splits`
         if (item.kind === 'no_fee_wallet') return `${base}platform`
         if (item.client_id) return `${base}lps/${item.client_id}`
         if (item.kind === 'leg_failed') return `${base}payments?status=failed`

@@ -6,50 +6,53 @@ satmachine.part('health', {
   },
   computed: {
     facts() {
-      return Object.entries(this.health).flatMap(([key, value]) =>
-        this.read(key, value)
-      )
+      const {listener, sweep, engine, backlog} = this.health
+      const fact = (key, text, look) =>
+        text && {name: this.t(`health.${key}`), text, look}
+      const when = iso => (iso ? this.fmt.ago(iso) : this.t('health.never'))
+      const waits = this.health.oldest_unpaid_leg
+      return [
+        fact(
+          'engine',
+          engine?.holder
+            ? this.t(
+                engine.is_this_process ? 'health.here' : 'health.elsewhere'
+              )
+            : this.t('health.nobody'),
+          engine?.holder ? 'good' : 'bad'
+        ),
+        fact('last_pass', when(engine?.last_pass_at)),
+        fact('listener', when(listener?.last_event_at)),
+        fact('sweep', when(sweep?.last_at)),
+        sweep?.error && fact('sweep_error', sweep.error, 'bad'),
+        fact('pending', this.fmt.number(backlog?.pending_settlements)),
+        fact('unpaid', this.fmt.number(backlog?.unpaid_legs)),
+        backlog?.failed_legs > 0 &&
+          fact('failed', this.fmt.number(backlog.failed_legs), 'bad'),
+        fact('oldest', waits ? when(waits) : this.t('health.nothing_waits')),
+        ...this.relays,
+        ...(this.health.warnings || []).map(one => fact('warning', one, 'warn'))
+      ].filter(Boolean)
+    },
+    // A list of relays, or an object around one, as the line tells it.
+    relays() {
+      const told = this.health.relays
+      const list = Array.isArray(told) ? told : told?.relays || []
+      if (!list.length) {
+        const text = this.t('health.no_relay')
+        return [{name: this.t('health.relay'), text, look: 'warn'}]
+      }
+      return list.map(({url, connected, last_event_at}) => ({
+        name: this.t('health.relay'),
+        text: last_event_at ? `${url} (${this.fmt.ago(last_event_at)})` : url,
+        look: connected ? 'good' : 'bad'
+      }))
     }
   },
   methods: {
     async load(api) {
       const health = await api.get('/health')
       return () => (this.health = health)
-    },
-    read(key, value, prefix = '') {
-      const name = prefix + this.words('health', key)
-      if (value === null || value === undefined) {
-        return [{name, text: this.fmt.NOTHING}]
-      }
-      if (Array.isArray(value)) {
-        if (!value.length) return [{name, text: this.fmt.NOTHING}]
-        return value.flatMap(one =>
-          typeof one === 'object'
-            ? this.relay(name, one)
-            : [{name, text: String(one)}]
-        )
-      }
-      if (typeof value === 'object') {
-        return Object.entries(value).flatMap(([inner, one]) =>
-          this.read(inner, one, `${name}: `)
-        )
-      }
-      return [{name, ...this.show(key, value)}]
-    },
-    relay(name, {url, connected, last_event_at}) {
-      const text = last_event_at
-        ? `${url} (${this.fmt.ago(last_event_at)})`
-        : url
-      return [{name, text, look: connected ? 'good' : 'bad'}]
-    },
-    show(key, value) {
-      if (typeof value === 'boolean') {
-        const text = this.t(value ? 'common.yes' : 'common.no')
-        return {text, look: value ? 'good' : 'bad'}
-      }
-      if (key.endsWith('_at')) return {text: this.fmt.ago(value)}
-      if (typeof value === 'number') return {text: this.fmt.number(value)}
-      return {text: this.words('health_value', String(value))}
     }
   }
 })

@@ -32,13 +32,10 @@ satmachine.part('leg', {
       return parts.filter(Boolean).join(' · ')
     },
     code() {
-      const machine = this.store.machines.find(
-        one => one.id === this.leg.machine_id
-      )
-      return this.currency || this.leg.currency || machine?.fiat_code
+      return this.currency || this.currencyOf(this.leg.machine_id)
     },
     machineOf() {
-      return this.leg.machine || this.leg.machine_name || ''
+      return this.machineName(this.leg.machine_id)
     },
     path() {
       return this.own

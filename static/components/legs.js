@@ -4,6 +4,8 @@ satmachine.part('legs', {
     fixed: {type: Object, default: () => ({})},
     currency: String,
     label: String,
+    emptyTitle: String,
+    emptyText: String,
     own: Boolean,
     url: Boolean
   },
@@ -77,11 +79,7 @@ satmachine.part('legs', {
       this.$refs.list.reload(quiet)
     },
     code(row) {
-      const machine = this.store.machines.find(one => one.id === row.machine_id)
-      return this.currency || row.currency || machine?.fiat_code
-    },
-    machine(row) {
-      return row.machine || row.machine_name || this.machineName(row.machine_id)
+      return this.currency || this.currencyOf(row.machine_id)
     }
   }
 })

@@ -125,8 +125,14 @@ satmachine.part('list', {
         this.busy = false
       }
     },
-    // A day of the reader's own clock, as a moment; `days` later.
+    setTime(name, value) {
+      this.values[name] = value
+      this.firstPage()
+    },
+    // A day of the reader's own clock, as a moment; `days` later. A link from a
+    // sum gives the exact moment itself.
     edge(date, days) {
+      if (date.includes('T')) return date
       const [year, month, day] = date.split('-').map(Number)
       return new Date(year, month - 1, day + days).toISOString()
     },
@@ -149,7 +155,10 @@ satmachine.part('list', {
     },
     filterText(name, value) {
       if (name === 'from' || name === 'to') {
-        return `${this.t(`list.${name}`)} ${this.fmt.day(value)}`
+        const text = value.includes('T')
+          ? this.fmt.time(value)
+          : this.fmt.day(value)
+        return `${this.t(`list.${name}`)} ${text}`
       }
       const filter = this.filters.find(one => one.name === name)
       return `${filter.label}: ${this.valueText(filter, value)}`

@@ -1,6 +1,9 @@
 // What an LP has at work at one machine, and what it bought.
 satmachine.part('lp-machine', {
-  props: {one: {type: Object, required: true}},
+  props: {
+    one: {type: Object, required: true},
+    now: {type: Number, default: null}
+  },
   data() {
     return {
       signed: {
@@ -15,12 +18,10 @@ satmachine.part('lp-machine', {
       const deposited = Number(this.one.deposited)
       return deposited ? Number(this.one.paid_out) / deposited : 0
     },
-    now() {
-      return this.one.price_now ?? this.one.current_price ?? null
-    },
     gain() {
       const paid = Number(this.one.average_price)
-      return paid && this.now ? Number(this.now) / paid - 1 : 0
+      const gain = paid && this.now ? Number(this.now) / paid - 1 : 0
+      return Math.abs(gain) < 0.001 ? 0 : gain
     }
   },
   methods: {

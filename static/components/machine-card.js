@@ -49,11 +49,12 @@ satmachine.part('machine-card', {
       const own = this.machine[`operator_cash_${way}_fee_fraction`]
       const platform =
         this.machine[`platform_cash_${way}_fee_fraction`] ??
-        this.me[`platform_cash_${way}_fee_fraction`]
+        this.store.platform?.[way]
+      if (platform === undefined) return this.fmt.percent(own)
       return this.t('fees.sum', {
-        platform: this.fmt.percent(platform || 0),
+        platform: this.fmt.percent(platform),
         own: this.fmt.percent(own),
-        sum: this.fmt.percent(Number(platform || 0) + Number(own))
+        sum: this.fmt.percent(Number(platform) + Number(own))
       })
     }
   }

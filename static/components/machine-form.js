@@ -35,14 +35,6 @@
             label: `${name} (${this.fmt.sats(sat)})`
           }))
       },
-      platform() {
-        const from = this.machine || this.me
-        if (!from.platform_cash_out_fee_fraction) return null
-        return {
-          out: from.platform_cash_out_fee_fraction,
-          in: from.platform_cash_in_fee_fraction
-        }
-      },
       intervals() {
         return [0, 60, 360, 1440].map(value => ({
           value,
@@ -65,6 +57,8 @@
         }
         this.error = ''
         this.shown = true
+        // The sum under the fees is a help; the form works without it.
+        satmachine.live.loadPlatform().catch(() => {})
       },
       required(value) {
         return !!value || this.t('common.required')

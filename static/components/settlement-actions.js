@@ -54,6 +54,12 @@
         if (action === 'test' && this.settlement.is_test) return 'untest'
         return action === 'voidIt' ? 'void' : action
       },
+      wanted(action, index) {
+        const waits = ['awaiting_dispense', 'attention']
+        if (index > 0 || ['note', 'test', 'voidIt'].includes(action))
+          return false
+        return action !== 'dispense' || waits.includes(this.settlement.status)
+      },
       reason() {
         return {
           name: 'reason',
@@ -81,8 +87,7 @@
         const {settlement} = this
         const stamp = settlement.stamp || {}
         const code =
-          this.store.machines.find(one => one.id === settlement.machine_id)
-            ?.fiat_code || settlement.fiat_code
+          this.currencyOf(settlement.machine_id) || settlement.fiat_code
         const known = (name, type) => ({
           name,
           type,

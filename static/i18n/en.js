@@ -16,7 +16,6 @@ window.i18n.global.mergeLocaleMessage('en', {
       not_an_amount: 'Type an amount such as 750.00.',
       not_sats: 'Type a whole number of sat.',
       reason: 'Why? (kept in the log)',
-      done: 'Done.',
       yes: 'yes',
       no: 'no'
     },
@@ -202,7 +201,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       last_month: 'Last month',
       this_year: 'This year'
     },
-    audit: {you: 'you'},
+    audit: {you: 'you', none: 'Nothing yet.'},
     lp: {
       start: 'Start my DCA',
       settings: 'My DCA settings',
@@ -217,8 +216,8 @@ window.i18n.global.mergeLocaleMessage('en', {
       daily_limit_hint: 'In the currency of the machine.',
       forward: 'Forward my sats to a Lightning address',
       address: 'Lightning address',
-      address_hint: 'Such as you@example.com. Routing costs are yours.',
-      address_invalid: 'A Lightning address looks like name@example.com.',
+      address_hint: "Such as you{'@'}example.com. Routing costs are yours.",
+      address_invalid: "A Lightning address looks like name{'@'}example.com.",
       saved: 'Your DCA settings are saved.'
     }
   }

@@ -33,9 +33,12 @@
         return text === key ? String(code).replace(/_/g, ' ') : text
       },
       machineName(id) {
-        const found = this.store.machines.find(machine => machine.id === id)
+        const found = satmachine.machine(id)
         if (!found) return format.short(id || '')
         return found.name || format.short(found.machine_npub)
+      },
+      currencyOf(id) {
+        return satmachine.machine(id)?.fiat_code
       },
       go(path, query) {
         this.$router.push({path: `/satmachineadmin/${path}`, query})

@@ -7,7 +7,9 @@
   const store = Vue.reactive({
     me: null,
     machines: [],
-    machinesTotal: 0,
+    otherMachines: [],
+    platform: null,
+    lpMachines: [],
     version: 0,
     all: false
   })
@@ -16,7 +18,10 @@
   let asking = false
 
   async function loadMe() {
+    const first = store.me === null
     store.me = await api.get('/me')
+    // Who has no machines of their own looks at everybody's.
+    if (first) store.all = store.me.super && !store.me.operator
     return store.me
   }
 
@@ -24,8 +29,34 @@
     const params = {limit: 100, sortby: 'name', direction: 'asc'}
     const page = await api.get('/machines', params)
     store.machines = page.data
-    store.machinesTotal = page.total
-    return page.data
+    if (store.me?.super) {
+      const all = await api.get('/machines', {...params, scope: 'all'})
+      const own = new Set(page.data.map(({id}) => id))
+      store.otherMachines = all.data.filter(({id}) => !own.has(id))
+    }
+  }
+
+  // Any machine the reader may know of: their own, the platform's, their LP's.
+  const machine = id =>
+    [...store.machines, ...store.otherMachines, ...store.lpMachines].find(
+      one => one.id === id
+    )
+
+  // The platform's fractions in force now. An operator may not read the super's
+  // settings, but what a settlement of theirs would owe: 10 000 sat show all
+  // four places.
+  async function loadPlatform() {
+    const [machine] = store.machines
+    if (!machine) return
+    const share = async tx_type => {
+      const example = await api.post('/splits/preview', {
+        machine_id: machine.id,
+        tx_type,
+        principal_sats: 10000
+      })
+      return (example.platform_fee_sats / 10000).toFixed(4)
+    }
+    store.platform = {out: await share('cash_out'), in: await share('cash_in')}
   }
 
   async function poll() {
@@ -56,5 +87,6 @@
   }
 
   window.satmachine.store = store
-  window.satmachine.live = {start, stop, loadMe, loadMachines}
+  window.satmachine.machine = machine
+  window.satmachine.live = {start, stop, loadMe, loadMachines, loadPlatform}
 })()

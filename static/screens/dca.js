@@ -1,7 +1,7 @@
 satmachine.part('screen-dca', {
   mixins: [satmachine.loads],
   data() {
-    return {profile: null, machines: [], series: [], days: 30, status: {}}
+    return {profile: null, machines: [], series: [], days: 30, prices: {}}
   },
   computed: {
     modeText() {
@@ -81,13 +81,39 @@ satmachine.part('screen-dca', {
       ])
       return () => {
         this.profile = profile
-        this.machines = summary.machines || summary
-        this.series = this.byDay(history.series || history)
+        this.machines = summary
+        this.store.lpMachines = summary.map(
+          ({machine_id, machine, currency}) => ({
+            id: machine_id,
+            name: machine,
+            fiat_code: currency
+          })
+        )
+        this.priceNow()
+        this.series = this.byDay(history)
+      }
+    },
+    // LNbits' own price of today; without one the comparison is left out.
+    async priceNow() {
+      for (const one of this.machines) {
+        const code = one.currency
+        if (code in this.prices) continue
+        this.prices[code] = null
+        try {
+          const {data} = await axios.get(`/api/v1/rate/${code}`)
+          this.prices[code] = data.price || null
+        } catch {
+          this.prices[code] = null
+        }
       }
     },
     // One number a day, whatever machines and currencies it came from.
     byDay(rows) {
       const days = new Map()
+      const today = Math.floor(Date.now() / 86400000)
+      for (let day = today - this.days + 1; day <= today; day++) {
+        days.set(new Date(day * 86400000).toISOString().slice(0, 10), 0)
+      }
       rows.forEach(({date, sats}) => {
         days.set(date, (days.get(date) || 0) + (sats || 0))
       })

@@ -15,6 +15,7 @@ satmachine.part('screen-machine', {
   },
   methods: {
     async load(api) {
+      satmachine.live.loadPlatform().catch(() => {}) // the sums only
       const one = await api.get(`/machines/${this.id}`)
       return () => {
         const first = !this.one

@@ -13,13 +13,17 @@ satmachine.part('screen-overview', {
           now.getUTCDate() - this.days + 1
         )
       )
-      return day.toISOString().slice(0, 10)
+      return day.toISOString()
     },
     tiles() {
       const sum = this.overview.totals
       const list = '/satmachineadmin/settlements'
       const from = this.since
-      const of = query => ({path: list, query: {from, ...query}})
+      const counted = 'awaiting_dispense,pending,processing,completed,attention'
+      const of = query => ({
+        path: list,
+        query: {from, status: counted, is_test: 'false', ...query}
+      })
       return [
         {
           label: this.t('overview.cash_out'),
@@ -48,7 +52,11 @@ satmachine.part('screen-overview', {
           value: this.fmt.sats(sum.paid_to_lps_sats),
           to: {
             path: '/satmachineadmin/payments',
-            query: {from, leg_type: 'dca', status: 'completed'}
+            query: {
+              from,
+              leg_type: 'dca,settlement',
+              status: 'completed,skipped'
+            }
           }
         },
         {

@@ -27,7 +27,12 @@ satmachine.part('screen-platform', {
         tile('operator_fees', this.fmt.sats(sum.operator_fee_sats)),
         tile('paid_to_lps', this.fmt.sats(sum.paid_to_lps_sats)),
         this.overview.operators !== undefined &&
-          tile('operators', this.fmt.number(this.overview.operators))
+          tile('operators', this.fmt.number(this.overview.operators), [
+            this.t('platform.counts', {
+              machines: this.fmt.number(this.overview.machines),
+              lps: this.fmt.number(this.overview.lps)
+            })
+          ])
       ].filter(Boolean)
     },
     labels() {

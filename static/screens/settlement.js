@@ -6,7 +6,11 @@ satmachine.part('screen-settlement', {
   },
   computed: {
     legs() {
-      return this.one.legs || []
+      const order = ['super_fee', 'operator_split', 'dca', 'refund']
+      const rank = leg => order.indexOf(leg.leg_type)
+      return [...(this.one.legs || [])].sort(
+        (a, b) => rank(a) - rank(b) || b.amount_sats - a.amount_sats
+      )
     },
     shownLegs() {
       return this.legs.slice(0, this.most)
@@ -29,6 +33,19 @@ satmachine.part('screen-settlement', {
       return this.t(sats > 0 ? 'settlement.surplus' : 'settlement.short', {
         sats: this.fmt.sats(Math.abs(sats))
       })
+    },
+    // What the row itself tells, then what people did, newest first.
+    history() {
+      const {created_at, processed_at, history} = this.one
+      const event = (action, at) =>
+        at && {action, actor: 'engine', created_at: at}
+      return [
+        ...(history || []),
+        event('shared_out', processed_at),
+        event('landed', created_at)
+      ]
+        .filter(Boolean)
+        .sort((a, b) => (a.created_at < b.created_at ? 1 : -1))
     },
     facts() {
       const one = this.one
@@ -63,9 +80,7 @@ satmachine.part('screen-settlement', {
             })
         ),
         fact('bitspire_txid', one.bitspire_txid, true),
-        fact('payment_hash', one.payment_hash, true),
-        fact('landed', this.fmt.time(one.created_at)),
-        fact('processed', this.fmt.time(one.processed_at))
+        fact('payment_hash', one.payment_hash, true)
       ].filter(Boolean)
     }
   },

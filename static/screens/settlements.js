@@ -54,6 +54,14 @@ satmachine.part('screen-settlements', {
             label: this.machineName(id)
           }))
         },
+        {
+          name: 'is_test',
+          label: this.t('settlement.is_test'),
+          options: ['true', 'false'].map(value => ({
+            value,
+            label: this.t(value === 'true' ? 'common.yes' : 'common.no')
+          }))
+        },
         {name: 'transaction_time', type: 'range'}
       ]
     }

@@ -1,4 +1,4 @@
-// The words of operators and of the platform; what all readers see is in ../.
+// The words of operators; what all readers see is in ../.
 window.i18n.global.mergeLocaleMessage('en', {
   satmachine: {
     attention: {
@@ -12,10 +12,23 @@ window.i18n.global.mergeLocaleMessage('en', {
         refund: 'Refund',
         confirm: 'Confirm',
         pair: 'Pair',
-        split: 'Set splits',
-        cassettes: 'Cassettes',
         set: 'Set up'
       }
+    },
+    attention_kind: {
+      payouts_stopped: 'Payouts stopped',
+      leg_failed: 'A payment failed',
+      quarantined: 'Held back',
+      attention: 'Needs a look',
+      dispense: 'No dispense reported',
+      wallet_short: 'Payments wait',
+      refund: 'Refund open',
+      offline: 'Machine silent',
+      unpaired: 'Machine not paired',
+      deposit_pending: 'Deposit to confirm',
+      balance_used_up: 'Balance used up',
+      no_profile: 'LP without a wallet',
+      no_fee_wallet: 'Platform without a wallet'
     },
     overview: {
       cash_out: 'Cash-out',
@@ -176,7 +189,8 @@ window.i18n.global.mergeLocaleMessage('en', {
       refund_text:
         '{owed} is owed to the customer. At most {most} can be sent; the rest is kept back for routing.',
       destination: 'Lightning invoice or address of the customer',
-      destination_hint: 'An invoice of at most {most}, or name@example.com.',
+      destination_hint:
+        "An invoice of at most {most}, or name{'@'}example.com.",
       refund_done: 'The refund is on its way.',
       retry: 'Pay what failed again',
       retry_title: 'Pay what failed again?',
@@ -325,65 +339,58 @@ window.i18n.global.mergeLocaleMessage('en', {
       close_preview: '{fiat} becomes {sats}, paid to {name}.',
       closed: '{sats} is on its way to {name}; the balance is 0.'
     },
-    platform: {
-      cash_out: 'Cash-out, all operators',
-      cash_in: 'Cash-in, all operators',
-      platform_fees: 'Platform fees',
-      operator_fees: 'Operators’ fees',
-      paid_to_lps: 'Paid to LPs',
-      operators: 'Operators',
-      fees: 'Platform fees',
-      fees_legend: 'Your share of the principal, in every machine',
-      wallet: 'Wallet that receives the fees',
-      wallet_hint: 'One of your own wallets.',
-      no_wallet: 'Without a wallet the fees are owed, and wait.',
-      effect: 'What customers pay: platform + operator',
-      save_title: 'Change the platform’s fees?',
-      save_text:
-        'From the next settlement on: {out} of a cash-out, {in} of a cash-in. Settlements that have landed keep their fees.',
-      save_wallet: 'Fees are paid to the wallet {wallet}.',
-      saved: 'The platform’s fees are saved.',
-      machines: 'Machines of all operators',
-      no_machines: 'Operators register them.',
-      failed: 'Payments that failed',
-      name: 'Machine',
-      status: 'State',
-      fiat_code: 'Currency',
-      operator_cash_out_fee_fraction: 'Operator, cash-out',
-      operator_cash_in_fee_fraction: 'Operator, cash-in',
-      last_seen_at: 'Last word'
-    },
-    relays: {
-      title: 'Line to the machines',
-      no_key: 'not there: see health',
-      list: 'Relays, one a line',
-      hint: 'Such as wss://relay.example.com. Several are safer than one.',
-      invalid: '{relay} is no relay: it begins with wss:// or ws://.',
-      saved: 'The relays are saved.',
-      rotate: 'New service key',
-      rotate_title: 'Make a new service key?',
-      rotate_text:
-        'Machines learn it when they pair again. The old key is still understood for 30 days.',
-      rotated: 'There is a new service key.'
-    },
-    health: {
-      title: 'Health',
-      listener: 'Listener',
-      sweep: 'Sweep',
-      engine: 'Engine',
-      relays: 'Relay',
-      backlog: 'Payments waiting',
-      oldest_unpaid_leg_at: 'Oldest unpaid since',
-      running: 'running',
-      last_run_at: 'last round',
-      holder: 'run by',
-      is_me: 'this process'
-    },
     log: {
       what: 'What happened',
       subject: 'To what',
       none: 'Nothing yet',
       none_text: 'Everything that people change here is written down.'
+    },
+    audit_action: {
+      landed: 'Recorded',
+      shared_out: 'Shared out',
+      machine: {
+        create: 'Machine registered',
+        change: 'Machine changed',
+        delete: 'Machine removed',
+        give_way: 'Registration given up'
+      },
+      client: {
+        create: 'LP enrolled',
+        change: 'LP changed',
+        delete: 'LP removed'
+      },
+      deposit: {
+        create: 'Deposit recorded',
+        change: 'Deposit changed',
+        confirmed: 'Deposit confirmed',
+        cancelled: 'Deposit cancelled',
+        reversed: 'Deposit reversed'
+      },
+      lp: {create: 'DCA started', change: 'DCA settings changed'},
+      splits: {change: 'Splits changed'},
+      config: {change: 'Platform fees changed'}
+    },
+    field: {
+      status: 'state',
+      amount: 'amount',
+      currency: 'currency',
+      notes: 'note',
+      username: 'name',
+      name: 'name',
+      location: 'place',
+      wallet_id: 'wallet',
+      is_active: 'in service',
+      operator_cash_in_fee_fraction: 'cash-in fee',
+      operator_cash_out_fee_fraction: 'cash-out fee',
+      super_cash_in_fee_fraction: 'platform cash-in fee',
+      super_cash_out_fee_fraction: 'platform cash-out fee',
+      super_fee_wallet_id: 'platform wallet',
+      payout_interval_minutes: 'minutes between payouts',
+      min_payout_sats: 'smallest payout',
+      max_payout_sats: 'largest cash-in payout',
+      max_daily_payout_sats: 'cash-in payouts in a day',
+      machine_npub: 'npub',
+      fiat_code: 'currency'
     },
     subject: {
       settlement: 'settlement',
@@ -434,8 +441,6 @@ window.i18n.global.mergeLocaleMessage('en', {
       rate: '{sats} sat for 1 {code}',
       bitspire_txid: 'Machine’s number',
       payment_hash: 'Payment hash',
-      landed: 'Recorded',
-      processed: 'Shared out',
       surplus:
         'The customer paid {sats} more than the fees of the day come to. The surplus stays in the machine’s wallet.',
       short:

@@ -1,0 +1,228 @@
+window.i18n.global.mergeLocaleMessage('es', {
+  satmachine: {
+    common: {
+      loading: 'Cargando…',
+      could_not_load: 'No se pudo cargar',
+      try_again: 'Intentar de nuevo',
+      server_error:
+        'El servidor no pudo responder ({status}). Inténtelo en un momento.',
+      no_connection: 'Sin conexión con el servidor. Revise la red.',
+      close: 'Cerrar',
+      cancel: 'Cancelar',
+      save: 'Guardar',
+      copied: 'Copiado',
+      copy_what: 'Copiar: {what}',
+      required: 'Este dato es necesario.',
+      not_an_amount: 'Escriba un importe como 750.00.',
+      not_sats: 'Escriba un número entero de sat.',
+      reason: '¿Por qué? (queda en el registro)',
+      yes: 'sí',
+      no: 'no'
+    },
+    nav: {
+      label: 'Secciones',
+      overview: 'Resumen',
+      machines: 'Cajeros',
+      settlements: 'Liquidaciones',
+      lps: 'LP y depósitos',
+      splits: 'Reparto',
+      dca: 'Mi DCA',
+      platform: 'Plataforma',
+      log: 'Registro'
+    },
+    list: {
+      search: 'Buscar',
+      filters: 'Filtros',
+      csv: 'Descargar como CSV',
+      from: 'Desde',
+      to: 'Hasta',
+      sort: 'Ordenar por',
+      all_operators: 'Todos los operadores',
+      remove_filter: 'Quitar el filtro {what}',
+      nothing_found: 'Nada coincide',
+      nothing_found_text: 'Ninguna fila cumple la búsqueda y los filtros.',
+      clear: 'Quitar búsqueda y filtros',
+      previous: 'Página anterior',
+      next: 'Página siguiente',
+      shown: '{from} a {to} de {total}'
+    },
+    period: {
+      label: 'Período',
+      days_1: 'Hoy',
+      days_7: '7 días',
+      days_30: '30 días',
+      days_90: '90 días',
+      days_365: '1 año'
+    },
+    welcome: {
+      title: 'Bienvenido a Satoshi Machine',
+      text: 'La administración de los cajeros Bitcoin bitSpire de este servidor. ¿Qué quiere hacer?',
+      operator: 'Opero cajeros',
+      operator_text:
+        'Registre un cajero por su npub, fije sus comisiones, inscriba a quienes ponen el efectivo y vea adónde va cada sat.',
+      lp: 'Pongo el efectivo',
+      lp_text:
+        'Un operador ya lo inscribió, o lo hará. Diga adónde van sus sats: cada retiro en el cajero comprará sats para usted.'
+    },
+    tx_type: {cash_out: 'Retiro', cash_in: 'Ingreso'},
+    leg_status: {
+      pending: 'en camino',
+      completed: 'pagado',
+      failed: 'no se pudo pagar',
+      voided: 'anulado',
+      skipped: 'ya está en esta billetera',
+      refunded: 'reembolsado'
+    },
+    deposit_status: {
+      pending: 'por confirmar',
+      confirmed: 'confirmado',
+      cancelled: 'cancelado',
+      reversed: 'revertido'
+    },
+    dca_mode: {flow: 'Continuo', fixed: 'Límite diario fijo'},
+    fees: {
+      cash_out: 'Comisión de retiro',
+      cash_in: 'Comisión de ingreso',
+      invalid: 'Un porcentaje de 0 a 100, con dos decimales como máximo.',
+      sum: '{platform} plataforma + {own} suya = {sum}'
+    },
+    leg: {
+      in_flight: 'pagándose ahora',
+      next: 'próximo intento {when}, intentado {attempts} veces',
+      to: 'A',
+      wallet: 'billetera LNbits {id}',
+      no_destination: 'aún sin destino',
+      sent: 'Enviado tras el enrutamiento',
+      hash: 'Hash del pago',
+      settlement: 'De',
+      open_settlement: 'su liquidación',
+      retry: 'Pagar de nuevo',
+      retry_title: '¿Pagar esto de nuevo?',
+      retry_text:
+        '{sats} a {name} vuelve a la cola y se intenta enseguida. No se puede pagar dos veces.',
+      retry_done: '{sats} a {name} está otra vez en camino.',
+      void: 'Anular',
+      void_title: '¿Anular este pago?',
+      void_text:
+        '{sats} a {name} no se pagará nunca. Los sats se quedan en la billetera del cajero. No se puede deshacer.',
+      void_dca: 'El saldo del LP recupera {fiat}.',
+      void_done: '{sats} a {name} queda anulado.',
+      mark_paid: 'Marcar como pagado',
+      mark_paid_title: '¿Se pagó de otra forma?',
+      mark_paid_text:
+        '{sats} a {name} cuenta como pagado y no se enviará desde aquí. Diga cómo se pagó.',
+      mark_paid_done: '{sats} a {name} queda marcado como pagado.',
+      reference: 'Referencia',
+      reference_hint: 'Un hash de pago, un número de recibo…'
+    },
+    own_leg: {
+      dca: 'Sats por su efectivo',
+      settlement: 'Su saldo, liquidado',
+      autoforward: 'Reenviado a su dirección'
+    },
+    payments: {
+      transaction_time: 'Hora',
+      machine_id: 'Cajero',
+      leg_type: 'Concepto',
+      label: 'Quién',
+      amount_sats: 'Importe (sat)',
+      amount_fiat: 'Por',
+      status: 'Estado',
+      none: 'Aún no hay pagos',
+      none_own: 'Aparecen con el primer retiro después de su depósito.',
+      none_text: 'Cada liquidación genera algunos, en cuanto haya una.'
+    },
+    deposits: {
+      record: 'Anotar un depósito',
+      record_text:
+        'Efectivo que el LP le entregó. Trabaja para el LP en cuanto se confirma.',
+      nobody:
+        'Ningún LP ha elegido billetera todavía, así que no se puede anotar ningún depósito.',
+      from: 'De',
+      amount: 'Importe',
+      notes: 'Nota',
+      status: 'Estado',
+      created_at: 'Anotado',
+      username: 'LP',
+      machine_id: 'Cajero',
+      actions: 'Siguiente',
+      recorded: '{amount} de {name} queda anotado. Confírmelo al contarlo.',
+      recorded_at: 'anotado {time}',
+      confirmed_at: 'confirmado {time}',
+      none: 'Aún no hay depósitos',
+      none_text: 'Anote uno cuando un LP le entregue efectivo.',
+      none_own: 'El operador anota uno cuando usted entrega efectivo.',
+      do_confirmed: 'Confirmar',
+      do_cancelled: 'Cancelarlo',
+      do_reversed: 'Revertir',
+      confirmed_title: '¿Confirmar este depósito?',
+      confirmed_text:
+        '{amount} de {name} empieza a trabajar: los próximos retiros compran sats con él.',
+      confirmed_done: '{amount} de {name} está trabajando.',
+      cancelled_title: '¿Cancelar este depósito?',
+      cancelled_text: '{amount} de {name} no contará.',
+      cancelled_done: 'El depósito queda cancelado.',
+      reversed_title: '¿Revertir este depósito?',
+      reversed_text:
+        'Se restan {amount} del saldo de {name}, que lo verá. Se rechaza si ya se convirtió en sats.',
+      reversed_done: 'El depósito queda revertido.'
+    },
+    dca: {
+      welcome: 'Convierta su efectivo en sats',
+      welcome_text:
+        'Elija adónde van sus sats. Después entregue su efectivo al operador: cada retiro en el cajero compra sats para usted.',
+      settings: 'Ajustes',
+      into: 'a {wallet}',
+      forwards: 'reenviado a {address}',
+      not_enrolled: 'Todo listo',
+      not_enrolled_text:
+        'Ahora un operador lo inscribe. Dígale su nombre de usuario: {name}',
+      remaining: 'Efectivo aún trabajando',
+      used: '{percent} convertido en sats',
+      deposited: 'Entregado',
+      paid_out: 'Convertido en sats',
+      sats_received: 'Sats recibidos',
+      sats_on_the_way: 'Sats en camino',
+      on_the_way_note: 'se le deben, se están pagando',
+      average_price: 'Precio medio pagado',
+      price_now: 'Precio ahora',
+      price: '{price} por 1 BTC',
+      accumulation: 'Cómo se acumula',
+      chart: 'Sats comprados',
+      total: 'En total',
+      per_day: 'Por día',
+      payments: 'Pagos a usted',
+      deposits: 'Sus depósitos'
+    },
+    statement: {
+      title: 'Estado de cuenta',
+      text: 'Una lista imprimible de sus depósitos y pagos de un período.',
+      open: 'Abrir el estado de cuenta',
+      this_month: 'Este mes',
+      last_month: 'Mes pasado',
+      this_year: 'Este año'
+    },
+    audit: {you: 'usted', none: 'Nada todavía.'},
+    lp: {
+      start: 'Empezar mi DCA',
+      settings: 'Ajustes de mi DCA',
+      onboarding:
+        'El operador lleva su efectivo a los clientes; cada vez, su parte de los sats llega a la billetera que elija aquí.',
+      wallet: 'Billetera que recibe los sats',
+      wallet_hint: 'Una de sus billeteras de LNbits.',
+      mode: 'A qué ritmo',
+      flow_text: 'Su efectivo trabaja tan rápido como los clientes lo retiran.',
+      fixed_text:
+        'Como máximo esa parte de su efectivo al día, sumando todos los cajeros.',
+      daily_limit: 'Máximo al día',
+      daily_limit_hint: 'En la moneda del cajero.',
+      forward: 'Reenviar mis sats a una dirección Lightning',
+      address: 'Dirección Lightning',
+      address_hint:
+        "Como usted{'@'}example.com. El costo de enrutamiento es suyo.",
+      address_invalid:
+        "Una dirección Lightning se escribe como nombre{'@'}example.com.",
+      saved: 'Los ajustes de su DCA están guardados.'
+    }
+  }
+})

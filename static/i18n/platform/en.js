@@ -1,0 +1,70 @@
+// The words of the platform's page.
+window.i18n.global.mergeLocaleMessage('en', {
+  satmachine: {
+    platform: {
+      cash_out: 'Cash-out, all operators',
+      cash_in: 'Cash-in, all operators',
+      platform_fees: 'Platform fees',
+      operator_fees: 'Operators’ fees',
+      paid_to_lps: 'Paid to LPs',
+      operators: 'Operators',
+      counts: '{machines} machines, {lps} LPs',
+      fees: 'Platform fees',
+      fees_legend: 'Your share of the principal, in every machine',
+      wallet: 'Wallet that receives the fees',
+      wallet_hint: 'One of your own wallets.',
+      no_wallet: 'Without a wallet the fees are owed, and wait.',
+      effect: 'What customers pay: platform + operator',
+      save_title: 'Change the platform’s fees?',
+      save_text:
+        'From the next settlement on: {out} of a cash-out, {in} of a cash-in. Settlements that have landed keep their fees.',
+      save_wallet: 'Fees are paid to the wallet {wallet}.',
+      saved: 'The platform’s fees are saved.',
+      machines: 'Machines of all operators',
+      no_machines: 'Operators register them.',
+      failed: 'Payments that failed',
+      none_failed: 'None has failed',
+      none_failed_text:
+        'Payments that give up after ten tries are listed here.',
+      name: 'Machine',
+      status: 'State',
+      fiat_code: 'Currency',
+      operator_cash_out_fee_fraction: 'Operator, cash-out',
+      operator_cash_in_fee_fraction: 'Operator, cash-in',
+      last_seen_at: 'Last word'
+    },
+    relays: {
+      title: 'Line to the machines',
+      no_key: 'not there: see health',
+      list: 'Relays, one a line',
+      hint: 'Such as wss://relay.example.com. Several are safer than one.',
+      invalid: '{relay} is no relay: it begins with wss:// or ws://.',
+      saved: 'The relays are saved.',
+      rotate: 'New service key',
+      rotate_title: 'Make a new service key?',
+      rotate_text:
+        'Machines learn it when they pair again. The old key is still understood for 30 days.',
+      rotated: 'There is a new service key.'
+    },
+    health: {
+      title: 'Health',
+      engine: 'Engine',
+      here: 'running, in this process',
+      elsewhere: 'running, in another process',
+      nobody: 'not running: nothing is paid',
+      last_pass: 'Its last round',
+      listener: 'Last payment heard',
+      sweep: 'Last sweep',
+      sweep_error: 'The sweep says',
+      pending: 'Settlements waiting',
+      unpaid: 'Payments waiting',
+      failed: 'Payments failed',
+      oldest: 'Oldest waits since',
+      nothing_waits: 'nothing waits',
+      relay: 'Relay',
+      no_relay: 'none connected',
+      warning: 'Warning',
+      never: 'not yet'
+    }
+  }
+})
