@@ -28,7 +28,7 @@ from .payouts import DestinationError, Outcome, Seen, shield
 
 # Internal payments on one connection: sharing it halves their cost, and others wait
 # for LNbits' database no longer than this many payments take.
-SLICE = 5
+SLICE = 10
 MAX_EXTERNAL_AT_ONCE = 3
 # LNbits refused to pay an invoice that is kept (a short wallet, a limit): ask again
 REFUSED_WAIT = timedelta(minutes=1)
@@ -170,13 +170,21 @@ async def invoice_and_pay(new: Sequence[Payout]) -> int:
                 dead.append((payout, str(exc)))
     for payout, reason in dead:
         await payouts_crud.fail_payout(payout, reason)
-    await pay_internal(await payouts_crud.store_invoices(made, HOLDER))
+    # what was stored a moment ago was stored under the lease
+    await _pay_stored(await payouts_crud.store_invoices(made, HOLDER))
     return len(new)
 
 
 async def pay_internal(stored: Sequence[Payout]) -> int:
-    """Pay stored invoices on one connection, then see what LNbits says of them."""
+    """Pay invoices that were stored by an earlier pass, or by another process."""
     if not stored or not await lease.holds_lease(HOLDER):
+        return 0
+    return await _pay_stored(stored)
+
+
+async def _pay_stored(stored: Sequence[Payout]) -> int:
+    """Pay stored invoices on one connection, then see what LNbits says of them."""
+    if not stored:
         return 0
     refused: dict[str, str] = {}
     async with core_db.connect() as conn:

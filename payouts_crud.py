@@ -183,28 +183,24 @@ async def open_payouts(
 ) -> list[Payout]:
     """Write payouts and let their legs join, by compare-and-set, in one transaction.
 
-    Returns the payouts that were opened; one of whose legs was voided, paid or taken
-    in the meantime is left out whole.
+    Returns the payouts that were opened; one of whose legs was voided, paid, taken or
+    changed since it was read is left out whole.
     """
     if (
         await one(conn, f"SELECT 1 AS yes WHERE {lease_held_sql()}", {"holder": holder})
         is None
     ):
         return []
+    await run_many(
+        conn,
+        "UPDATE satoshimachine.dca_payments SET payout_id = :payout "
+        "WHERE id = :id AND status = 'pending' AND payout_id IS NULL",
+        [{"payout": p.id, "id": x.id} for p, legs in payouts_and_legs for x in legs],
+    )
+    joined = await legs_of_payouts(conn, [p.id for p, _ in payouts_and_legs])
     opened = []
     for payout, legs in payouts_and_legs:
-        ids = [leg.id for leg in legs]
-        joined = 0
-        for start in range(0, len(ids), CHUNK):
-            params: dict[str, Any] = {"payout": payout.id}
-            listed = in_list("l", ids[start : start + CHUNK], params)
-            joined += await run(
-                conn,
-                f"UPDATE satoshimachine.dca_payments SET payout_id = :payout "  # noqa: S608
-                f"WHERE id IN {listed} AND status = 'pending' AND payout_id IS NULL",
-                params,
-            )
-        if joined == len(ids):
+        if _as_decided(joined[payout.id], legs):
             opened.append((payout, legs))
             continue
         await run(
@@ -226,6 +222,14 @@ async def open_payouts(
             ],
         )
     return [payout for payout, _ in opened]
+
+
+def _as_decided(joined: Sequence[Leg], decided: Sequence[Leg]) -> bool:
+    """Whether the legs that joined are all those of the round, as it read them: a
+    dispense report may have made one smaller, a refund may go elsewhere by now."""
+    return {(x.id, x.amount_sats, x.target) for x in joined} == {
+        (x.id, x.amount_sats, x.target) for x in decided
+    }
 
 
 async def unfinished_payouts(limit: int = 500) -> list[Payout]:
@@ -292,42 +296,43 @@ async def store_invoices(payouts: Sequence[Payout], holder: str) -> list[Payout]
 
     Compare-and-set on (status, no hash yet, lease). A hash that another payout has had
     (an outside server that hands out one invoice twice) is refused: one payment would
-    count for two debts.
+    count for two debts. The same few statements for one payout or for many.
     """
-    kept = []
+    if not payouts:
+        return []
     async with transaction() as conn:
-        for payout in payouts:
-            taken = await one(
-                conn,
-                "SELECT 1 AS yes FROM satoshimachine.dca_payouts "
-                "WHERE payment_hash = :hash "
-                "UNION ALL SELECT 1 AS yes FROM satoshimachine.dca_settlements "
-                "WHERE payment_hash = :hash",
-                {"hash": payout.payment_hash},
-            )
-            if taken:
-                continue
-            stored = await run(
-                conn,
-                f"""
-                UPDATE satoshimachine.dca_payouts
-                SET status = 'invoiced', payment_hash = :hash,
-                    bolt11 = :bolt11, sent_sats = :sent, lease_token = :holder,
-                    updated_at = :now
-                WHERE id = :id AND status = 'new' AND payment_hash IS NULL
-                  AND {lease_held_sql()}
-                """,  # noqa: S608
+        taken = await _taken_hashes(conn, [str(p.payment_hash) for p in payouts])
+        fresh = [p for p in payouts if p.payment_hash not in taken]
+        now = db_time(utc_now())
+        await run_many(
+            conn,
+            f"""
+            UPDATE satoshimachine.dca_payouts
+            SET status = 'invoiced', payment_hash = :hash,
+                bolt11 = :bolt11, sent_sats = :sent, lease_token = :holder,
+                updated_at = :now
+            WHERE id = :id AND status = 'new' AND payment_hash IS NULL
+              AND {lease_held_sql()}
+            """,  # noqa: S608
+            [
                 {
                     "id": payout.id,
                     "hash": payout.payment_hash,
                     "bolt11": payout.bolt11,
                     "sent": payout.sent_sats,
                     "holder": holder,
-                    "now": db_time(utc_now()),
-                },
-            )
-            if stored == 1:
-                kept.append(payout)
+                    "now": now,
+                }
+                for payout in fresh
+            ],
+        )
+        # whose update found its row: that one carries this invoice's hash now
+        stored = {
+            p.id: p.payment_hash
+            for p in await _payouts_by_id(conn, [p.id for p in fresh])
+            if p.status == "invoiced"
+        }
+        kept = [p for p in fresh if stored.get(p.id) == p.payment_hash]
         await run_many(
             conn,
             "UPDATE satoshimachine.dca_payments SET external_payment_hash = :hash "
@@ -335,6 +340,24 @@ async def store_invoices(payouts: Sequence[Payout], holder: str) -> list[Payout]
             [{"id": p.id, "hash": p.payment_hash} for p in kept],
         )
     return kept
+
+
+async def _taken_hashes(conn: Connection, hashes: Sequence[str]) -> set[str]:
+    """Those of the hashes that a payout or a settlement has had already."""
+    taken: set[str] = set()
+    for start in range(0, len(hashes), CHUNK):
+        params: dict[str, Any] = {}
+        listed = in_list("h", hashes[start : start + CHUNK], params)
+        found = await rows(
+            conn,
+            "SELECT payment_hash FROM satoshimachine.dca_payouts "  # noqa: S608
+            f"WHERE payment_hash IN {listed} UNION ALL "
+            "SELECT payment_hash FROM satoshimachine.dca_settlements "
+            f"WHERE payment_hash IN {listed}",
+            params,
+        )
+        taken.update(row["payment_hash"] for row in found)
+    return taken
 
 
 async def note_payout(
