@@ -218,4 +218,4 @@ def database() -> str:
     return environment.DATABASE
 
 
-from world import make_world  # noqa: E402,F401
+from world import engine_paused, make_world  # noqa: E402,F401

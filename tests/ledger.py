@@ -1,6 +1,7 @@
 """Asserts that no sat and no minor unit was lost, invented or paid twice.
 
-Reads our rows and LNbits' rows of the whole instance, so any test can call it.
+Reads our rows and LNbits' rows, so any test can call it: for the whole instance, or
+for some machines of it (other tests may have written rows that nobody paid).
 """
 
 from __future__ import annotations
@@ -20,15 +21,30 @@ async def _all(query: str, **params: Any) -> list[Any]:
         return await rows(conn, query, params)
 
 
-async def assert_ledger_balances() -> None:
+async def assert_ledger_balances(*machine_ids: str) -> None:
     """Conservation of every planned settlement, exactly one payment for every paid leg,
-    and LPs' running totals equal to what their legs add up to, never above deposits."""
-    legs = await _all("SELECT * FROM satoshimachine.dca_payments")
-    settlements = await _all("SELECT * FROM satoshimachine.dca_settlements")
+    and LPs' running totals equal to what their legs add up to, never above deposits.
+
+    Of all machines, or of those that are named.
+    """
+    legs = await _of(machine_ids, "SELECT * FROM satoshimachine.dca_payments")
+    settlements = await _of(machine_ids, "SELECT * FROM satoshimachine.dca_settlements")
     payouts = await _all("SELECT * FROM satoshimachine.dca_payouts")
+    tries = await _all("SELECT payout_id, leg_id FROM satoshimachine.dca_payout_legs")
+    if machine_ids:
+        own = {leg["id"] for leg in legs}
+        tries = [t for t in tries if t["leg_id"] in own]
+        tried = {t["payout_id"] for t in tries}
+        payouts = [p for p in payouts if p["id"] in tried]
     _assert_settlements_conserve(settlements, legs)
     await _assert_paid_once(payouts, legs)
-    await _assert_lp_totals(legs)
+    await _assert_no_leg_left_lnbits_twice(payouts, tries)
+    await _assert_lp_totals(machine_ids, legs)
+
+
+async def _of(machine_ids: tuple[str, ...], query: str) -> list[Any]:
+    found = await _all(query)
+    return [r for r in found if not machine_ids or r["machine_id"] in machine_ids]
 
 
 def _settlement(row: Any) -> Settlement:
@@ -121,7 +137,28 @@ async def _assert_paid_once(payouts: list[Any], legs: list[Any]) -> None:
     assert [r for r in strangers if r["payment_hash"] not in unfinished] == []
 
 
-async def _assert_lp_totals(legs: list[Any]) -> None:
+async def _assert_no_leg_left_lnbits_twice(
+    payouts: list[Any], tries: list[Any]
+) -> None:
+    """Of all payouts that a leg ever was in, LNbits paid at most one."""
+    async with core_db.connect() as conn:
+        out = await rows(
+            conn,
+            "SELECT payment_hash, wallet_id FROM apipayments "
+            "WHERE amount < 0 AND status = 'success'",
+        )
+    left = {(r["payment_hash"], r["wallet_id"]) for r in out}
+    sent = {
+        p["id"] for p in payouts if (p["payment_hash"], p["source_wallet_id"]) in left
+    }
+    times: dict[str, int] = defaultdict(int)
+    for row in tries:
+        times[row["leg_id"]] += row["payout_id"] in sent
+    twice = [leg_id for leg_id, count in times.items() if count > 1]
+    assert twice == [], f"paid twice: {twice}"
+
+
+async def _assert_lp_totals(machine_ids: tuple[str, ...], legs: list[Any]) -> None:
     debits: dict[str, int] = defaultdict(int)
     for leg in legs:
         if leg["leg_type"] in ("dca", "settlement") and leg["client_id"]:
@@ -129,12 +166,17 @@ async def _assert_lp_totals(legs: list[Any]) -> None:
                 debits[leg["client_id"]] += round(float(leg["amount_fiat"]) * 100)
     totals = {
         r["client_id"]: int(r["debited_cents"])
-        for r in await _all("SELECT * FROM satoshimachine.dca_client_totals")
+        for r in await _of(
+            machine_ids,
+            "SELECT t.*, c.machine_id FROM satoshimachine.dca_client_totals t "
+            "LEFT JOIN satoshimachine.dca_clients c ON c.id = t.client_id",
+        )
     }
     deposits: dict[str, int] = defaultdict(int)
-    for row in await _all(
-        "SELECT client_id, amount FROM satoshimachine.dca_deposits "
-        "WHERE status = 'confirmed'"
+    for row in await _of(
+        machine_ids,
+        "SELECT client_id, machine_id, amount FROM satoshimachine.dca_deposits "
+        "WHERE status = 'confirmed'",
     ):
         deposits[row["client_id"]] += round(float(row["amount"]) * 100)
     for client_id in set(totals) | set(debits):

@@ -6,22 +6,32 @@ depend on the HTTP API; sats move only through LNbits.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from lnbits.core.crud import get_wallet
 from lnbits.core.crud.payments import get_standalone_payment
+from lnbits.core.db import db as core_db
 from lnbits.core.models import Payment
 from lnbits.core.services import create_invoice, pay_invoice
 from lnbits.helpers import urlsafe_short_hash
 from lnbits.settings import settings
 
-from satmachineadmin import crud
-from satmachineadmin.database import db_time, insert_sql, row_params, run, transaction
+from satmachineadmin import crud, distribution, tasks
+from satmachineadmin.database import (
+    db_time,
+    insert_sql,
+    row_params,
+    rows,
+    run,
+    transaction,
+)
 from satmachineadmin.models import (
     Client,
     CommissionSplit,
@@ -35,6 +45,7 @@ from satmachineadmin.models import (
 
 from conftest import wait_for
 from dev.accounts import UserSession, WalletKeys
+from ledger import assert_ledger_balances
 
 
 async def insert(table: str, model: Any) -> None:
@@ -51,6 +62,41 @@ async def update(table: str, row_id: str, key: str = "id", **values: Any) -> Non
             f"UPDATE satoshimachine.{table} SET {sets} WHERE {key} = :row_id",
             {**values, "row_id": row_id},
         )
+
+
+class Killed(BaseException):
+    """The process dies at this point: no handler of the code under test may run."""
+
+
+def killed_at(*_: Any, **__: Any) -> Any:
+    """Stands for any function of the money path: the process dies before it runs."""
+    raise Killed
+
+
+async def core_rows(payment_hash: str) -> list[Mapping[str, Any]]:
+    """LNbits' own rows of a payment: payer (negative amount) first."""
+    async with core_db.connect() as conn:
+        return await rows(
+            conn,
+            "SELECT * FROM apipayments WHERE payment_hash = :hash ORDER BY amount",
+            {"hash": payment_hash},
+        )
+
+
+async def edit_core(sql: str, **params: Any) -> None:
+    """Change LNbits' rows as a crash, a slow check or the passing of time would."""
+    async with core_db.connect() as conn:
+        await run(conn, sql, params)
+        await conn.conn.commit()
+
+
+async def age_core(payment_hash: str, minutes: float) -> None:
+    """LNbits' rows of this payment were last touched so long ago."""
+    await edit_core(
+        "UPDATE apipayments SET updated_at = :at WHERE payment_hash = :hash",
+        at=db_time(utc_now() - timedelta(minutes=minutes)),
+        hash=payment_hash,
+    )
 
 
 async def balance_sats(wallet_id: str) -> int:
@@ -251,6 +297,73 @@ class World:
         assert payment
         return payment
 
+    async def settlement_count(self) -> int:
+        async with transaction() as conn:
+            found = await rows(
+                conn,
+                "SELECT id FROM satoshimachine.dca_settlements WHERE machine_id = :m",
+                {"m": self.machine.id},
+            )
+        return len(found)
+
+    async def landed(self, payment_hash: str) -> Settlement:
+        """Waits until the listener has landed it."""
+
+        async def found() -> bool:
+            return await crud.get_settlement_by_hash(payment_hash) is not None
+
+        await wait_for(found)
+        return await self.settlement(payment_hash)
+
+    async def settle(self, payment_hash: str) -> Settlement:
+        """Lands, then all that the engine can do now; for a paused engine."""
+        await self.landed(payment_hash)
+        await distribution.worker.run_until_idle()
+        return await self.settlement(payment_hash)
+
+    async def payouts(self) -> list[Mapping[str, Any]]:
+        """Every payout that a leg of this machine is or was in, oldest first."""
+        async with transaction() as conn:
+            return await rows(
+                conn,
+                """
+                SELECT * FROM satoshimachine.dca_payouts WHERE id IN (
+                    SELECT l.payout_id FROM satoshimachine.dca_payout_legs l
+                    JOIN satoshimachine.dca_payments p ON p.id = l.leg_id
+                    WHERE p.machine_id = :machine)
+                ORDER BY created_at, id
+                """,
+                {"machine": self.machine.id},
+            )
+
+    async def make_due(self) -> None:
+        """Whatever of this machine waits for its time is due now."""
+        async with transaction() as conn:
+            await run(
+                conn,
+                "UPDATE satoshimachine.dca_payments SET next_try_at = NULL "
+                "WHERE machine_id = :machine AND status = 'pending'",
+                {"machine": self.machine.id},
+            )
+            await run(
+                conn,
+                """
+                UPDATE satoshimachine.dca_payouts SET next_try_at = NULL
+                WHERE status IN ('new', 'invoiced') AND id IN (
+                    SELECT payout_id FROM satoshimachine.dca_payments
+                    WHERE machine_id = :machine)
+                """,
+                {"machine": self.machine.id},
+            )
+
+    async def run_due(self) -> None:
+        """Skip every backoff and gathering, and let the engine work."""
+        await self.make_due()
+        await distribution.worker.run_until_idle()
+
+    async def assert_ledger(self) -> None:
+        await assert_ledger_balances(self.machine.id)
+
     async def remaining(self, lp: Lp) -> Decimal:
         async with transaction() as conn:
             found = await crud.lp_positions(conn, self.machine.id, utc_now())
@@ -322,6 +435,23 @@ async def build_world(
     for deposit in deposits:
         await world.add_lp(deposit)
     return world
+
+
+@pytest_asyncio.fixture
+async def engine_paused(
+    app: Any, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[distribution.Worker]:
+    """The background worker stands still: the test calls the engine itself.
+
+    Landing goes on, and this process stays the engine: the lease is renewed.
+    """
+    await wait_for(lambda: tasks.state.is_engine)
+    monkeypatch.setattr(tasks, "is_ready", lambda: False)
+    worker = distribution.worker
+    async with worker.lock:
+        # the pass that was under way is over, and no other one begins
+        await asyncio.gather(*worker.externals.values())
+    yield worker
 
 
 @pytest.fixture
