@@ -1,15 +1,33 @@
-"""The pages: one Vue page behind every address a reader can bookmark.
+"""The pages: one Vue page behind every address a reader can bookmark, and two
+documents to print.
 
-LNbits serves the same shell for each of them and the browser's router shows
-the section, so an address missing here works by clicking and is a 404 on
-reload.
+LNbits serves the same shell for each page and the browser's router shows the section,
+so an address missing here works by clicking and is a 404 on reload. The documents are
+HTML made here, without scripts: a machine's pairing sheet for its operator, an LP's
+statement for the LP.
 """
 
-from fastapi import APIRouter
-from fastapi.responses import HTMLResponse
-from lnbits.core.views.generic import index
+from __future__ import annotations
 
-satmachineadmin_generic_router = APIRouter()
+import io
+import json
+from datetime import date, datetime
+from typing import Annotated
+
+import pyqrcode
+from fastapi import Depends, Query, Request, Response
+from fastapi.responses import HTMLResponse
+from lnbits.core.models import User
+from lnbits.core.views.generic import index
+from lnbits.decorators import check_user_exists
+from lnbits.helpers import template_renderer
+
+from .api_line import PairingAnswer, own_machine, pairing_answer
+from .api_route import new_router
+from .models import utc_now
+from .statement import lp_statement, period_of
+
+satmachineadmin_generic_router = new_router()
 
 PAGES = (
     "/",
@@ -34,4 +52,96 @@ for page in PAGES:
         methods=["GET"],
         response_class=HTMLResponse,
         include_in_schema=False,
+    )
+
+Reader = Annotated[User, Depends(check_user_exists)]
+Language = Annotated[str, Query(alias="lang", max_length=10)]
+
+
+def pairing_payload(pairing: PairingAnswer) -> str:
+    """What the machine scans, on paper as on the screen."""
+    return json.dumps(
+        {
+            "machine_npub": pairing.machine_npub,
+            "service_npub": pairing.service_npub,
+            "relays": pairing.relays,
+            "pairing_code": pairing.pairing_code,
+        },
+        separators=(",", ":"),
+    )
+
+
+def spaced(amount: int | str) -> str:
+    """Thousands apart, as every language reads them: 1 234 567.00"""
+    text = str(amount)
+    whole, dot, cents = text.lstrip("-").partition(".")
+    sign = "\u2212" if text.startswith("-") else ""
+    return f"{sign}{int(whole):,}".replace(",", "\u202f") + dot + cents
+
+
+def moment(at: datetime) -> str:
+    return at.strftime("%Y-%m-%d %H:%M")
+
+
+def _print(request: Request, name: str, language: str, **context: object) -> Response:
+    renderer = template_renderer(["satmachineadmin/templates"])
+    renderer.env.filters.update(spaced=spaced, moment=moment)
+    return renderer.TemplateResponse(
+        request,
+        name,
+        {"lang": "es" if language.startswith("es") else "en", **context},
+        # The sheet holds a one-time code, the statement somebody's money.
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+@satmachineadmin_generic_router.get(
+    "/machines/{machine_id}/pairing-sheet",
+    response_class=HTMLResponse,
+    include_in_schema=False,
+)
+async def pairing_sheet(
+    request: Request, user: Reader, machine_id: str, language: Language = "en"
+) -> Response:
+    """The pairing QR on paper, with what the machine's setup asks for."""
+    machine = await own_machine(machine_id, user.id)
+    pairing = await pairing_answer(machine)
+    code = None
+    if pairing.pairing_code:
+        picture = io.BytesIO()
+        pyqrcode.create(pairing_payload(pairing)).svg(
+            picture, scale=5, xmldecl=False, svgns=True, omithw=True
+        )
+        code = picture.getvalue().decode()
+    return _print(
+        request,
+        "pairing-sheet.html",
+        language,
+        machine=machine,
+        pairing=pairing,
+        code=code,
+    )
+
+
+@satmachineadmin_generic_router.get(
+    "/dca/statement", response_class=HTMLResponse, include_in_schema=False
+)
+async def statement(
+    request: Request,
+    user: Reader,
+    first: Annotated[date | None, Query(alias="from")] = None,
+    last: Annotated[date | None, Query(alias="to")] = None,
+    language: Language = "en",
+) -> Response:
+    """What the reader handed over and received as an LP, day by day."""
+    start, end = period_of(first, last)
+    return _print(
+        request,
+        "statement.html",
+        language,
+        reader=user.username or "",
+        first=start,
+        last=end,
+        now=utc_now(),
+        machines=await lp_statement(user.id, start, end),
     )

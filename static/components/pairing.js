@@ -17,8 +17,8 @@ satmachine.part('pairing', {
       return this.t('pairing.title', {name: this.machine?.name || ''})
     },
     payload() {
-      const {service_npub, relays, pairing_code} = this.pairing
-      return JSON.stringify({service_npub, relays, pairing_code})
+      const {machine_npub, service_npub, relays, pairing_code} = this.pairing
+      return JSON.stringify({machine_npub, service_npub, relays, pairing_code})
     },
     expired() {
       const until = this.fmt.parse(this.pairing.expires_at)
@@ -32,7 +32,8 @@ satmachine.part('pairing', {
           })
     },
     sheet() {
-      return `/satmachineadmin/machines/${this.machine?.id}/pairing-sheet`
+      const lang = this.$i18n.locale
+      return `/satmachineadmin/machines/${this.machine?.id}/pairing-sheet?lang=${lang}`
     }
   },
   watch: {
