@@ -38,11 +38,19 @@ _MEANINGS = {
 
 
 def refusals(*codes: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route: 401 and 403, which every route has, and `codes`."""
-    return {
+    """The `responses` of a route: 401 and 403, which every route has, and `codes`.
+
+    The default keeps FastAPI from documenting its own 422, which is never sent.
+    """
+    answers: dict[int | str, dict[str, Any]] = {
         code: {"model": Refusal, "description": _MEANINGS[code]}
         for code in sorted({401, 403, *codes})
     }
+    answers["default"] = {
+        "model": Refusal,
+        "description": "LNbits' own refusals, such as too many requests (429).",
+    }
+    return answers
 
 
 class SentenceRoute(APIRoute):

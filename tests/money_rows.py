@@ -105,3 +105,12 @@ async def set_status(table: str, row_id: str, status: str) -> None:
             f"UPDATE satoshimachine.{table} SET status = :status WHERE id = :id",
             {"status": status, "id": row_id},
         )
+
+
+async def delete_settlement(settlement_id: str) -> None:
+    async with transaction() as conn:
+        await run(
+            conn,
+            "DELETE FROM satoshimachine.dca_settlements WHERE id = :id",
+            {"id": settlement_id},
+        )

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from api_world import add_deposit, add_lp, add_machine, make_desk, ok, refused
-from conftest import MakeUser, MakeWallet
-from dev.accounts import UserSession
 from lnbits.core.crud.extensions import get_user_extension
 from money_rows import add_leg
+
+from conftest import MakeUser, MakeWallet
+from dev.accounts import UserSession
 
 # ---------------------------------------------------------------------------- clients
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from api_world import Desk, add_lp, add_machine, make_desk, ok, refused
-from conftest import MakeUser, MakeWallet
 from money_rows import add_leg, ago
+
+from conftest import MakeUser, MakeWallet
 
 
 async def test_onboarding_is_open_to_anybody(make_user: MakeUser) -> None:

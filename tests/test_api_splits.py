@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 from api_world import Desk, add_machine, make_desk, ok, refused
+from money_rows import add_settlement
+
 from conftest import MakeUser, MakeWallet
 from dev.accounts import UserSession
-from money_rows import add_settlement
 
 EMPTY: dict[str, Any] = {"splits": []}
 

@@ -12,6 +12,7 @@ import httpx
 import pytest
 import pytest_asyncio
 from api_world import add_machine, ok, refused
+
 from conftest import MakeUser, MakeWallet
 from dev.accounts import UserSession
 
