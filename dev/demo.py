@@ -6,7 +6,7 @@ it stopped.
 
 One platform (the super user), one operator with two machines, three LPs:
     lucia   flow mode, at both machines
-    felix   fixed mode, at most 500.00 GTQ a day, at the first
+    felix   fixed mode, with a daily limit, at the first
     ana     flow mode, forwards every sat to her own Lightning address, at both
 """
 
@@ -45,6 +45,7 @@ MACHINES = (("Zona 10", "Oakland Mall, Guatemala"), ("Antigua", "Parque Central"
 DEPOSITS = {"lucia": "3000.00", "felix": "1500.00", "ana": "1000.00"}
 MACHINE_FLOAT_SATS = 2_000_000
 CUSTOMER_SATS = 3_000_000
+FIXED_DAILY = "1000.00"
 LOW_FIAT = Decimal("500.00")
 
 
@@ -144,8 +145,8 @@ async def _machines(demo: Demo) -> dict[str, str]:
             demo.anonymous,
             wallet,
             Quote(
-                cash_out=PLATFORM_CASH_OUT + OPERATOR_CASH_OUT,
-                cash_in=PLATFORM_CASH_IN + OPERATOR_CASH_IN,
+                cash_out=(PLATFORM_CASH_OUT, OPERATOR_CASH_OUT),
+                cash_in=(PLATFORM_CASH_IN, OPERATOR_CASH_IN),
                 fiat_code=FIAT,
             ),
             name,
@@ -185,7 +186,7 @@ async def _preferences(demo: Demo, name: str) -> None:
         return
     wanted: dict[str, Any] = {"dca_wallet_id": session.wallet.id}
     if name == "felix":
-        wanted |= {"default_dca_mode": "fixed", "fixed_mode_daily_limit": "500.00"}
+        wanted |= {"default_dca_mode": "fixed", "fixed_mode_daily_limit": FIXED_DAILY}
     if name == "ana":
         savings = await _wallet(session, "Savings")
         wanted |= {

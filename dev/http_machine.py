@@ -26,13 +26,24 @@ Bills = Mapping[int, int]
 QUETZAL_BILLS = (200, 100, 50, 20)
 
 
+def _sats(amount: Decimal) -> int:
+    return int(amount.quantize(Decimal(1), ROUND_HALF_UP))
+
+
 @dataclass(frozen=True)
 class Quote:
-    """The fee fractions that the machine shows its customers, by direction."""
+    """The fee fractions that the machine was set up with, by direction.
 
-    cash_out: Decimal
-    cash_in: Decimal
+    (platform, operator): each share is rounded by itself, as the back office does.
+    """
+
+    cash_out: tuple[Decimal, Decimal]
+    cash_in: tuple[Decimal, Decimal]
     fiat_code: str = "GTQ"
+
+    def fee_sats(self, tx_type: str, principal_sats: int) -> int:
+        fractions = self.cash_out if tx_type == "cash_out" else self.cash_in
+        return sum(_sats(principal_sats * fraction) for fraction in fractions)
 
 
 @dataclass(frozen=True)
@@ -45,10 +56,6 @@ class Trade:
     principal_sats: int
     fee_sats: int
     txid: str
-
-
-def _sats(amount: Decimal) -> int:
-    return int(amount.quantize(Decimal(1), ROUND_HALF_UP))
 
 
 def value_of(bills: Bills) -> int:
@@ -77,12 +84,11 @@ class HttpMachine:
     ) -> dict[str, Any]:
         fiat = value_of(bills)
         principal_sats = _sats(fiat * sats_per_unit)
-        fraction = self.quote.cash_out if tx_type == "cash_out" else self.quote.cash_in
         return {
             "source": "bitspire",
             "tx_type": tx_type,
             "principal_sats": principal_sats,
-            "fee_sats": _sats(principal_sats * fraction),
+            "fee_sats": self.quote.fee_sats(tx_type, principal_sats),
             "fiat_amount": f"{fiat}.00",
             "fiat_code": self.quote.fiat_code,
             "exchange_rate": float(sats_per_unit),

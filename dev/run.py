@@ -16,13 +16,14 @@ import signal
 import socket
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from datetime import datetime
 from typing import Any
 
 import httpx
 
 from . import postgres
-from .accounts import PASSWORD, answer
-from .demo import DEPOSITS, DOMAIN, FIAT, Demo, refill, set_up
+from .accounts import PASSWORD, UserSession, answer
+from .demo import DEPOSITS, DOMAIN, FIAT, FIXED_DAILY, Demo, refill, set_up
 from .http_machine import pick_bills
 from .installation import ROOT
 from .prices import Prices, serve_prices
@@ -97,10 +98,11 @@ def _legs(settlement: dict[str, Any], demo: Demo) -> str:
 
 def describe(settlement: dict[str, Any], machine: str, demo: Demo) -> str:
     """One line: what happened at which machine, and who got what of it."""
+    made = datetime.fromisoformat(settlement["created_at"].replace("Z", "+00:00"))
     kind = (settlement["tx_type"] or "unknown").replace("_", "-")
     fiat = f"{settlement['fiat_amount'] or '?'} {settlement['fiat_code'] or ''}"
     return (
-        f"{settlement['created_at'][11:19]}  {kind:8} {fiat:>12} "
+        f"{made.astimezone():%H:%M:%S}  {kind:8} {fiat:>12} "
         f"{_sat(settlement['wire_sats']):>9} sat at {machine} "
         f"-> {_legs(settlement, demo)} [{settlement['status']}]"
     )
@@ -109,7 +111,7 @@ def describe(settlement: dict[str, Any], machine: str, demo: Demo) -> str:
 def welcome(server: Server, db: str) -> str:
     modes = {
         "lucia": "LP, flow mode",
-        "felix": "LP, fixed mode, 500.00 GTQ a day",
+        "felix": f"LP, fixed mode, {FIXED_DAILY} {FIAT} a day",
         "ana": "LP, forwards to her Lightning address",
     }
     page = f"{server.url}/satmachineadmin/"
@@ -144,25 +146,49 @@ async def trade_on(demo: Demo, prices: Prices, chance: random.Random) -> None:
         await asyncio.sleep(chance.uniform(*SECONDS_BETWEEN_TRADES))
 
 
+NEWEST = {"sortby": "created_at", "direction": "desc", "limit": 30}
+
+
+async def _rows(session: UserSession, path: str, **filters: Any) -> list[Any]:
+    """Newest last, at most 30."""
+    page = answer(await session.api.get(path, params={**NEWEST, **filters}))
+    return list(reversed(page["data"]))
+
+
+async def _settlements(demo: Demo, names: dict[str, str], told: set[str]) -> list[str]:
+    lines = []
+    for row in await _rows(demo.operator, "/settlements"):
+        if row["id"] not in told and row["status"] in RESTING:
+            told.add(row["id"])
+            one = answer(await demo.operator.api.get(f"/settlements/{row['id']}"))
+            lines.append(describe(one, names.get(one["machine_id"], "?"), demo))
+    return lines
+
+
+async def _forwards(demo: Demo, told: set[str]) -> list[str]:
+    """What LPs passed on: only they see it, so each of them is asked."""
+    lines = []
+    forwarded = {"leg_type": "autoforward", "status": "completed"}
+    for name in DEPOSITS:
+        for leg in await _rows(demo.people[name], "/lp/payments", **forwarded):
+            if leg["id"] not in told:
+                told.add(leg["id"])
+                sats, address = _sat(leg["amount_sats"]), leg["destination_ln_address"]
+                lines.append(f"          {name} forwards {sats} sat to {address}")
+    return lines
+
+
 async def tell(demo: Demo) -> None:
     """Prints each settlement once it rests, oldest first, for ever."""
-    api = demo.operator.api
-    names = {m["id"]: m["name"] for m in answer(await api.get("/machines"))["data"]}
-    newest = {"sortby": "created_at", "direction": "desc", "limit": 30}
-    told = {
-        row["id"]
-        for row in answer(await api.get("/settlements", params=newest))["data"]
-        if row["status"] in RESTING
-    }
+    machines = answer(await demo.operator.api.get("/machines"))["data"]
+    names = {machine["id"]: machine["name"] for machine in machines}
+    told: set[str] = set()
+    # What an earlier run left is old news.
+    await _settlements(demo, names, told)
+    await _forwards(demo, told)
     while True:
-        page = answer(await api.get("/settlements", params=newest))
-        for row in reversed(page["data"]):
-            if row["id"] not in told and row["status"] in RESTING:
-                one = answer(await api.get(f"/settlements/{row['id']}"))
-                print(
-                    describe(one, names.get(one["machine_id"], "?"), demo), flush=True
-                )
-                told.add(row["id"])
+        for line in await _settlements(demo, names, told) + await _forwards(demo, told):
+            print(line, flush=True)
         await asyncio.sleep(1)
 
 

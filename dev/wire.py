@@ -1,19 +1,13 @@
-"""Lines to the outside that a test can hold: a TCP relay and a SOCKS5 door.
+"""A line to the outside that a test can hold.
 
 `Wire` stands between LNbits and its funding source. Held, it delivers requests and
 keeps the answers: the node has paid, and nobody here knows.
-
-`OnionDoor` is a SOCKS5 proxy on 127.0.0.1:9050, where LNbits looks for Tor: it leads
-every .onion host to one server. So `name@outside.onion` is a Lightning address that the
-`lnurl` library accepts and that a loopback server answers.
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-
-TOR_PORT = 9050
 
 
 class Wire:
@@ -84,48 +78,3 @@ class Wire:
                 writer.write(data)
                 await writer.drain()
         writer.close()
-
-
-class OnionDoor:
-    """SOCKS5 without authentication; every host name leads to `port` on loopback."""
-
-    def __init__(self, port: int) -> None:
-        self.target_port = port
-        self.server: asyncio.Server | None = None
-        self.tasks: set[asyncio.Task] = set()
-
-    async def open(self) -> OnionDoor:
-        self.server = await asyncio.start_server(self._serve, "127.0.0.1", TOR_PORT)
-        return self
-
-    async def close(self) -> None:
-        for task in list(self.tasks):
-            task.cancel()
-        if self.server:
-            self.server.close()
-
-    async def _serve(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        # RFC 1928: greeting, then CONNECT with a host name and a port
-        greeting = await reader.readexactly(2)
-        await reader.readexactly(greeting[1])
-        writer.write(b"\x05\x00")
-        request = await reader.readexactly(5)
-        await reader.readexactly(request[4] + 2)
-        far_reader, far_writer = await asyncio.open_connection(
-            "127.0.0.1", self.target_port
-        )
-        writer.write(b"\x05\x00\x00\x01" + bytes(6))
-        for coro in (_pipe(reader, far_writer), _pipe(far_reader, writer)):
-            task = asyncio.create_task(coro)
-            self.tasks.add(task)
-            task.add_done_callback(self.tasks.discard)
-
-
-async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
