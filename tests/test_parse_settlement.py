@@ -359,6 +359,12 @@ def test_a_rate_within_1_percent(good: Any) -> None:
     assert parse({"exchange_rate": good}).exchange_rate == float(good)
 
 
+@pytest.mark.parametrize("rate", [99, 101, "99.00", 101.0])
+def test_1_percent_itself_is_within(rate: Any) -> None:
+    parsed = parse({"fiat_amount": "1000.00", "exchange_rate": rate})
+    assert parsed.exchange_rate == float(rate)
+
+
 @pytest.mark.parametrize(
     ("bad", "expected"),
     [
