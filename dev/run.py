@@ -146,7 +146,7 @@ async def trade_on(demo: Demo, prices: Prices, chance: random.Random) -> None:
         await asyncio.sleep(chance.uniform(*SECONDS_BETWEEN_TRADES))
 
 
-NEWEST = {"sortby": "created_at", "direction": "desc", "limit": 30}
+NEWEST: dict[str, Any] = {"sortby": "created_at", "direction": "desc", "limit": 30}
 
 
 async def _rows(session: UserSession, path: str, **filters: Any) -> list[Any]:
