@@ -17,7 +17,7 @@ from pydantic.fields import ModelField
 from pynostr.bech32 import Encoding, bech32_decode, bech32_encode, convertbits
 
 from .calculations import cents_text, exact_number, fiat_cents, fraction4, shown
-from .targets import normalise_address
+from .targets import normalise_forwarding
 
 Validators = Iterator[Callable[..., Any]]
 
@@ -147,9 +147,9 @@ class FiatCode(Text):
 
 
 class LightningAddress(Text):
-    """A Lightning address, case-folded."""
+    """A Lightning address, case-folded, or an LNURL."""
 
-    max_length = 320
+    max_length = 2000
 
     @classmethod
     def __modify_schema__(cls, schema: dict[str, Any]) -> None:
@@ -158,7 +158,7 @@ class LightningAddress(Text):
     @classmethod
     def validate(cls, value: Any, field: ModelField) -> str:
         try:
-            return normalise_address(super().validate(value, field))
+            return normalise_forwarding(super().validate(value, field))
         except ValueError as exc:
             raise ValueError(f"{field.name}: {exc}") from exc
 

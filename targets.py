@@ -125,6 +125,16 @@ def normalise_address(text: str) -> str:
         ) from exc
 
 
+def normalise_forwarding(text: str) -> str:
+    """A Lightning address or an LNURL, normalised; `ValueError` if it is neither."""
+    bare = text.strip()
+    if bare.lower().startswith("lightning:"):
+        bare = bare[len("lightning:") :].strip()
+    if _LNURL.match(bare.lower()):
+        return _normalise_lnurl(bare)
+    return normalise_address(bare)
+
+
 def is_own_domain(address: str) -> bool:
     """Whether the address is one of this LNbits instance by its configured URL."""
     domain = address.rpartition("@")[2]

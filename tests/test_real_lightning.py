@@ -29,7 +29,7 @@ from dev.accounts import (
 )
 from dev.http_machine import HttpMachine, Quote
 from dev.outside import Pair, lnurl_of, pay_from_outside, start_pair
-from dev.wire import OnionDoor, Wire
+from dev.wire import Wire
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(300)]
 
@@ -96,7 +96,6 @@ async def outside(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Out
         env={"SATMACHINE_EXTERNAL_GATHER_SECONDS": "0"},
         endpoint_of=endpoint_of,
     )
-    door = await OnionDoor(pair.b.port).open()
     partner = await create_wallet(pair.b_super, "partner")
     friend = await create_wallet(pair.b_super, "friend")
     boss = pair.a_super
@@ -140,13 +139,13 @@ async def outside(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Out
         operator,
         forwarding,
         machine["id"],
-        autoforward_ln_address=f"{friend.lightning_address}@outside.onion",
+        autoforward_ln_address=lnurl_of(pair.b, friend),
         autoforward_enabled=True,
     )
     http_machine = HttpMachine(
         operator.core,
         operator.wallet,
-        Quote(Decimal("0.08"), Decimal("0.08")),
+        Quote((Decimal("0.03"), Decimal("0.05")), (Decimal("0.03"), Decimal("0.05"))),
         "Antigua",
     )
     yield Outside(
@@ -160,7 +159,6 @@ async def outside(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Out
         lp,
         forwarding,
     )
-    await door.close()
     await wires[0].close()
     await operator.aclose()
     await pair.stop()
