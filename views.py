@@ -76,7 +76,7 @@ def spaced(amount: int | str) -> str:
     text = str(amount)
     whole, dot, cents = text.lstrip("-").partition(".")
     sign = "\u2212" if text.startswith("-") else ""
-    return f"{sign}{int(whole):,}".replace(",", "\u202f") + dot + cents
+    return f"{sign}{int(whole):,}".replace(",", "\u00a0") + dot + cents
 
 
 def moment(at: datetime) -> str:

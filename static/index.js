@@ -180,6 +180,9 @@
           const {live, store} = window.satmachine
           if (!store.me) await live.loadMe()
           this.store = store
+          // LNbits reads the id of the wallet in view whenever a payment
+          // arrives, and there is none before a wallet's page was opened.
+          this.g.wallet ||= this.g.user.wallets[0]
           const machines = this.me.operator || this.me.super
           await Promise.all([
             loadScreen(this.screen),

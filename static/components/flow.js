@@ -30,7 +30,7 @@
           .filter(leg => PART_OF[leg.leg_type] && leg.status !== 'voided')
           .map(leg => ({
             part: PART_OF[leg.leg_type],
-            name: leg.label || this.words('leg_type', leg.leg_type),
+            name: this.legName(leg),
             sats: leg.amount_sats
           }))
       },

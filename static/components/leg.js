@@ -13,16 +13,16 @@ satmachine.part('leg', {
   emits: ['changed'],
   computed: {
     name() {
-      const leg = this.leg
-      if (this.own) return this.words('own_leg', leg.leg_type)
-      const known = leg.label || leg.username || leg.destination_ln_address
-      return known || this.words('leg_type', leg.leg_type)
+      if (this.own) return this.words('own_leg', this.leg.leg_type)
+      return this.legName(this.leg)
     },
     kind() {
       const {leg_type, amount_fiat} = this.leg
       const parts = []
       if (this.own) parts.push(this.machineOf)
-      else parts.push(this.words('leg_type', leg_type))
+      else if (this.name !== this.words('leg_type', leg_type)) {
+        parts.push(this.words('leg_type', leg_type))
+      }
       if (amount_fiat) {
         parts.push(this.fmt.fiat(amount_fiat, this.code))
       }
@@ -50,10 +50,8 @@ satmachine.part('leg', {
     next() {
       const {status, next_try_at, attempts} = this.leg
       if (status !== 'pending' || !next_try_at) return ''
-      return this.t('leg.next', {
-        when: this.fmt.ago(next_try_at),
-        attempts: this.fmt.number(attempts)
-      })
+      const when = this.fmt.ago(next_try_at)
+      return this.t('leg.next', {when, n: attempts}, attempts)
     },
     reasonClass() {
       return this.leg.status === 'failed' ? 'satm-error' : 'satm-soft'

@@ -127,8 +127,7 @@
       },
       async refreshPreview() {
         const machine = this.exampleMachine
-        const whole = this.rows.length > 0 && this.left === 0
-        if (!machine || (this.rows.length > 0 && !whole)) {
+        if (!machine || (this.rows.length > 0 && this.left !== 0)) {
           this.preview = null
           return
         }
@@ -141,11 +140,21 @@
             machine_id: machine.id,
             tx_type: 'cash_out',
             principal_sats: EXAMPLE,
-            ...(this.dirty || this.machine ? {splits} : {})
+            ...(splits.length || !this.machine ? {splits} : {})
           })
+          await this.nameLps(machine)
         } catch {
           this.preview = null // an example only: the editor works without
         }
+      },
+      async nameLps({id}) {
+        this.names ??= satmachine.api
+          .get('/clients', {machine_id: id, limit: 100})
+          .then(page => new Map(page.data.map(one => [one.id, one.username])))
+        const names = await this.names
+        this.preview.legs.forEach(leg => {
+          if (leg.client_id) leg.label ||= names.get(leg.client_id)
+        })
       },
       async save() {
         this.busy = true

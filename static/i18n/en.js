@@ -88,7 +88,7 @@ window.i18n.global.mergeLocaleMessage('en', {
     },
     leg: {
       in_flight: 'being paid now',
-      next: 'next try {when}, tried {attempts} times',
+      next: 'next try {when} | next try {when}, tried once | next try {when}, tried {n} times',
       to: 'To',
       wallet: 'LNbits wallet {id}',
       no_destination: 'nowhere yet',

@@ -88,7 +88,7 @@ window.i18n.global.mergeLocaleMessage('es', {
     },
     leg: {
       in_flight: 'pagándose ahora',
-      next: 'próximo intento {when}, intentado {attempts} veces',
+      next: 'próximo intento {when} | próximo intento {when}, intentado una vez | próximo intento {when}, intentado {n} veces',
       to: 'A',
       wallet: 'billetera LNbits {id}',
       no_destination: 'aún sin destino',

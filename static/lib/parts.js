@@ -37,6 +37,14 @@
         if (!found) return format.short(id || '')
         return found.name || format.short(found.machine_npub)
       },
+      // Who a leg is for: our own fee has a label of the server's language.
+      legName({leg_type, label, destination_ln_address}) {
+        const known = leg_type !== 'super_fee' && leg_type !== 'refund'
+        return (
+          (known && (label || destination_ln_address)) ||
+          this.words('leg_type', leg_type)
+        )
+      },
       currencyOf(id) {
         return satmachine.machine(id)?.fiat_code
       },
