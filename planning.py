@@ -42,6 +42,9 @@ from .models import (
 from .targets import is_outside
 
 ALREADY_HERE = "already in this wallet"
+REFUND_LABEL = "Refund to the customer"
+LOSS_LABEL = "Refund to the customer, the operator's loss"
+UNCLAIMED = "waiting for a destination for the customer's refund"
 
 
 @dataclass(frozen=True)
@@ -54,13 +57,15 @@ class Owed:
     refund_sats: int
     fiat_cents: int
     available_sats: int  # what the wallet received (cash-out) or charged (cash-in)
+    loss_sats: int = 0  # of the customer's refund, what the settlement does not hold
 
 
 def owed_of(settlement: Settlement) -> Owed:
     """The figures that are planned, the network fee taken off the shares.
 
     A network fee larger than the whole fee takes the rest off the principal: the sats
-    are not in the wallet.
+    are not in the wallet. The customer is owed all the same: what is missing of their
+    refund is the operator's loss.
     """
     principal = settlement.principal_sats
     fee = settlement.fee_sats
@@ -78,14 +83,16 @@ def owed_of(settlement: Settlement) -> Owed:
     if settlement.tx_type == CASH_IN:
         return Owed(principal, platform, operator, 0, 0, settlement.fee_sats)
     available = settlement.wire_sats - network
-    left = max(0, available - platform - operator - settlement.refund_sats)
+    left = max(0, available - platform - operator)
+    refund = min(settlement.refund_sats, left)
     return Owed(
-        min(principal, left),
+        min(principal, left - refund),
         platform,
         operator,
-        settlement.refund_sats,
+        refund,
         cents,
         available,
+        settlement.refund_sats - refund,
     )
 
 
@@ -199,18 +206,21 @@ class LegMaker:
         due = (int(self.now.timestamp()) // step + 1) * step
         return datetime.fromtimestamp(due, timezone.utc)
 
-    def refund(self, amount_sats: int) -> list[Leg]:
+    def refund(
+        self, amount_sats: int, *, number: int = 1, is_loss: bool = False
+    ) -> list[Leg]:
+        """What the customer is owed; a loss is paid from what is free in the wallet."""
         if amount_sats <= 0:
             return []
-        return [
-            self.leg(
-                "refund",
-                "1",
-                amount_sats,
-                label="Refund to the customer",
-                error_message="waiting for a destination for the customer's refund",
-            )
-        ]
+        leg = self.leg(
+            "refund",
+            str(number),
+            amount_sats,
+            label=LOSS_LABEL if is_loss else REFUND_LABEL,
+            error_message=UNCLAIMED,
+        )
+        leg.from_free_balance = is_loss
+        return [leg]
 
 
 def candidate_of(
@@ -262,9 +272,11 @@ def build_plan(
     make = LegMaker(settlement, machine, now)
     legs = make.super_fee(owed.platform_fee_sats, config)
     legs += make.operator_splits(owed.operator_fee_sats, splits)
+    losses: list[Leg] = []
     if settlement.tx_type == CASH_OUT:
         legs += make.dca(owed, positions, used_cents)
         legs += make.refund(owed.refund_sats)
+        losses = make.refund(owed.loss_sats, number=2, is_loss=True)
     amounts = [leg.amount_sats for leg in legs]
     retained = owed.available_sats - sum(amounts)
     check_conservation(
@@ -277,7 +289,7 @@ def build_plan(
         sum(int(leg.amount_fiat * 100) for leg in legs if leg.amount_fiat),
         owed.fiat_cents,
     )
-    return Plan(legs, retained)
+    return Plan([*legs, *losses], retained)
 
 
 async def plan_settlement(settlement_id: str, holder: str) -> bool:
