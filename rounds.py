@@ -9,7 +9,7 @@ written on the legs as the reason, and counts as no attempt.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from lnbits.core.services.payments import check_wallet_limits
@@ -55,6 +55,11 @@ class Destination:
     @property
     def is_internal(self) -> bool:
         return self.wallet_id is not None
+
+    @property
+    def is_invoice(self) -> bool:
+        """One given invoice: it is paid once, with the sats of all legs or not yet."""
+        return self.key.startswith("bolt11:")
 
 
 @dataclass
@@ -413,7 +418,19 @@ async def _fill(
 def _fit(
     group: Group, room_sats: int, funds: Funds, found: Round
 ) -> tuple[list[Leg], str | None]:
-    """The oldest legs of a group that fit into one payment, and why to stop."""
+    """The legs of a group that fit into one payment, and why to stop the round."""
+    before = replace(funds)
+    legs, stop = _fit_oldest(group, room_sats, funds, found)
+    if group.destination.is_invoice and 0 < len(legs) < len(group.legs):
+        funds.own_sats, funds.free_sats = before.own_sats, before.free_sats
+        found.wait(legs, "This waits until all of the refund can be paid at once.")
+        return [], stop
+    return legs, stop
+
+
+def _fit_oldest(
+    group: Group, room_sats: int, funds: Funds, found: Round
+) -> tuple[list[Leg], str | None]:
     legs: list[Leg] = []
     total = 0
     for leg in sorted(group.legs, key=lambda x: (x.transaction_time, x.id)):
@@ -428,7 +445,9 @@ def _fit(
         if not funds.covers(leg):
             reason = _short_reason(leg, funds)
             found.wait([x for x in group.legs if x not in legs], reason)
-            return legs, reason
+            # what only lacks free balance must not hold up who is owed out of it
+            is_short = leg.amount_sats > funds.own_sats
+            return legs, reason if is_short else None
         funds.spend(leg)
         total += leg.amount_sats
         legs.append(leg)
