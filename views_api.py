@@ -2,8 +2,8 @@
 
 `/super/*` and `/health` are LNbits' super user's. Everything else is any user's who
 has the extension enabled, and shows and changes nothing but their own rows: the owner
-is in the SQL of every statement, in `registry.py`, `lps.py`, `splits.py` and
-`reports.py`.
+is in the SQL of every statement, in `registry.py`, `lps.py`, `splits.py`,
+`repairs_crud.py` and `reports.py`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from . import (
     api_clients,
     api_lp,
     api_machines,
+    api_repairs,
     api_settlements,
     api_super,
     api_system,
@@ -27,6 +28,7 @@ PARTS = (
     api_machines,
     api_clients,
     api_settlements,
+    api_repairs,
     api_lp,
 )
 
