@@ -56,6 +56,8 @@ class Worker:
     async def run_pass(self) -> int:
         """Plan, open payouts, advance them; returns how many things were done."""
         async with self.lock:
+            if not await lease.holds_lease(HOLDER):
+                return 0
             done = await plan_pending()
             for wallet_id in await payouts_crud.waiting_wallets():
                 done += await _apart(
@@ -171,8 +173,9 @@ async def invoice_and_pay(new: Sequence[Payout]) -> int:
     for payout, reason in dead:
         await payouts_crud.fail_payout(payout, reason)
     # what was stored a moment ago was stored under the lease
-    await _pay_stored(await payouts_crud.store_invoices(made, HOLDER))
-    return len(new)
+    kept = await payouts_crud.store_invoices(made, HOLDER)
+    await _pay_stored(kept)
+    return len(kept) + len(dead)
 
 
 async def pay_internal(stored: Sequence[Payout]) -> int:
