@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from lnbits.db import Connection
+
 from .database import (
     db,
     epoch_now_sql,
     one,
+    reuse,
     run,
     transaction,
 )
@@ -77,11 +80,9 @@ async def lease_state() -> dict[str, Any]:
     }
 
 
-async def holds_lease(holder: str) -> bool:
-    async with db.connect() as conn:
-        return (
-            await one(
-                conn, f"SELECT 1 AS yes WHERE {lease_held_sql()}", {"holder": holder}
-            )
-            is not None
+async def holds_lease(holder: str, conn: Connection | None = None) -> bool:
+    async with reuse(conn) as c:
+        found = await one(
+            c, f"SELECT 1 AS yes WHERE {lease_held_sql()}", {"holder": holder}
         )
+    return found is not None

@@ -110,7 +110,9 @@ async def count_failed_attempt(
 ) -> None:
     """One more failed attempt of legs: back off, or `failed` after the tenth.
 
-    A bolt11 refund loses its destination: that invoice is dead, another must be given.
+    Only of those that are where they were read, in their payout or in none: whoever
+    froze in between must not free a leg that another engine is paying. A bolt11 refund
+    loses its destination: that invoice is dead, another must be given.
     """
     now = utc_now()
     params = []
@@ -125,6 +127,7 @@ async def count_failed_attempt(
                 "next": db_time(now + timedelta(seconds=backoff_seconds(attempts))),
                 "reason": reason,
                 "target": None if is_dead_invoice else leg.target,
+                "payout": leg.payout_id or "",
             }
         )
     await run_many(
@@ -133,7 +136,7 @@ async def count_failed_attempt(
         UPDATE satoshimachine.dca_payments SET attempts = :attempts, status = :status,
             next_try_at = :next, error_message = :reason, payout_id = NULL,
             external_payment_hash = NULL, sent_sats = NULL, target = :target
-        WHERE id = :id AND status = 'pending'
+        WHERE id = :id AND status = 'pending' AND COALESCE(payout_id, '') = :payout
         """,
         params,
     )
@@ -489,7 +492,7 @@ async def finish_legs(
         UPDATE satoshimachine.dca_payments SET status = :status, sent_sats = :sent,
             destination_wallet_id = :wallet, error_message = :reason,
             completed_at = :now, next_try_at = NULL, external_payment_hash = :hash
-        WHERE id = :id AND status = 'pending'
+        WHERE id = :id AND status = 'pending' AND COALESCE(payout_id, '') = :payout
         """,
         [
             {
@@ -500,12 +503,34 @@ async def finish_legs(
                 "reason": reason,
                 "now": db_time(now),
                 "hash": leg.external_payment_hash,
+                "payout": leg.payout_id or "",
             }
             for leg in legs
         ],
     )
-    await insert_legs(conn, await autoforward_legs(conn, legs, now))
+    finished = await _ids_with_status(conn, [x.id for x in legs], status)
+    received = [x for x in legs if x.id in finished]
+    await insert_legs(conn, await autoforward_legs(conn, received, now))
     await refresh_settlements(conn, [x.settlement_id for x in legs if x.settlement_id])
+
+
+async def _ids_with_status(
+    conn: Connection, leg_ids: Sequence[str], status: str
+) -> set[str]:
+    found: set[str] = set()
+    for start in range(0, len(leg_ids), CHUNK):
+        params: dict[str, Any] = {"status": status}
+        listed = in_list("l", leg_ids[start : start + CHUNK], params)
+        found.update(
+            row["id"]
+            for row in await rows(
+                conn,
+                "SELECT id FROM satoshimachine.dca_payments "  # noqa: S608
+                f"WHERE id IN {listed} AND status = :status",
+                params,
+            )
+        )
+    return found
 
 
 async def autoforward_legs(

@@ -18,7 +18,7 @@ from lnbits.helpers import urlsafe_short_hash
 from lnbits.settings import settings
 from lnbits.wallets import fake_wallet, get_funding_source
 
-from . import crud, payouts_crud
+from . import crud, lease, payouts_crud
 from .database import db, one, rows, transaction
 from .models import Leg, LpProfile, Machine, Payout, SuperConfig, utc_now
 from .planning import ALREADY_HERE
@@ -149,6 +149,9 @@ async def open_round(wallet_id: str, holder: str) -> int:
         return 0
     plan = await decide(wallet_id, facts, now)
     async with transaction() as conn:
+        if not await lease.holds_lease(holder, conn):
+            # frozen since the legs were read: another engine pays them now
+            return 0
         opened = await payouts_crud.open_payouts(conn, plan.payouts, holder)
         by_reason: dict[str, list[Leg]] = {}
         for leg, reason in plan.dead:
