@@ -1,46 +1,32 @@
-"""The line to the machines: keys, signed events, NIP-44 v2, and a pool of relays.
+"""What goes over the line to the machines: keys, signed events, NIP-44 v2, envelopes.
 
 Guaranteed: what `open_event` returns is small, of a kind we speak, addressed to a key
-of ours and signed by the author it names; everything else raises `Rejected`, whatever
-the bytes are. A message given to `RelayPool.send` is offered to every connected relay
-until one took it or its time is up.
-Not guaranteed: delivery (a relay may say OK and drop it: the machine repeats what it
-did not get an answer to), order, or that an event comes only once. So nothing here
-remembers a request, and nothing here decides about money.
+of ours and signed by the author it names; everything else raises `IgnoredError`,
+whatever the bytes are. No secret key is in a repr, a log or an error text.
+Not guaranteed: that an event comes once, in order or in time. So nothing here remembers
+a request, and nothing here decides about money.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import timedelta
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import coincurve
 from loguru import logger
 from nostr_sdk import (
-    Client,
-    ClientBuilder,
-    ClientOptions,
     Event,
-    Filter,
-    HandleNotification,
     Nip44Version,
     NostrSdkError,
     PublicKey,
-    Relay,
-    RelayLimits,
-    RelayMessage,
-    RelayOptions,
-    RelayUrl,
     SecretKey,
     nip44_decrypt,
     nip44_encrypt,
-    uniffi_set_event_loop,
 )
 from pynostr.bech32 import Encoding, bech32_decode, bech32_encode, convertbits
 from pynostr.event import Event as SignedEvent
@@ -57,14 +43,6 @@ MAX_EVENT_BYTES = 100_000
 MAX_PLAINTEXT_BYTES = 40_000
 MAX_TAGS = 20
 MAX_REQUEST_ID_LENGTH = 200
-
-REPLY_LIFE_SECONDS = 600
-MAX_OUTGOING = 5_000
-MAX_SENDING_PER_RELAY = 200
-SEND_TIMEOUT_SECONDS = 12
-MAX_RESEND_SECONDS = 30
-RECONNECT_SECONDS = 2
-MAX_RELAYS = 20
 
 # ----------------------------------------------------------------------------- keys
 
@@ -112,6 +90,7 @@ def npub_of(text: str) -> str:
     return _npub(raw)
 
 
+@lru_cache(maxsize=10_000)
 def hex_of(npub: str) -> str:
     """The 64 hex digits of an npub (or of a key that is hex already)."""
     raw = _bech32_key(npub_of(npub), "npub")
@@ -192,7 +171,7 @@ class ServiceKey:
 # ----------------------------------------------------------------- what comes in
 
 
-class Rejected(ValueError):
+class IgnoredError(ValueError):
     """An event that gets no answer; the text is one word for the counters."""
 
 
@@ -268,35 +247,36 @@ def _addressee(kind: int, tags: list[Any], service_pubkeys: Container[str]) -> s
         if pubkey in service_pubkeys:
             return pubkey
     if kind == RPC_KIND:
-        raise Rejected("addressee")
+        raise IgnoredError("addressee")
     return ""
 
 
 def open_event(text: str, service_pubkeys: Container[str]) -> Incoming:
-    """Check size, kind, `p` tag and signature, in this order; raises Rejected."""
+    """Check size, kind, `p` tag and signature, in this order; raises IgnoredError."""
     if len(text) > MAX_EVENT_BYTES or len(text.encode(errors="replace")) > (
         MAX_EVENT_BYTES
     ):
-        raise Rejected("size")
+        raise IgnoredError("size")
     try:
         event = read_json(text)
     except ValueError as exc:
-        raise Rejected("json") from exc
+        raise IgnoredError("json") from exc
     if not isinstance(event, dict):
-        raise Rejected("json")
+        raise IgnoredError("json")
     kind, tags = event.get("kind"), event.get("tags")
     if isinstance(kind, bool) or kind not in KINDS:
-        raise Rejected("kind")
+        raise IgnoredError("kind")
     if not isinstance(tags, list) or len(tags) > MAX_TAGS:
-        raise Rejected("tags")
+        raise IgnoredError("tags")
     to = _addressee(kind, tags, service_pubkeys)
     try:
-        signed = Event.from_json(text)
+        # what was checked above, and not `text`: it might name a field twice
+        signed = Event.from_json(json.dumps(event, ensure_ascii=False))
         valid = signed.verify()
     except NostrSdkError as exc:
-        raise Rejected("signature") from exc
+        raise IgnoredError("signature") from exc
     if not valid:
-        raise Rejected("signature")
+        raise IgnoredError("signature")
     return Incoming(
         id=signed.id().to_hex(),
         pubkey=signed.author().to_hex(),
@@ -342,9 +322,7 @@ def read_request(plaintext: str) -> Request:
 # ------------------------------------------------------------------ what goes out
 
 
-def reply_event(
-    key: ServiceKey, request: Incoming, answer: Mapping[str, Any]
-) -> str:
+def reply_event(key: ServiceKey, request: Incoming, answer: Mapping[str, Any]) -> str:
     """The signed reply to a request, encrypted to the machine that asked."""
     text = json.dumps(answer, separators=(",", ":"), ensure_ascii=False)
     return key.sign(
@@ -354,19 +332,7 @@ def reply_event(
     )
 
 
-def relay_url_of(text: str) -> str:
-    """A relay's address, in one spelling; raises ValueError with a sentence."""
-    url = text.strip()
-    try:
-        return str(RelayUrl.parse(url)).rstrip("/")
-    except NostrSdkError as exc:
-        raise ValueError(
-            f"{url[:100]!r} is not the address of a relay: it starts with wss:// (or"
-            " ws:// on your own network) and names a host."
-        ) from exc
-
-
-class Rejections:
+class IgnoredCounts:
     """Counts what was thrown away; writes one line a minute at most."""
 
     def __init__(self, seconds: float = 60) -> None:
@@ -385,231 +351,3 @@ class Rejections:
         counts = ", ".join(f"{n} x {r}" for r, n in sorted(self._unwritten.items()))
         logger.info(f"satmachineadmin: Nostr events ignored: {counts}")
         self._unwritten.clear()
-
-
-@dataclass(order=True)
-class _Outgoing:
-    due: float
-    number: int
-    event: Event = field(compare=False)
-    until: float = field(compare=False)
-    sent: Callable[[], Awaitable[None]] | None = field(compare=False, default=None)
-    attempts: int = field(compare=False, default=0)
-
-
-class _Listener(HandleNotification):
-    def __init__(self, heard: Callable[[str], None]) -> None:
-        self._heard = heard
-
-    async def handle(
-        self, relay_url: RelayUrl, subscription_id: str, event: Event
-    ) -> None:
-        self._heard(event.as_json())
-
-    async def handle_msg(self, relay_url: RelayUrl, msg: RelayMessage) -> None:
-        """Nothing: events come through `handle`, once each."""
-
-
-class RelayPool:
-    """One client on several relays: subscriptions that survive a reconnection, and
-    a queue of what must go out.
-
-    `on_event` gets the JSON of every event that a relay brought and whose signature
-    nostr-sdk has checked; it must return at once.
-    """
-
-    def __init__(self, on_event: Callable[[str], None]) -> None:
-        self._on_event = on_event
-        self._client: Client | None = None
-        self._relays: dict[str, Relay] = {}
-        self._sending: Counter[str] = Counter()
-        self._queue: list[_Outgoing] = []
-        self._delivering = 0
-        self._number = 0
-        self._wake = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.last_event_at: float | None = None
-
-    # life ------------------------------------------------------------------------
-
-    async def start(self) -> None:
-        uniffi_set_event_loop(asyncio.get_running_loop())  # type: ignore[arg-type]
-        limits = (
-            RelayLimits()
-            .event_max_size(MAX_EVENT_BYTES)
-            .message_max_size(2 * MAX_EVENT_BYTES)
-        )
-        options = (
-            ClientOptions()
-            .automatic_authentication(False)
-            .verify_subscriptions(True)
-            .relay_limits(limits)
-        )
-        self._client = ClientBuilder().opts(options).build()
-        self._start_task(self._listen(self._client))
-        self._start_task(self._send_loop())
-
-    async def stop(self) -> None:
-        client, self._client = self._client, None
-        if client:
-            await client.shutdown()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._relays.clear()
-
-    def _start_task(self, work: Any) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _listen(self, client: Client) -> None:
-        listener = _Listener(self._heard)
-        while client is self._client:
-            try:
-                await client.handle_notifications(listener)
-            except NostrSdkError as exc:
-                logger.warning(f"satmachineadmin: listening to relays failed: {exc}")
-            await asyncio.sleep(1)
-
-    def _heard(self, event_json: str) -> None:
-        self.last_event_at = time.time()
-        self._on_event(event_json)
-
-    @property
-    def client(self) -> Client:
-        if self._client is None:
-            raise RuntimeError("The relay pool is not running.")
-        return self._client
-
-    # relays and subscriptions ----------------------------------------------------
-
-    async def set_relays(self, urls: Iterable[str]) -> None:
-        """Connect to these relays and to no others."""
-        wanted = dict.fromkeys(urls)
-        for url in [known for known in self._relays if known not in wanted]:
-            del self._relays[url]
-            await self.client.force_remove_relay(RelayUrl.parse(url))
-        options = RelayOptions().retry_interval(timedelta(seconds=RECONNECT_SECONDS))
-        for url in wanted:
-            if url in self._relays:
-                continue
-            address = RelayUrl.parse(url)
-            await self.client.add_relay_with_opts(address, options)
-            self._relays[url] = await self.client.relay(address)
-            await self.client.connect_relay(address)
-
-    async def subscribe(self, name: str, wanted: Mapping[str, Any]) -> None:
-        """Ask every relay, now and after each reconnection; replaces what `name`
-        asked for before."""
-        if self._relays:
-            await self.client.subscribe_with_id(
-                name, Filter.from_json(json.dumps(wanted))
-            )
-
-    async def unsubscribe(self, name: str) -> None:
-        await self.client.unsubscribe(name)
-
-    def connected(self) -> list[str]:
-        return [url for url, relay in self._relays.items() if relay.is_connected()]
-
-    def health(self) -> dict[str, Any]:
-        """Relays with their state, the time of the last event, what waits to go."""
-        return {
-            "relays": [
-                {"url": url, "connected": relay.is_connected()}
-                for url, relay in self._relays.items()
-            ],
-            "last_event_at": self.last_event_at,
-            "queue": len(self._queue) + self._delivering,
-        }
-
-    # outgoing --------------------------------------------------------------------
-
-    def send(
-        self,
-        event_json: str,
-        *,
-        seconds: float = REPLY_LIFE_SECONDS,
-        sent: Callable[[], Awaitable[None]] | None = None,
-    ) -> None:
-        """Queue a signed event; `sent` is awaited once when a relay has taken it."""
-        now = time.monotonic()
-        if len(self._queue) >= MAX_OUTGOING:
-            self._queue.sort()
-            del self._queue[0]
-            logger.warning(
-                "satmachineadmin: the queue to the relays is full, the oldest message"
-                " was dropped; its machine will ask again"
-            )
-        self._number += 1
-        self._queue.append(
-            _Outgoing(
-                due=now,
-                number=self._number,
-                event=Event.from_json(event_json),
-                until=now + seconds,
-                sent=sent,
-            )
-        )
-        self._wake.set()
-
-    async def _send_loop(self) -> None:
-        while True:
-            now = time.monotonic()
-            due = [item for item in self._queue if item.due <= now]
-            self._queue = [item for item in self._queue if item.due > now]
-            for item in sorted(due):
-                self._delivering += 1
-                self._start_task(self._deliver(item))
-            waits = [item.due - now for item in self._queue]
-            try:
-                await asyncio.wait_for(self._wake.wait(), min(waits, default=3600))
-            except asyncio.TimeoutError:
-                continue
-            self._wake.clear()
-
-    async def _deliver(self, item: _Outgoing) -> None:
-        """Offer it to every connected relay; again later if none took it."""
-        try:
-            taken = await self._offer(item.event)
-            if taken and item.sent:
-                await item.sent()
-        finally:
-            self._delivering -= 1
-        if taken:
-            return
-        now = time.monotonic()
-        item.attempts += 1
-        item.due = now + min(2 ** (item.attempts - 1), MAX_RESEND_SECONDS)
-        if item.due < item.until:
-            self._queue.append(item)
-            self._wake.set()
-        else:
-            logger.warning("satmachineadmin: no relay took a message in time")
-
-    async def _offer(self, event: Event) -> bool:
-        """True as soon as one relay took the event; slow ones go on by themselves."""
-        offers = []
-        for url, relay in self._relays.items():
-            if relay.is_connected() and self._sending[url] < MAX_SENDING_PER_RELAY:
-                self._sending[url] += 1
-                offer = asyncio.create_task(self._send_to(url, relay, event))
-                self._tasks.add(offer)  # type: ignore[arg-type]
-                offer.add_done_callback(self._tasks.discard)
-                offers.append(offer)
-        for done in asyncio.as_completed(offers):
-            if await done:
-                return True
-        return False
-
-    async def _send_to(self, url: str, relay: Relay, event: Event) -> bool:
-        try:
-            await asyncio.wait_for(relay.send_event(event), SEND_TIMEOUT_SECONDS)
-        except (NostrSdkError, asyncio.TimeoutError) as exc:
-            logger.debug(f"satmachineadmin: {url} did not take an event: {exc}")
-            return False
-        finally:
-            self._sending[url] -= 1
-        return True
