@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 from lnbits.decorators import check_super_user
 from lnbits.settings import settings
 
-from . import registry, tasks
+from . import line_crud, line_keys, registry, tasks
 from .api_lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
 from .api_models import (
     AuditAnswer,
@@ -40,7 +40,14 @@ AskedOfAudit = Annotated[ListQuery, Depends(asked_of(AUDIT_FIELDS))]
 )
 async def api_me(account: Caller) -> Me:
     operator, lp = await registry.roles(account.id)
-    return Me(user_id=account.id, super=account.is_super_user, operator=operator, lp=lp)
+    return Me(
+        user_id=account.id,
+        super=account.is_super_user,
+        operator=operator,
+        lp=lp,
+        service_npub=(await line_keys.key_ring()).npub,
+        relays=await line_crud.get_relays(),
+    )
 
 
 @router.get(

@@ -19,7 +19,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from lnbits.settings import settings
@@ -395,7 +395,7 @@ class Line:
 
 def _time_of(event: Incoming) -> datetime:
     try:
-        return datetime.fromtimestamp(event.created_at, utc_now().tzinfo)
+        return datetime.fromtimestamp(event.created_at, timezone.utc)
     except (OverflowError, OSError, ValueError):
         return utc_now()
 
@@ -438,25 +438,30 @@ async def run(may_answer: Callable[[], bool]) -> None:
 async def health() -> dict[str, Any]:
     """Relays, last event and queue length, as the engine sees them.
 
-    `is_listening` is False if nobody has: no engine, or its last word is a minute old.
+    `is_listening` is False if nobody is: no engine, or its last word is a minute old.
     """
     ring = await line_keys.key_ring()
-    status, at = await line_crud.read_status()
-    if current:
-        status, seen_at = current.status(), utc_now()
-    else:
-        seen_at = from_db_time(at) if at is not None else None  # type: ignore[assignment]
+    written, at = await line_crud.read_status()
+    status = current.status() if current else written or {}
+    seen_at = utc_now() if current else from_db_time(at)
     is_listening = bool(seen_at and utc_now() - seen_at < STATUS_IS_OLD)
-    relays = (status or {}).get("relays", [])
     return {
         "service_npub": ring.npub,
         "problem": ring.problem,
         "is_listening": is_listening,
         "relays": [
-            {"url": r["url"], "connected": is_listening and r["connected"]}
-            for r in relays
+            {
+                "url": relay["url"],
+                "connected": is_listening and relay["connected"],
+                "last_event_at": _iso(relay["last_event_at"]),
+            }
+            for relay in status.get("relays", [])
         ],
-        "last_event_at": (status or {}).get("last_event_at"),
-        "queue": (status or {}).get("queue", 0),
-        "ignored": (status or {}).get("ignored", {}),
+        "last_event_at": _iso(status.get("last_event_at")),
+        "queue": status.get("queue", 0),
+        "ignored": status.get("ignored", {}),
     }
+
+
+def _iso(epoch: float | None) -> datetime | None:
+    return datetime.fromtimestamp(epoch, timezone.utc) if epoch else None

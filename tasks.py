@@ -30,6 +30,7 @@ from . import (
     distribution,
     landing,
     lease,
+    line,
     payouts_crud,
     planning,
     rounds,
@@ -280,10 +281,16 @@ async def hold_lease() -> None:
         raise
 
 
+async def keep_line() -> None:
+    """The line to the machines: only the engine listens and answers."""
+    await line.run(lambda: state.is_engine and is_ready())
+
+
 TASKS: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
     f"{PREFIX}_lease": hold_lease,
     f"{PREFIX}_sweep": _every(SWEEP_SECONDS, sweep_once),
     f"{PREFIX}_worker": _every(0, work_once),
+    f"{PREFIX}_line": keep_line,
 }
 
 
@@ -321,6 +328,7 @@ async def health() -> dict[str, Any]:
             "seconds_left": held["seconds_left"],
             "last_pass_at": state.worker_at,
         },
+        "relays": await line.health(),
         "backlog": backlog,
         "oldest_unpaid_leg": oldest,
     }

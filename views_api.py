@@ -12,6 +12,7 @@ from fastapi import APIRouter
 
 from . import (
     api_clients,
+    api_line,
     api_lp,
     api_machines,
     api_repairs,
@@ -29,6 +30,7 @@ PARTS = (
     api_clients,
     api_settlements,
     api_repairs,
+    api_line,
     api_lp,
 )
 
