@@ -3,8 +3,8 @@
 The story: a cash-out to three LPs (one forwards, one is capped), the platform, a
 split inside and a split outside; a cash-in; a cash-out whose machine dispensed half of
 it, and the customer's refund. It runs once unharmed; then once for each point (see
-points.py), killed there, restarted, and finished. Each killed run must end with every party holding
-exactly what the unharmed run gave them, and with a ledger that adds up.
+points.py), killed there, restarted, and finished. Each killed run must end with every
+party holding exactly what the unharmed run gave them, and with a ledger that adds up.
 
 `make test` kills at a small sample of kinds of points; `make torture` at one point of
 every kind, and with SATMACHINE_TORTURE=all at all of them (hours). Both print points,
