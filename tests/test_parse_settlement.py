@@ -414,6 +414,12 @@ def test_the_factor_of_3_in_both_directions(usual: str, is_refused: bool) -> Non
         parse(recent_rates=rates)
 
 
+@pytest.mark.parametrize("usual", [30, 270])
+def test_a_factor_of_3_itself_is_within(usual: int) -> None:
+    changes = {"principal_sats": 90_000, "fee_sats": 18_000, "fiat_amount": "1000.00"}
+    parse(changes | RATELESS, recent_rates=[Decimal(usual)])
+
+
 def test_the_median_is_the_middle_and_no_rates_or_zero_rates_mean_no_check() -> None:
     assert median_rate([Decimal(9), Decimal(1), Decimal(2)]) == 2
     assert median_rate([Decimal(9), Decimal(1), Decimal(2), Decimal(3)]) == Fraction(
