@@ -18,7 +18,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -134,8 +135,8 @@ class Line:
             logger.error(f"satmachineadmin: {ring.problem}")
         relays = await line_crud.get_relays()
         known, authors = await line_crud.machine_keys()
-        self.known = {hex_of(npub) for npub in known}
-        authors = sorted(hex_of(npub) for npub in authors)
+        self.known = set(_hex_keys(known))
+        authors = sorted(_hex_keys(authors))
         old_keys = set(self.ring.readable) if self.ring else set()
         is_new_relay = set(relays) - set(self.relays)
         self.ring = ring
@@ -200,7 +201,7 @@ class Line:
         try:
             while self.strangers:
                 known, _ = await line_crud.machine_keys()
-                self.known = {hex_of(npub) for npub in known}
+                self.known = set(_hex_keys(known))
                 kept = list(self.strangers)
                 self.strangers.clear()
                 for event in kept:
@@ -391,6 +392,13 @@ class Line:
         found["queue"] += sum(len(queue) for queue in self.waiting.values())
         found["ignored"] = dict(self.ignored.total)
         return found
+
+
+def _hex_keys(npubs: Iterable[str]) -> Iterator[str]:
+    """What is no key (a row from before keys were checked) cannot speak."""
+    for npub in npubs:
+        with suppress(ValueError):
+            yield hex_of(npub)
 
 
 def _time_of(event: Incoming) -> datetime:

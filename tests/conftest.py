@@ -219,3 +219,4 @@ def database() -> str:
 
 
 from world import engine_paused, make_world  # noqa: E402,F401
+from line_world import lines, make_on_line  # noqa: E402,F401
