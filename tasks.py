@@ -223,6 +223,8 @@ async def work_once() -> None:
     """One turn of the worker: passes while there is work, then wait for more."""
     if not state.is_engine or not is_ready():
         await _wait_for_work()
+        # a call for work that is another process's to do would wake this one for ever
+        distribution.work.clear()
         return
     distribution.work.clear()
     done = await distribution.worker.run_pass()

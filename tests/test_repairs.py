@@ -17,7 +17,7 @@ from lnbits.core.services import create_invoice
 from lnbits.core.services.payments import pay_invoice
 from world import Killed, MakeWorld, World, balance_sats, update
 
-from satmachineadmin import distribution, payouts, payouts_crud, repairs
+from satmachineadmin import distribution, payouts, payouts_crud, repairs, tasks
 from satmachineadmin.database import db, rows
 from satmachineadmin.models import utc_now
 
@@ -817,3 +817,15 @@ async def test_stopped_payouts_go_on_when_the_operator_says_so(
     await engine_paused.run_until_idle()
     assert (await world.settlement(payment_hash)).status == "completed"
     assert ("machine.resume_payouts", WHY["reason"]) in await audit_of(world.machine.id)
+
+
+async def test_a_process_that_is_not_the_engine_rests(
+    engine_paused: distribution.Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once woken, its worker turned round and round without ever waiting."""
+    distribution.wake()
+    await tasks.work_once()
+    monkeypatch.setattr(tasks, "IDLE_POLL_SECONDS", 0.05)
+    started = asyncio.get_running_loop().time()
+    await tasks.work_once()
+    assert asyncio.get_running_loop().time() - started >= 0.04
