@@ -405,13 +405,16 @@ async def _fill(
             continue
         legs, stop = _fit(group, room, funds, found)
         if legs:
+            legs, refusal = await _within_limits(wallet_id, spent_sats, group, legs)
             total = sum(leg.amount_sats for leg in legs)
-            refusal = await _limits_refusal(wallet_id, spent_sats + total)
-            if refusal:
-                found.wait([x for g in groups[index:] for x in g.legs], refusal)
-                return
             spent_sats += total
-            found.payouts.append((_payout(wallet_id, group.destination, total), legs))
+            if legs:
+                payout = _payout(wallet_id, group.destination, total)
+                found.payouts.append((payout, legs))
+            if refusal:
+                rest = [x for g in groups[index:] for x in g.legs if x not in legs]
+                found.wait(rest, refusal)
+                return
         if stop or (legs and settings.lnbits_wallet_limit_secs_between_trans > 0):
             rest = [x for g in groups[index + 1 :] for x in g.legs]
             found.wait(rest, stop or "LNbits wants a pause between two payments.")
@@ -491,6 +494,24 @@ def has_funding_source() -> bool:
     """Whether LNbits has its real funding source (not at start, not when in need)."""
     source = get_funding_source()
     return source is not fake_wallet and type(source).__name__ != "VoidWallet"
+
+
+async def _within_limits(
+    wallet_id: str, spent_sats: int, group: Group, legs: list[Leg]
+) -> tuple[list[Leg], str | None]:
+    """The oldest of these legs that LNbits lets pass, and why not all of them.
+
+    A sum that once was above a day's limit would else wait for ever, and grow.
+    """
+    refusal = None
+    while legs:
+        total = spent_sats + sum(leg.amount_sats for leg in legs)
+        again = await _limits_refusal(wallet_id, total)
+        if again is None:
+            break
+        refusal = again
+        legs = [] if group.destination.is_invoice else legs[: len(legs) // 2]
+    return legs, refusal
 
 
 async def _limits_refusal(wallet_id: str, total_sats: int) -> str | None:
