@@ -19,12 +19,13 @@ from lnbits.settings import settings
 from lnbits.wallets import fake_wallet, get_funding_source
 
 from . import crud, lease, payouts_crud
-from .database import db, one, rows, transaction
+from .database import db, rows, transaction
 from .models import Leg, LpProfile, Machine, Payout, SuperConfig, utc_now
 from .planning import ALREADY_HERE
 from .targets import (
     WalletFacts,
     balances_msat,
+    debited_hashes,
     is_outside,
     local_wallet_of_address,
     resolve_target,
@@ -87,6 +88,15 @@ class Round:
 
 
 @dataclass(frozen=True)
+class Opened:
+    """What the legs of one unfinished payout take from the wallet."""
+
+    payment_hash: str | None
+    sats: int
+    free_sats: int
+
+
+@dataclass(frozen=True)
 class Facts:
     """All that a round needs to know, read before anything is decided."""
 
@@ -96,23 +106,23 @@ class Facts:
     config: SuperConfig
     profiles: Mapping[str, LpProfile]
     own_reserved_sats: int
-    open_sats: int
-    open_free_sats: int
+    opened: list[Opened]
 
 
 async def read_facts(wallet_id: str, now: datetime) -> Facts:
     async with db.connect() as conn:
         legs = await payouts_crud.due_legs(conn, wallet_id, now)
         reserved = await payouts_crud.reserved_sats(conn, [wallet_id])
-        opened = await one(
+        opened = await rows(
             conn,
             """
-            SELECT SUM(p.amount_sats) AS sats,
+            SELECT o.payment_hash, SUM(p.amount_sats) AS sats,
                    SUM(CASE WHEN p.from_free_balance THEN p.amount_sats
                        ELSE 0 END) AS free_sats
             FROM satoshimachine.dca_payments p
-            WHERE p.status = 'pending' AND p.payout_id IS NOT NULL
-              AND p.source_wallet_id = :wallet
+            JOIN satoshimachine.dca_payouts o ON o.id = p.payout_id
+            WHERE p.status = 'pending' AND p.source_wallet_id = :wallet
+            GROUP BY o.id, o.payment_hash
             """,
             {"wallet": wallet_id},
         )
@@ -136,8 +146,10 @@ async def read_facts(wallet_id: str, now: datetime) -> Facts:
                 conn, [x.client_id for x in legs if x.client_id]
             ),
             own_reserved_sats=reserved[wallet_id][0],
-            open_sats=int((opened or {}).get("sats") or 0),
-            open_free_sats=int((opened or {}).get("free_sats") or 0),
+            opened=[
+                Opened(r["payment_hash"], int(r["sats"]), int(r["free_sats"]))
+                for r in opened
+            ],
         )
 
 
@@ -374,6 +386,19 @@ class Funds:
             self.free_sats -= leg.amount_sats
 
 
+def _funds(balance_sats: int, facts: Facts, gone: set[str]) -> Funds:
+    """What may be spent. LNbits takes a payment off the balance when it begins: what is
+    on its way must not be taken off a second time, or it would hold up all others."""
+    left = [x for x in facts.opened if x.payment_hash in gone]
+    here = [x for x in facts.opened if x.payment_hash not in gone]
+    reserved = facts.own_reserved_sats - sum(x.sats - x.free_sats for x in left)
+    return Funds(
+        balance_sats,
+        balance_sats - sum(x.sats for x in here),
+        balance_sats - reserved - sum(x.free_sats for x in here),
+    )
+
+
 def is_free(leg: Leg) -> bool:
     """Whether a leg may spend only what its wallet owes to nobody."""
     return leg.from_free_balance or leg.leg_type == "autoforward"
@@ -390,13 +415,10 @@ async def _fill(
         return
     receivers = [g.destination.wallet_id for g in groups if g.destination.wallet_id]
     limited = settings.lnbits_wallet_limit_max_balance > 0
+    # before the balance: what leaves in between is then missing twice, never not at all
+    gone = await debited_hashes(wallet_id, [x.payment_hash for x in facts.opened])
     balances = await balances_msat([wallet_id, *(receivers if limited else [])])
-    balance = balances[wallet_id] // 1000
-    funds = Funds(
-        balance,
-        balance - facts.open_sats,
-        balance - facts.own_reserved_sats - facts.open_free_sats,
-    )
+    funds = _funds(balances[wallet_id] // 1000, facts, gone)
     spent_sats = 0
     for index, group in enumerate(groups):
         room = most_sats(group.destination, balances)

@@ -95,6 +95,29 @@ async def balances_msat(wallet_ids: Iterable[str]) -> dict[str, int]:
     return found
 
 
+async def debited_hashes(
+    wallet_id: str, payment_hashes: Iterable[str | None]
+) -> set[str]:
+    """Those of a wallet's payments that LNbits has taken off its balance."""
+    hashes = sorted({h for h in payment_hashes if h})
+    found: set[str] = set()
+    async with core_db.connect() as conn:
+        for start in range(0, len(hashes), CHUNK):
+            params: dict[str, Any] = {"wallet": wallet_id}
+            listed = in_list("h", hashes[start : start + CHUNK], params)
+            found.update(
+                row["payment_hash"]
+                for row in await rows(
+                    conn,
+                    "SELECT payment_hash FROM apipayments "  # noqa: S608
+                    f"WHERE wallet_id = :wallet AND payment_hash IN {listed} "
+                    "AND amount < 0 AND status IN ('success', 'pending')",
+                    params,
+                )
+            )
+    return found
+
+
 async def check_own_wallet(wallet_id: Any, user_id: str, what: str) -> str:
     """The wallet id, if it is an ordinary wallet of this user.
 
