@@ -588,6 +588,8 @@ def test_a_stamp_without_end_is_cut() -> None:
     assert "(left out)" in storable_json(deep)
     assert len(storable_json(["x" * 10**6] * 1000)) < 200_000
     assert len(storable_json([[[]] * 1000] * 1000)) < 500_000
+    assert len(storable_json([0] * 200_000)) < 400_000
+    assert len(storable_json(dict.fromkeys(range(200_000), 0))) < 1_500_000
     assert len(storable_json({"x" * i: "y" * i for i in range(3000)})) < 300_000
 
 
