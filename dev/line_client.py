@@ -225,14 +225,15 @@ class LineClient:
         return await waiting
 
     async def insist(
-        self, rpc: str, body: Any, *, timeout_seconds: float = 60
+        self, rpc: str, body: Any, *, timeout_seconds: float = 60, **more: Any
     ) -> Answer:
         """Asks again, newly signed each time, until somebody answers."""
         deadline = time.monotonic() + timeout_seconds
         while True:
             left = deadline - time.monotonic()
             try:
-                return await self.ask(rpc, body, timeout_seconds=min(3, max(left, 0.1)))
+                seconds = min(3, max(left, 0.1))
+                return await self.ask(rpc, body, timeout_seconds=seconds, **more)
             except NoAnswerError:
                 if time.monotonic() >= deadline:
                     raise

@@ -47,13 +47,11 @@ class Lines:
     super_session: UserSession
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(scope="session")
 async def lines(app: Any, super_session: UserSession) -> AsyncIterator[Lines]:
     relays = [DevRelay(), DevRelay()]
     for relay in relays:
         await relay.start()
-    await wait_for(lambda: tasks.state.is_engine)
-    await set_relays(super_session, *relays)
     yield Lines(relays, super_session)
     await set_relays(super_session)
     for relay in relays:
@@ -144,6 +142,8 @@ async def make_on_line(
 ) -> AsyncIterator[MakeOnLine]:
     """``await make_on_line()``: a machine that is paired, unless told otherwise."""
     made: list[NostrMachine] = []
+    await wait_for(lambda: tasks.state.is_engine)
+    await set_relays(super_session, *lines.relays)
 
     async def make(*, is_paired: bool = True, **options: Any) -> OnLine:
         machine = NostrMachine()
