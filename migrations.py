@@ -647,6 +647,42 @@ async def m011_machine_line(db: Connection) -> None:
     )
 
 
+async def m012_lists(db: Connection) -> None:
+    """Indexes for every list and sum that is shown, at a million legs.
+
+    Each begins with whose rows they are and ends with the key, so that a page is the
+    end of an index; those of the sums hold all that is summed.
+    """
+    for name, table, columns in (
+        ("dca_settlements_newest_idx", "dca_settlements", "machine_id, created_at, id"),
+        ("dca_payments_newest_idx", "dca_payments", "operator_user_id, created_at, id"),
+        ("dca_payments_own_idx", "dca_payments", "client_id, created_at, id"),
+        ("dca_payments_all_idx", "dca_payments", "created_at, id"),
+        (
+            "dca_payments_received_idx",
+            "dca_payments",
+            "client_id, leg_type, status, transaction_time, amount_sats, amount_fiat",
+        ),
+        (
+            "dca_payments_sums_idx",
+            "dca_payments",
+            "operator_user_id, leg_type, transaction_time, status, amount_sats,"
+            " settlement_id",
+        ),
+        ("dca_payouts_updated_idx", "dca_payouts", "updated_at"),
+        ("dca_deposits_machine_idx", "dca_deposits", "machine_id, created_at, id"),
+        ("dca_audit_client_idx", "dca_audit", "client_user_id, created_at"),
+    ):
+        await _create_index(db, name, table, columns)
+    # Few settlements are marked as tests, and every sum leaves them out.
+    await db.execute(
+        "CREATE INDEX IF NOT EXISTS dca_settlements_test_idx"
+        f" ON {db.references_schema}dca_settlements (id) WHERE is_test = true"
+    )
+    # The beginning of dca_payments_received_idx says the same.
+    await db.execute(f"DROP INDEX IF EXISTS {SCHEMA}.dca_payments_lp_idx")
+
+
 # Parts of single migrations ---------------------------------------------------------
 
 
