@@ -2,7 +2,8 @@
 
     python -m dev.dist [URL]
 
-writes satmachineadmin-VERSION.zip, icon.png and manifest.json. URL is the address
+writes satmachineadmin-VERSION.zip, manifest.json, and what LNbits shows of a release
+before it is installed: config.json, description.md and icon.png. URL is the address
 of the folder that they will be served from; the manifest carries it, and the zip's
 SHA-256, which LNbits checks before it installs.
 
@@ -74,10 +75,17 @@ def build(folder: Path = DIST, url: str = "") -> Path:
     release["hash"] = build_zip(folder / archive)
     release["archive"] = prefix + archive
     release["icon"] = prefix + "icon.png"
+    release["details_link"] = prefix + "config.json"
     tile = ROOT / "static" / "image" / f"{EXTENSION_ID}.png"
     (folder / "icon.png").write_bytes(tile.read_bytes())
-    path = folder / "manifest.json"
-    path.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    (folder / "description.md").write_bytes((ROOT / "description.md").read_bytes())
+    config |= {"description_md": prefix + "description.md", "tile": release["icon"]}
+    _write_json(folder / "config.json", config)
+    return _write_json(folder / "manifest.json", manifest)
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> Path:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return path
 
 

@@ -223,9 +223,11 @@ async def test_twenty_kills_in_a_burst_and_everything_is_paid_once(
         books = Books(server)
         async with Burst(demo, prices, chance) as burst:
             for _ in range(KILLS):
+                traded = burst.trades + chance.randint(1, 4)
                 burst.open.set()
+                await wait_for(lambda n=traded: burst.trades >= n, 60)
                 # The moment of the kill is what is random here.
-                await asyncio.sleep(chance.uniform(0.1, 2.0))
+                await asyncio.sleep(chance.uniform(0, 0.6))
                 burst.open.clear()
                 server.kill9()
                 books.end_lease()

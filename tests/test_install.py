@@ -104,6 +104,11 @@ async def test_release_installs_through_the_extension_api(
         await server.ready()
         admin = await first_install(server.url)
         assert (await admin.api.get("/me")).status_code == 404
+        details = await admin.core.get(
+            f"/api/v1/extension/{EXTENSION_ID}/details",
+            params={"details_link": f"{release}/config.json"},
+        )
+        assert "exactly once" in answer(details)["description_md"]
 
         await _install(admin, manifest, release)
         await _works(server, admin)
