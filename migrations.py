@@ -679,8 +679,6 @@ async def m012_lists(db: Connection) -> None:
         "CREATE INDEX IF NOT EXISTS dca_settlements_test_idx"
         f" ON {db.references_schema}dca_settlements (id) WHERE is_test = true"
     )
-    # The beginning of dca_payments_received_idx says the same.
-    await db.execute(f"DROP INDEX IF EXISTS {SCHEMA}.dca_payments_lp_idx")
 
 
 # Parts of single migrations ---------------------------------------------------------
