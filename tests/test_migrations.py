@@ -357,10 +357,10 @@ async def test_tables_set_aside_twice_are_numbered(conn: Connection) -> None:
     before = await dump(conn)
     await migrate(conn)
     after = await dump(conn)
-    for table in LAMASSU:
-        assert after[f"v1_{table}_3"] == before[table]
-        assert after[f"v1_{table}_2"] == before[f"v1_{table}_2"]
-        assert after[f"v1_{table}"] == before[f"v1_{table}"]
+    for name in LAMASSU:
+        assert after[f"v1_{name}_3"] == before[name]
+        assert after[f"v1_{name}_2"] == before[f"v1_{name}_2"]
+        assert after[f"v1_{name}"] == before[f"v1_{name}"]
 
 
 async def test_leftovers_of_lamassu_beside_a_current_database(conn: Connection) -> None:
@@ -519,9 +519,9 @@ async def test_m010_legs_left_open_by_an_older_version_wait_for_a_person(
         await conn.conn.commit()
     await migrate(conn, recorded=9)
     after = await dump(conn)
-    leg = row_of(after, "dca_payments", "leg-open")
-    assert leg["status"] == "failed"
-    assert "check in LNbits" in leg["error_message"]
+    left_open = row_of(after, "dca_payments", "leg-open")
+    assert left_open["status"] == "failed"
+    assert "check in LNbits" in left_open["error_message"]
     settlement = row_of(after, "dca_settlements", "set-in")
     assert settlement["status"] == "attention"
     assert settlement["retained_sats"] == 5_000
