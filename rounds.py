@@ -205,6 +205,10 @@ def _not_stopped(facts: Facts, found: Round) -> list[Leg]:
             found.wait([leg], f"Payouts of this machine are stopped: {stopped}")
         elif (leg.leg_type, leg.client_id, leg.target) not in facts.backing_off:
             legs.append(leg)
+        elif not leg.attempts:
+            found.wait(
+                [leg], "An earlier payment to this destination failed; this waits too."
+            )
     return legs
 
 
