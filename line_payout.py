@@ -218,7 +218,8 @@ async def _must_be_allowed(
             "operator allows for one payout.",
         )
     await _lnbits_must_allow(request, invoice)
-    needed = sats + payouts.reserve_sats(sats, bool(invoice and invoice.wallet_id))
+    is_internal = invoice is None or bool(invoice.wallet_id)
+    needed = sats + payouts.reserve_sats(sats, is_internal)
     free = await free_sats(request.wallet_id)
     if free < needed:
         raise LineError(
