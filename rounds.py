@@ -465,7 +465,7 @@ def _fit_oldest(
 ) -> tuple[list[Leg], str | None]:
     legs: list[Leg] = []
     total = 0
-    for leg in sorted(group.legs, key=lambda x: (x.transaction_time, x.id)):
+    for leg in _to_try(group):
         if total + leg.amount_sats > room_sats:
             if not legs:
                 found.wait(
@@ -484,6 +484,19 @@ def _fit_oldest(
         total += leg.amount_sats
         legs.append(leg)
     return legs, None
+
+
+def _to_try(group: Group) -> list[Leg]:
+    """The legs of a group, oldest first; after a failure every second time one alone.
+
+    A server outside has limits of its own, which LNbits does not tell us: together the
+    legs may be above its largest payment, alone below its smallest.
+    """
+    oldest_first = sorted(group.legs, key=lambda x: (x.transaction_time, x.id))
+    outside = not group.destination.is_internal and not group.destination.is_invoice
+    if outside and oldest_first[0].attempts % 2:
+        return oldest_first[:1]
+    return oldest_first
 
 
 def _short_reason(leg: Leg, funds: Funds) -> str:
