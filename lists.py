@@ -15,26 +15,26 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any, Literal
 
-from lnbits.db import FilterModel, Operator
+from lnbits.db import SQLITE, Connection, FilterModel, Operator
 from pydantic import create_model
 from pydantic.datetime_parse import parse_datetime
 from pydantic.errors import DateTimeError
 
 from .api_fields import storable_text
 from .calculations import exact_number, fiat_cents, shown
-from .database import cents_sql, db, db_time, from_db_time, in_list, one, rows
+from .database import cents_sql, db, db_time, from_db_time, one, rows
 from .refusals import BadInputError
 
 Kind = Literal["text", "int", "fiat", "fraction", "number", "bool", "time"]
 
 MAX_ROWS = 1000
-CSV_CHUNK = 1000
+CSV_CHUNK = 5000
 MAX_VALUES = 200
 # Query parameters that are not filters; `usr` is LNbits' login by user id.
 RESERVED = {"limit", "offset", "sortby", "direction", "search", "scope", "usr"}
@@ -107,7 +107,9 @@ class ListQuery:
 class Source:
     """Where a list's rows come from, and which of them the reader may see.
 
-    `columns` gives the SQL expression of every field; `key` is unique.
+    `columns` gives the SQL expression of every field; `key` is unique. `joins` adds
+    at most one row to each row of `tables`, for the columns named in `joined` only:
+    rows are counted and put in order without it.
     """
 
     columns: Mapping[str, str]
@@ -115,6 +117,13 @@ class Source:
     where: list[str]
     params: dict[str, Any] = field(default_factory=dict)
     key: str = "id"
+    joins: str = ""
+    joined: Collection[str] = ()
+
+    def tables_for(self, names: Collection[str]) -> str:
+        """What these columns need to be read from."""
+        needed = not set(names).isdisjoint(self.joined)
+        return f"{self.tables} {self.joins}" if needed else self.tables
 
 
 # --------------------------------------------------------------- reading the question
@@ -307,18 +316,21 @@ class _Where:
         return f"NOT {inside}" if op in (Operator.NE, Operator.EXCLUDE) else inside
 
     def _contains(self, expression: str, value: str) -> str:
-        """Contains, whatever the case: SQLite folds ASCII only, so both are tried."""
-        folded, exact = self.add(_pattern(value.lower())), self.add(_pattern(value))
-        return (
-            f"(LOWER({expression}) LIKE {folded} ESCAPE '!' "
-            f"OR {expression} LIKE {exact} ESCAPE '!')"
+        """Contains, whatever the case. SQLite folds ASCII letters only, so other
+        letters are tried as they are, small and large."""
+        if db.type != SQLITE:
+            return f"{expression} ILIKE {self.add(_pattern(value))} ESCAPE '!'"
+        spellings = (
+            {value} if value.isascii() else {value, value.lower(), value.upper()}
         )
+        tried = [
+            f"{expression} LIKE {self.add(_pattern(v))} ESCAPE '!'"
+            for v in sorted(spellings)
+        ]
+        return f"({' OR '.join(tried)})"
 
     def _search(self, text: str, names: Sequence[str]) -> str:
-        parts = [
-            self._contains(f"CAST({self._source.columns[n]} AS TEXT)", text)
-            for n in names
-        ]
+        parts = [self._contains(self._source.columns[n], text) for n in names]
         return f"({' OR '.join(parts)})"
 
 
@@ -327,46 +339,112 @@ def _pattern(value: str) -> str:
     return f"%{escaped}%"
 
 
-def _order(query: ListQuery, source: Source) -> tuple[str, str, bool]:
-    """Sort expression, direction, and whether it may be NULL (those come last)."""
-    name = query.sortby or query.fields.newest
-    direction = query.direction or ("asc" if query.sortby else "desc")
-    return source.columns[name], direction, name != query.fields.newest
+@dataclass(frozen=True)
+class _Order:
+    """How rows are put in order: by a column, then by key, NULLs last."""
+
+    name: str
+    expression: str
+    direction: str
+    key: str
+    may_be_null: bool
+
+    @classmethod
+    def of(cls, query: ListQuery, source: Source) -> _Order:
+        name = query.sortby or query.fields.newest
+        return cls(
+            name=name,
+            expression=source.columns[name],
+            direction=query.direction or ("asc" if query.sortby else "desc"),
+            key=source.key,
+            may_be_null=name not in ("id", query.fields.newest),
+        )
+
+    @property
+    def sql(self) -> str:
+        nulls = " NULLS LAST" if self.may_be_null else ""
+        return (
+            f"ORDER BY {self.expression} {self.direction}{nulls}, "
+            f"{self.key} {self.direction}"
+        )
+
+    def after_sql(self, where: _Where, value: Any, key: Any) -> str:
+        """The rows behind the one with this value and key."""
+        sign = ">" if self.direction == "asc" else "<"
+        further = f"{self.key} {sign} {where.add(key)}"
+        if value is None:
+            return f"({self.expression} IS NULL AND {further})"
+        behind = (
+            f"({self.expression} {sign}= {where.add(value)} "
+            f"AND ({self.expression} {sign} {where.add(value)} OR {further}))"
+        )
+        if not self.may_be_null:
+            return behind
+        return f"({self.expression} IS NULL OR {behind})"
 
 
-def _order_sql(query: ListQuery, source: Source) -> str:
-    expression, direction, has_nulls = _order(query, source)
-    nulls = f"CASE WHEN {expression} IS NULL THEN 1 ELSE 0 END, " if has_nulls else ""
-    return f"ORDER BY {nulls}{expression} {direction}, {source.key} {direction}"
+def _used(query: ListQuery, order: _Order) -> set[str]:
+    """The columns that decide which rows are shown, and in what order."""
+    names = {c.field for c in query.conditions} | {order.name}
+    return names | set(query.fields.search) if query.search else names
 
 
-def _select(source: Source) -> str:
+async def _fetch(
+    conn: Connection,
+    source: Source,
+    query: ListQuery,
+    limit: int,
+    offset: int = 0,
+    after: tuple[Any, Any] | None = None,
+) -> list[Mapping[str, Any]]:
+    """Rows with their sort value and key.
+
+    First the keys are found and put in order, then the columns of those few are read:
+    a sort over whole rows, with all that is computed in them, is many times slower.
+    """
+    order = _Order.of(query, source)
+    where = _Where(source, query)
+    if after is not None:
+        where.parts.append(order.after_sql(where, *after))
+    keys = (
+        f"SELECT {source.key} "  # noqa: S608 (names are ours, values are bound)
+        f"FROM {source.tables_for(_used(query, order))} "
+        f"{where.sql} {order.sql} "
+        f"LIMIT {where.add(limit)} OFFSET {where.add(offset)}"
+    )
     listed = ", ".join(f"{sql} AS {name}" for name, sql in source.columns.items())
-    return f"SELECT {listed}"
+    return await rows(
+        conn,
+        f"SELECT {listed}, {order.expression} AS sort_value, "  # noqa: S608
+        f"{source.key} AS sort_key FROM {source.tables} {source.joins} "
+        f"WHERE {source.key} IN ({keys}) {order.sql}",
+        where.params,
+    )
+
+
+async def _count(conn: Connection, source: Source, query: ListQuery) -> int:
+    where = _Where(source, query)
+    used = _used(query, _Order.of(query, source))
+    row = await one(
+        conn,
+        f"SELECT COUNT(*) AS n FROM {source.tables_for(used)} {where.sql}",  # noqa: S608
+        where.params,
+    )
+    return int(row["n"]) if row else 0
 
 
 async def fetch_page(
     source: Source, query: ListQuery
 ) -> tuple[list[dict[str, Any]], int]:
     """One page of decoded rows, and how many there are in all."""
-    where = _Where(source, query)
-    limit, offset = where.add(min(query.limit or MAX_ROWS, MAX_ROWS)), query.offset
+    limit = min(query.limit or MAX_ROWS, MAX_ROWS)
     async with db.connect() as conn:
-        found = await rows(
-            conn,
-            f"{_select(source)} FROM {source.tables} {where.sql} "
-            f"{_order_sql(query, source)} LIMIT {limit} OFFSET {where.add(offset)}",
-            where.params,
-        )
-        counting = _Where(source, query)
-        total = await one(
-            conn,
-            f"SELECT COUNT(*) AS n FROM {source.tables} "  # noqa: S608
-            f"{counting.sql}",
-            counting.params,
-        )
-    decoded = [decode(row, query.fields) for row in found]
-    return decoded, int(total["n"]) if total else 0
+        found = await _fetch(conn, source, query, limit, query.offset)
+        if query.offset == 0 and len(found) < limit:
+            total = len(found)
+        else:
+            total = await _count(conn, source, query)
+    return [decode(row, query.fields) for row in found], total
 
 
 async def stream_rows(
@@ -378,44 +456,15 @@ async def stream_rows(
     that rows which come in meanwhile shift nothing. The database is free in between,
     however slow the reader is.
     """
-    expression, direction, _ = _order(query, source)
-    beyond = ">" if direction == "asc" else "<"
     after: tuple[Any, Any] | None = None
     while True:
-        where = _Where(source, query)
-        if after is not None:
-            where.parts.append(_after_sql(where, source, expression, beyond, after))
-        limit = where.add(CSV_CHUNK)
         async with db.connect() as conn:
-            found = await rows(
-                conn,
-                f"{_select(source)}, {expression} AS sort_value, "
-                f"{source.key} AS sort_key FROM {source.tables} {where.sql} "
-                f"{_order_sql(query, source)} LIMIT {limit}",
-                where.params,
-            )
+            found = await _fetch(conn, source, query, CSV_CHUNK, after=after)
         if found:
             yield [decode(row, query.fields) for row in found]
         if len(found) < CSV_CHUNK:
             return
         after = (found[-1]["sort_value"], found[-1]["sort_key"])
-
-
-def _after_sql(
-    where: _Where,
-    source: Source,
-    expression: str,
-    beyond: str,
-    after: tuple[Any, Any],
-) -> str:
-    value, key = after
-    further = f"{source.key} {beyond} {where.add(key)}"
-    if value is None:
-        return f"({expression} IS NULL AND {further})"
-    return (
-        f"({expression} IS NULL OR {expression} {beyond} {where.add(value)} "
-        f"OR ({expression} = {where.add(value)} AND {further}))"
-    )
 
 
 def decode(row: Mapping[str, Any], fields: Fields) -> dict[str, Any]:
@@ -440,8 +489,3 @@ _decoders: dict[Kind, Any] = {
     "bool": bool,
     "time": from_db_time,
 }
-
-
-def one_of(name: str, values: Sequence[str], params: dict[str, Any]) -> str:
-    """`IN (...)`, for rows that belong to a few ids; fills `params`."""
-    return f"IN {in_list(name, values, params)}"

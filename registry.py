@@ -181,7 +181,9 @@ async def has_history(conn: Connection, machine_id: str) -> bool:
         f"""
         SELECT EXISTS (SELECT 1 FROM {S}.dca_settlements WHERE machine_id = :id)
             OR EXISTS (SELECT 1 FROM {S}.dca_payments WHERE machine_id = :id)
-            OR EXISTS (SELECT 1 FROM {S}.dca_deposits WHERE machine_id = :id) AS yes
+            OR EXISTS (SELECT 1 FROM {S}.dca_deposits WHERE machine_id = :id)
+            OR EXISTS (SELECT 1 FROM {S}.dca_machine_requests WHERE machine_id = :id)
+            AS yes
         """,  # noqa: S608
         {"id": machine_id},
     )
@@ -348,6 +350,9 @@ async def _delete(conn: Connection, machine: Machine) -> None:
         "dca_machine_wallets",
         "dca_telemetry",
         "cassette_configs",
+        "dca_machine_lines",
+        "dca_nostr_clocks",
+        "dca_cassette_events",
     ):
         await run(
             conn,

@@ -207,19 +207,19 @@ def _deposit_columns() -> dict[str, str]:
 def deposits_source(
     user_id: str, is_all: bool, deposit_id: str | None = None
 ) -> Source:
-    where = [f"d.machine_id IN {own_machines_sql(is_all)}"]
+    where = [] if is_all else [f"d.machine_id IN {own_machines_sql(False)}"]
     params = whose(user_id, is_all)
     if deposit_id is not None:
         where.append("d.id = :deposit_id")
         params["deposit_id"] = deposit_id
     return Source(
         columns=_deposit_columns(),
-        tables=(
-            f"{S}.dca_deposits d LEFT JOIN {S}.dca_clients c ON c.id = d.client_id"
-        ),
+        tables=f"{S}.dca_deposits d",
         where=where,
         params=params,
         key="d.id",
+        joins=f"LEFT JOIN {S}.dca_clients c ON c.id = d.client_id",
+        joined=("username",),
     )
 
 
@@ -297,7 +297,7 @@ def settlements_source(
         columns[name] = f"CASE WHEN s.principal_sats > 0 THEN s.{name} END"
     for name in ("tx_type", "fiat_code"):
         columns[name] = f"NULLIF(s.{name}, '')"
-    where = [f"s.machine_id IN {own_machines_sql(is_all)}"]
+    where = [] if is_all else [f"s.machine_id IN {own_machines_sql(False)}"]
     params = whose(user_id, is_all)
     if settlement_id is not None:
         where.append("s.id = :settlement_id")
@@ -363,10 +363,12 @@ def _leg_source(
     columns["in_flight"] = _IN_FLIGHT.format(yes=yes, no=no)
     return Source(
         columns=columns,
-        tables=f"{S}.dca_payments p LEFT JOIN {S}.dca_payouts o ON o.id = p.payout_id",
+        tables=f"{S}.dca_payments p",
         where=where,
         params=params,
         key="p.id",
+        joins=f"LEFT JOIN {S}.dca_payouts o ON o.id = p.payout_id",
+        joined=("in_flight",),
     )
 
 
@@ -382,15 +384,17 @@ def legs_source(
 ) -> Source:
     """Legs of the reader's machines. The addresses of their splits and refunds they
     gave themselves; those of LPs are not theirs to see, nor is what LPs forward."""
-    where = [
-        f"p.machine_id IN {own_machines_sql(is_all)}",
-        "p.leg_type <> 'autoforward'",
-    ]
-    params = whose(user_id, is_all)
+    where = ["p.leg_type <> 'autoforward'"]
+    params: dict[str, Any] = {"reader": user_id}
     if settlement_id is not None:
-        where.append("p.settlement_id = :settlement_id")
-        params["settlement_id"] = settlement_id
-    params["reader"] = user_id
+        # By machine: SQLite would else read the operator's legs in their order.
+        where += [
+            "p.settlement_id = :settlement_id",
+            f"p.machine_id IN {own_machines_sql(False)}",
+        ]
+        params.update(settlement_id=settlement_id, me=user_id)
+    elif not is_all:
+        where.append("p.operator_user_id = :reader")
     own_address = (
         "p.operator_user_id = :reader AND p.leg_type IN ('operator_split', 'refund')"
     )
@@ -403,10 +407,7 @@ def lp_legs_source(user_id: str, own_wallets: Sequence[str]) -> Source:
     return _leg_source(
         own_wallets,
         "1 = 1",
-        [
-            f"p.client_id IN ({clients})",
-            "p.leg_type IN ('dca', 'settlement', 'autoforward')",
-        ],
+        [f"p.client_id IN ({clients})"],
         {"me": user_id},
     )
 

@@ -121,40 +121,57 @@ def _price(cents: int, sats: int) -> float | None:
 
 async def lp_history(user_id: str, days: int | None) -> list[LpHistoryDay]:
     """What the LP received, by UTC day and currency; of the last days, or ever."""
+    since = _midnight(days - 1) if days else datetime.fromtimestamp(0, timezone.utc)
+    received = (
+        f"FROM {S}.dca_payments p WHERE p.client_id IN "  # noqa: S608
+        f"(SELECT id FROM {S}.dca_clients WHERE user_id = :me) "
+        f"AND p.leg_type IN ('dca', 'settlement') AND {RECEIVED}"
+    )
+    day = day_sql("p.transaction_time")
+    params = {"me": user_id, "since": db_time(since)}
     async with db.connect() as conn:
+        before = await one(
+            conn,
+            f"SELECT SUM(p.amount_sats) AS sats {received} "
+            "AND p.transaction_time < :since",
+            params,
+        )
         found = await rows(
             conn,
             f"""
-            SELECT {day_sql("p.transaction_time")} AS day, m.fiat_code,
-                SUM(p.amount_sats) AS sats,
-                SUM({cents_sql("p.amount_fiat")}) AS cents
-            FROM {S}.dca_payments p
-            JOIN {S}.dca_clients c ON c.id = p.client_id
-            JOIN {S}.dca_machines m ON m.id = p.machine_id
-            WHERE c.user_id = :me AND p.leg_type IN ('dca', 'settlement')
-              AND {RECEIVED}
-            GROUP BY {day_sql("p.transaction_time")}, m.fiat_code
-            ORDER BY day, m.fiat_code
+            SELECT d.day, m.fiat_code, SUM(d.sats) AS sats, SUM(d.cents) AS cents
+            FROM (
+                SELECT p.machine_id, {day} AS day, SUM(p.amount_sats) AS sats,
+                    SUM({cents_sql("p.amount_fiat")}) AS cents
+                {received} AND p.transaction_time >= :since
+                GROUP BY p.machine_id, {day}
+            ) d JOIN {S}.dca_machines m ON m.id = d.machine_id
+            GROUP BY d.day, m.fiat_code ORDER BY d.day, m.fiat_code
             """,  # noqa: S608
-            {"me": user_id},
+            params,
         )
-    first = _day_number(utc_now()) - days + 1 if days else 0
-    points, total = [], 0
+    total = int(before["sats"] or 0) if before else 0
+    points = []
     for row in found:
         sats, cents = int(row["sats"]), int(row["cents"] or 0)
         total += sats
-        if int(row["day"]) >= first:
-            points.append(
-                LpHistoryDay(
-                    date=_date(int(row["day"])),
-                    currency=row["fiat_code"],
-                    sats=sats,
-                    fiat=cents_text(cents),
-                    price=_price(cents, sats),
-                    cumulative_sats=total,
-                )
+        points.append(
+            LpHistoryDay(
+                date=_date(int(row["day"])),
+                currency=row["fiat_code"],
+                sats=sats,
+                fiat=cents_text(cents),
+                price=_price(cents, sats),
+                cumulative_sats=total,
             )
+        )
     return points
+
+
+def _midnight(days_ago: int) -> datetime:
+    """The beginning of that UTC day."""
+    today = datetime.combine(utc_now().date(), time(), timezone.utc)
+    return today - timedelta(days=days_ago)
 
 
 # ----------------------------------------------------- the operator's, the platform's
@@ -202,8 +219,7 @@ async def totals_and_series(
     conn: Connection, user_id: str, is_all: bool, days: int
 ) -> tuple[Totals, list[DayOfSeries]]:
     """Sums of the last `days` UTC days, today included, and each day's."""
-    today = datetime.combine(utc_now().date(), time(), timezone.utc)
-    since = today - timedelta(days=days - 1)
+    since = _midnight(days - 1)
     params = {**whose(user_id, is_all), "since": db_time(since)}
     total, by_day = _Sum(), {_day_number(since) + n: _Sum() for n in range(days)}
     for row in await _settlement_sums(conn, is_all, params):
@@ -256,15 +272,17 @@ async def _settlement_sums(
 async def _lp_sums(
     conn: Connection, is_all: bool, params: Mapping[str, Any]
 ) -> list[Mapping[str, Any]]:
+    """The status is not a condition, or SQLite would read every completed leg."""
     day = day_sql("p.transaction_time")
+    owner = "" if is_all else "AND p.operator_user_id = :me"
     return await rows(
         conn,
         f"""
-        SELECT {day} AS day, SUM(p.amount_sats) AS sats
+        SELECT {day} AS day,
+            SUM(CASE WHEN {RECEIVED} THEN p.amount_sats ELSE 0 END) AS sats
         FROM {S}.dca_payments p
-        WHERE p.machine_id IN {own_machines_sql(is_all)}
-          AND p.transaction_time >= :since
-          AND p.leg_type IN ('dca', 'settlement') AND {RECEIVED}
+        WHERE p.transaction_time >= :since {owner}
+          AND p.leg_type IN ('dca', 'settlement')
           AND (p.settlement_id IS NULL OR p.settlement_id NOT IN (
               SELECT id FROM {S}.dca_settlements WHERE is_test = true))
         GROUP BY {day}

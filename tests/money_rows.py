@@ -12,7 +12,7 @@ from typing import Any
 
 from lnbits.helpers import urlsafe_short_hash
 
-from satmachineadmin.crud import insert_legs
+from satmachineadmin.crud import get_machine, insert_legs
 from satmachineadmin.database import insert_sql, row_params, run, transaction
 from satmachineadmin.models import Leg, Payout, Settlement
 
@@ -59,14 +59,18 @@ async def add_settlement(machine: dict[str, Any], **fields: Any) -> str:
 async def add_leg(
     machine: dict[str, Any], settlement_id: str | None, **fields: Any
 ) -> str:
-    """A completed dca leg of 1 000 sat; returns its id."""
+    """A completed dca leg of 1 000 sat; returns its id. The engine, which runs while
+    tests do, leaves a pending one alone until tomorrow."""
+    async with transaction() as conn:
+        owner = await get_machine(machine["id"], conn)
+    assert owner
     now = datetime.now(timezone.utc)
     leg = Leg(
         **{
             "id": urlsafe_short_hash(),
             "settlement_id": settlement_id,
             "machine_id": machine["id"],
-            "operator_user_id": machine.get("operator_user_id", ""),
+            "operator_user_id": owner.operator_user_id,
             "leg_type": "dca",
             "leg_key": secrets.token_hex(8),
             "amount_sats": 1_000,
@@ -74,6 +78,7 @@ async def add_leg(
             "source_wallet_id": machine["wallet_id"],
             "transaction_time": now,
             "created_at": now,
+            "next_try_at": ago(days=-1) if fields.get("status") == "pending" else None,
             **fields,
         }
     )

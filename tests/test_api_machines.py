@@ -328,7 +328,7 @@ async def test_33_the_wallet_stays_while_something_is_unpaid(
     desk = await make_desk(make_user, make_wallet)
     path = f"/machines/{desk.machine['id']}"
     new = await make_wallet(desk.operator)
-    settlement = await add_settlement(desk.machine, status="pending")
+    settlement = await add_settlement(desk.machine, status="processing")
     refused(
         await desk.operator.api.put(path, json={"wallet_id": new.id}),
         409,

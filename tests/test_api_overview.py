@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -225,21 +226,30 @@ async def test_an_overview_takes_the_same_number_of_statements_at_any_size(
 ) -> None:
     desk = await make_desk(make_user, make_wallet)
 
+    # The engine runs meanwhile: only what this request does is counted.
+    is_asking: ContextVar[bool] = ContextVar("is_asking", default=False)
+
     async def statements(path: str) -> int:
         counted = []
 
         def count(*_args: Any) -> None:
-            counted.append(1)
+            if is_asking.get():
+                counted.append(1)
 
         engine = db.engine.sync_engine
         event.listen(engine, "before_cursor_execute", count)
+        token = is_asking.set(True)
         try:
             ok(await desk.operator.api.get(path))
         finally:
+            is_asking.reset(token)
             event.remove(engine, "before_cursor_execute", count)
+        assert counted
         return len(counted)
 
-    paths = ("/overview", "/changes", "/machines", "/clients", "/settlements")
+    for _ in range(2):
+        await add_settlement(desk.machine)
+    paths = ("/overview", "/changes", "/machines", "/clients", "/settlements?limit=1")
     before = {path: await statements(path) for path in paths}
     for _ in range(3):
         machine = await add_machine(desk.operator, make_wallet)
@@ -429,7 +439,7 @@ async def test_every_route_is_documented(app: FastAPI, client: Any) -> None:
             good = operation["responses"].get("201") or operation["responses"]["200"]
             shown = next(iter(good["content"].values()))["schema"]
             assert shown, where
-            if method in ("post", "put"):
+            if method in ("post", "put") and not path.endswith("/pairing"):
                 assert "requestBody" in operation, where
 
 
