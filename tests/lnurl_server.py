@@ -95,11 +95,10 @@ class LnurlServer:
             return self.answer
         sats = int(parse_qs(parsed.query)["amount"][0]) // 1000
         self.asked_sats.append(sats)
-        return json.dumps({"pr": await self._invoice(sats), "routes": []})
+        invoice = self.always_pr or await self.invoice(sats)
+        return json.dumps({"pr": invoice, "routes": []})
 
-    async def _invoice(self, sats: int) -> str:
-        if self.always_pr:
-            return self.always_pr
+    async def invoice(self, sats: int) -> str:
         made: Any = await get_funding_source().create_invoice(
             amount=sats + self.ask_more_sats,
             unhashed_description=METADATA.encode(),
