@@ -105,6 +105,24 @@ async def set_leg_reasons(reasons: Mapping[str, str], next_try_at: datetime) -> 
         )
 
 
+async def still_waiting(conn: Connection, legs: Iterable[Leg]) -> dict[str, Leg]:
+    """Those of the legs that are pending and in no payout, as they are now, by id."""
+    ids = sorted({leg.id for leg in legs})
+    found: dict[str, Leg] = {}
+    for start in range(0, len(ids), CHUNK):
+        params: dict[str, Any] = {}
+        listed = in_list("l", ids[start : start + CHUNK], params)
+        for leg in await models(
+            conn,
+            f"SELECT * FROM satoshimachine.dca_payments WHERE id IN {listed} "  # noqa: S608
+            "AND status = 'pending' AND payout_id IS NULL",
+            Leg,
+            params,
+        ):
+            found[leg.id] = leg
+    return found
+
+
 async def count_failed_attempt(
     conn: Connection, legs: Sequence[Leg], reason: str
 ) -> None:

@@ -159,22 +159,33 @@ async def open_round(wallet_id: str, holder: str) -> int:
     facts = await read_facts(wallet_id, now)
     if not facts.legs:
         return 0
-    plan = await decide(wallet_id, facts, now)
+    return await carry_out(await decide(wallet_id, facts, now), holder, now)
+
+
+async def carry_out(plan: Round, holder: str, now: datetime) -> int:
+    """Write what a round decided; returns how many payouts it opened.
+
+    Whatever was done to a leg since it was read is not overwritten: the leg is left to
+    the next round.
+    """
     async with transaction() as conn:
         if not await lease.holds_lease(holder, conn):
             # frozen since the legs were read: another engine pays them now
             return 0
+        await crud.lock_ledger(conn)
         opened = await payouts_crud.open_payouts(conn, plan.payouts, holder)
+        changed = [leg for leg, _ in plan.dead] + plan.skipped
+        waiting = await payouts_crud.still_waiting(conn, changed)
         by_reason: dict[str, list[Leg]] = {}
         for leg, reason in plan.dead:
-            by_reason.setdefault(reason, []).append(leg)
+            if leg.id in waiting:
+                by_reason.setdefault(reason, []).append(waiting[leg.id])
         for reason, legs in by_reason.items():
             await payouts_crud.count_failed_attempt(conn, legs, reason)
-        if plan.skipped:
-            await crud.lock_ledger(conn)
-            await payouts_crud.finish_legs(
-                conn, plan.skipped, "skipped", now, ALREADY_HERE
-            )
+        skipped = [waiting[x.id] for x in plan.skipped if x.id in waiting]
+        for leg in skipped:
+            leg.destination_wallet_id = leg.source_wallet_id
+        await payouts_crud.finish_legs(conn, skipped, "skipped", now, ALREADY_HERE)
     await payouts_crud.set_leg_reasons(plan.reasons, now + WAIT)
     return len(opened)
 

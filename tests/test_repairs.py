@@ -17,8 +17,8 @@ from lnbits.core.services import create_invoice
 from lnbits.core.services.payments import pay_invoice
 from world import Killed, MakeWorld, World, balance_sats, update
 
-from satmachineadmin import distribution, payouts, payouts_crud, repairs, tasks
-from satmachineadmin.database import db, rows
+from satmachineadmin import distribution, payouts, payouts_crud, repairs, rounds, tasks
+from satmachineadmin.database import db, db_time, rows
 from satmachineadmin.models import utc_now
 
 from conftest import wait_for
@@ -414,8 +414,6 @@ async def test_a_retry_is_not_held_up_by_another_leg_to_the_same_place(
     await world.settle(second)
     await stop(world, None)
     later = utc_now().replace(year=utc_now().year + 1)
-    from satmachineadmin.database import db_time
-
     for payment_hash in (first, second):
         (leg,) = await world.legs(payment_hash, "dca")
         await update("dca_payments", leg.id, attempts=3, next_try_at=db_time(later))
@@ -494,24 +492,39 @@ async def test_a_leg_made_smaller_after_the_round_looked_is_not_paid_in_full(
     settlement = await world.settle(payment_hash)
     await stop(world, None)
     await world.make_due()
-    open_payouts = payouts_crud.open_payouts
-
-    async def slow(*args: Any) -> Any:
-        return await open_payouts(*args)
-
-    from satmachineadmin import rounds
-
     facts = await rounds.read_facts(world.machine_wallet.id, utc_now())
     plan = await rounds.decide(world.machine_wallet.id, facts, utc_now())
     assert len(plan.payouts) == 2
     ok(await act(world, settlement.id, "dispense", dispensed_fiat="100.00"))
-    from satmachineadmin.database import transaction
-
-    async with transaction() as conn:
-        opened = await slow(conn, plan.payouts, distribution.HOLDER)
-    assert opened == []
+    opened = await rounds.carry_out(plan, distribution.HOLDER, utc_now())
+    assert opened == 0
     await world.run_due()
     assert await world.lps[0].balance_sats() == 50_000
+    await world.assert_ledger()
+
+
+async def test_a_leg_voided_after_the_round_looked_stays_voided(
+    make_world: MakeWorld, engine_paused: distribution.Worker
+) -> None:
+    world = await make_world()
+    lp = await world.add_lp("200.00", user=world.operator, autoforward="a@b.example")
+    box = await world.make_wallet(world.operator, "box")
+    await update("dca_lp", world.operator.user_id, key="user_id", dca_wallet_id=box.id)
+    await stop(world)
+    payment_hash = await world.cash_out()
+    await world.settle(payment_hash)
+    await stop(world, None)
+    await world.make_due()
+    own = world.machine_wallet.id
+    await update("dca_lp", world.operator.user_id, key="user_id", dca_wallet_id=own)
+    plan = await rounds.decide(own, await rounds.read_facts(own, utc_now()), utc_now())
+    assert [leg.leg_type for leg in plan.skipped] == ["dca"]
+    ok(await post(world, f"/payments/{plan.skipped[0].id}/void"))
+    await rounds.carry_out(plan, distribution.HOLDER, utc_now())
+    (leg,) = await world.legs(payment_hash, "dca")
+    assert leg.status == "voided"
+    assert await world.legs(payment_hash, "autoforward") == []
+    assert await world.remaining(lp) == Decimal("200.00")
     await world.assert_ledger()
 
 
