@@ -582,7 +582,8 @@ async def autoforward_legs(
                 parent_leg_id=leg.id,
                 destination_ln_address=profile.autoforward_ln_address,
                 target=profile.autoforward_ln_address,
-                amount_sats=leg.amount_sats,
+                # what arrived: LNbits may keep a service fee of what was owed
+                amount_sats=leg.sent_sats or leg.amount_sats,
                 transaction_time=leg.transaction_time,
                 source_wallet_id=leg.destination_wallet_id,
                 next_try_at=now + EXTERNAL_GATHER,
