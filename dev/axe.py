@@ -12,8 +12,8 @@ from pathlib import Path
 
 from .installation import ROOT
 
-PACKAGE = "axe-core@4.10.2"
-SCRIPT = ROOT / ".cache" / "axe-core-4.10.2.min.js"
+PACKAGE = "axe-core@4.14.1"
+SCRIPT = ROOT / ".cache" / "axe-core-4.14.1.min.js"
 
 
 def script() -> Path | None:

@@ -53,9 +53,12 @@ def mypy() -> bool:
             f"{at}/{Path(path).relative_to(ROOT / name)}"
             for path in _python_sources(name)
         ]
+    # pytest puts the folder of each test file on the path: its neighbours' names
+    # are modules there.
+    bases = {str(Path(path).parent) for path in sources if path.startswith("tests/")}
     config = str(ROOT / "pyproject.toml")
     command = [sys.executable, "-m", "mypy", "--config-file", config, *sources]
-    return _run("mypy", command, folder, MYPYPATH=".:tools:tests")
+    return _run("mypy", command, folder, MYPYPATH=":".join([".", "tools", *bases]))
 
 
 def prettier(fix: bool) -> bool:
