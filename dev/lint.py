@@ -16,6 +16,9 @@ from pathlib import Path
 from .installation import EXTENSION_ID, ROOT
 
 PRETTIER = "prettier@3.10.1"
+TOOLS = ("bench", "dev")
+# Where tests find modules of their own by bare name, as pytest lets them.
+TEST_PATHS = ("tests", "tests/torture")
 STATIC = ("static", "config.json", "manifest.json")
 
 
@@ -42,23 +45,21 @@ def _python_sources(folder: str) -> list[str]:
 
 
 def mypy() -> bool:
-    """Checks the package under its own name, then dev/ and tests/ beside it."""
+    """Checks the package under its own name, and the tools and tests beside it."""
     folder = ROOT / ".cache" / "types"
     _link(folder / EXTENSION_ID, ROOT)
-    _link(folder / "tools" / "dev", ROOT / "dev")
+    for tool in TOOLS:
+        _link(folder / "tools" / tool, ROOT / tool)
     _link(folder / "tests", ROOT / "tests")
     sources = [f"{EXTENSION_ID}/{path.name}" for path in sorted(ROOT.glob("*.py"))]
-    for name, at in (("dev", "tools/dev"), ("tests", "tests")):
+    for name, at in [*((tool, f"tools/{tool}") for tool in TOOLS), ("tests", "tests")]:
         sources += [
             f"{at}/{Path(path).relative_to(ROOT / name)}"
             for path in _python_sources(name)
         ]
-    # pytest puts the folder of each test file on the path: its neighbours' names
-    # are modules there.
-    bases = {str(Path(path).parent) for path in sources if path.startswith("tests/")}
     config = str(ROOT / "pyproject.toml")
     command = [sys.executable, "-m", "mypy", "--config-file", config, *sources]
-    return _run("mypy", command, folder, MYPYPATH=":".join([".", "tools", *bases]))
+    return _run("mypy", command, folder, MYPYPATH=":".join([".", "tools", *TEST_PATHS]))
 
 
 def prettier(fix: bool) -> bool:
