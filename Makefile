@@ -7,7 +7,7 @@ PY := .venv/bin/python
 READY := .venv/.ready
 PYTEST := $(PY) -m pytest -c tests/pytest.ini tests $(ARGS)
 
-.PHONY: help setup run test lint format dist clean
+.PHONY: help setup run test lint format torture bench dist clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -44,6 +44,16 @@ lint: setup ## ruff, black, prettier and mypy
 
 format: setup ## mends what lint can mend by itself
 	@$(PY) -m dev.lint --fix
+
+# One point of every kind; SATMACHINE_TORTURE=all takes all of them, and hours.
+TORTURE := SATMACHINE_TORTURE_SAMPLE=1000000 $(PY) -m pytest -c tests/pytest.ini -s
+
+torture: setup ## the money path killed at every kind of point, on both databases
+	SATMACHINE_TEST_DB=sqlite $(TORTURE) tests/torture $(ARGS)
+	SATMACHINE_TEST_DB=postgres $(TORTURE) tests/torture $(ARGS)
+
+bench: setup ## measures against LNbits without us, on both databases
+	@$(PY) -m bench $(ARGS)
 
 dist: setup ## the release zip and its manifest (URL=where they will be served)
 	@$(PY) -m dev.dist $(URL)
