@@ -16,7 +16,7 @@ satmachine.part('navigation', {
   },
   mounted() {
     // On a phone the row is wider than the screen: show where the reader is.
-    const on = this.$el.querySelector('.satm-nav__item--on')
+    const on = this.$el.querySelector?.('.satm-nav__item--on')
     if (on) this.$el.scrollLeft = on.offsetLeft - 16
   }
 })

@@ -3,6 +3,7 @@ satmachine.part('qr', {
   components: {QrcodeVue: QrcodeVue.default},
   props: {
     value: {type: String, required: true},
+    label: String,
     size: {type: Number, default: 260}
   }
 })

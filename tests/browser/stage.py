@@ -19,12 +19,8 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.async_api import (
-    Browser,
-    ConsoleMessage,
-    Page,
-    Response,
-)
+from playwright.async_api import Browser, ConsoleMessage, Page, Response
+from playwright.async_api import TimeoutError as PlaywrightTimeoutError
 
 from dev import accounts, axe
 from dev.accounts import UserSession, WalletKeys
@@ -36,6 +32,23 @@ DESK = {"width": 1280, "height": 900}
 RATE = Decimal("133.3333")
 # Our part of the page; LNbits' own header and drawer are not ours to mend.
 OURS = (".satm", ".q-dialog")
+
+SIDEWAYS = "() => Math.max(0, document.scrollingElement.scrollWidth - innerWidth)"
+CUT_OFF = """() => {
+  const scrolls = element => {
+    for (let e = element; e; e = e.parentElement) {
+      if (['auto', 'scroll'].includes(getComputedStyle(e).overflowX)) return true
+    }
+    return false
+  }
+  const beyond = element => {
+    const box = element.getBoundingClientRect()
+    return box.width > 0 && box.right > innerWidth + 1
+  }
+  return [...document.querySelectorAll('.satm *')]
+    .filter(e => beyond(e) && !e.closest('.satm-hidden') && !scrolls(e))
+    .map(e => e.outerHTML.slice(0, 120))
+}"""
 
 
 @dataclass
@@ -71,33 +84,14 @@ class Watched:
 
     async def sideways(self) -> int:
         """By how many pixels the page is wider than the window."""
-        return int(
-            await self.page.evaluate(
-                "document.scrollingElement.scrollWidth - window.innerWidth"
-            )
-        )
+        return int(await self.page.evaluate(SIDEWAYS))
 
     async def cut_off(self) -> list[str]:
         """Our texts and controls that reach beyond the right edge of the window.
 
         What lies in a box that scrolls by itself can be reached.
         """
-        return list(await self.page.evaluate("""() => {
-                  const scrolls = e => {
-                    for (; e; e = e.parentElement) {
-                      const way = getComputedStyle(e).overflowX
-                      if (way === 'auto' || way === 'scroll') return true
-                    }
-                    return false
-                  }
-                  return [...document.querySelectorAll('.satm *')]
-                    .filter(e => {
-                      const box = e.getBoundingClientRect()
-                      return box.width > 0 && box.right > innerWidth + 1
-                    })
-                    .filter(e => !e.closest('.satm-hidden') && !scrolls(e))
-                    .map(e => e.outerHTML.slice(0, 120))
-                }"""))
+        return list(await self.page.evaluate(CUT_OFF))
 
     async def unreadable(self) -> list[str]:
         """What axe finds serious or critical in our part of the page."""
@@ -134,10 +128,16 @@ class Watched:
             }""",
             [dark, language],
         )
-        word = "Secciones" if language == "es" else "Sections"
-        await self.page.locator(f'nav.satm-nav[aria-label="{word}"]').wait_for(
-            state="attached"
+        await self.page.wait_for_function(
+            "language => window.i18n.global.locale === language", arg=language
         )
+        # The layout follows a new width a moment later.
+        try:
+            await self.page.wait_for_function(
+                f"() => !({CUT_OFF})().length && !({SIDEWAYS})()", timeout=1500
+            )
+        except PlaywrightTimeoutError:
+            return  # it stays like that: `cut_off` and `sideways` tell
 
 
 @dataclass

@@ -1,0 +1,259 @@
+"""Every screen of every role, with names that try to break it.
+
+At 390 x 844 and 1280 x 900, dark and light, English and Spanish: no horizontal scroll,
+nothing cut off, no console error or warning, no failed request, nothing serious for a
+screen reader, everything reachable with the keyboard. Names with markup, emoji, text
+from right to left and the greatest length run nothing and break nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import pytest
+import pytest_asyncio
+from browser.stage import RATE, Stage, Watched
+
+from conftest import wait_for
+from dev.accounts import UserSession, answer, create_wallet
+
+pytest_plugins = ("browser.fixtures",)
+pytestmark = [pytest.mark.browser, pytest.mark.server, pytest.mark.timeout(170)]
+
+# Markup, a template, an emoji, an override to right-to-left, and Arabic.
+ARABIC = "\u0645\u0631\u062d\u0628\u0627"
+HOSTILE = f"<img src=x onerror=window.ran=1> {{{{7*7}}}} \U0001f916 \u202e{ARABIC} "
+LONGEST = HOSTILE + "W" * (120 - len(HOSTILE))
+LOOKS = list(itertools.product((False, True), (True, False), ("en", "es")))
+
+
+@dataclass
+class Desk:
+    operator: UserSession
+    lp: UserSession
+    machine_id: str
+    client_id: str
+    settlement_id: str
+    held_back_id: str
+
+
+@pytest_asyncio.fixture(scope="session")
+async def desk(stage: Stage) -> Desk:
+    """A machine, an LP, deposits and settlements, all with hostile names."""
+    operator, lp = await stage.person("hostile"), await stage.person("lp")
+    api = operator.api
+    wallet = await create_wallet(operator, HOSTILE)
+    machine = answer(
+        await api.post(
+            "/machines",
+            json={
+                "machine_npub": wallet.id * 2,
+                "wallet_id": wallet.id,
+                "name": LONGEST,
+                "location": LONGEST,
+                "fiat_code": "GTQ",
+                "operator_cash_out_fee_fraction": "0.0500",
+                "operator_cash_in_fee_fraction": "0.0500",
+            },
+        )
+    )
+    path = f"/machines/{machine['id']}"
+    answer(await api.post(f"{path}/pairing"))
+    bays = {"1": {"denomination": 20, "count": 100}}
+    answer(await api.put(f"{path}/cassettes", json={"positions": bays}))
+    split = {"target": operator.wallet.id, "label": LONGEST, "fraction": "1.0000"}
+    for splits in ("/splits", f"{path}/splits"):
+        answer(await api.put(splits, json={"splits": [split]}))
+    answer(
+        await lp.api.post(
+            "/lp",
+            json={
+                "dca_wallet_id": lp.wallet.id,
+                "default_dca_mode": "fixed",
+                "fixed_mode_daily_limit": "500.00",
+            },
+        )
+    )
+    client = answer(
+        await api.post(
+            "/clients", json={"machine_id": machine["id"], "user_id": lp.user_id}
+        )
+    )
+    answer(await api.put(f"/clients/{client['id']}", json={"username": LONGEST}))
+    for _ in range(2):
+        deposit = {"client_id": client["id"], "amount": "700.00", "notes": LONGEST}
+        made = answer(await api.post("/deposits", json=deposit))
+    confirmed = {"status": "confirmed"}
+    answer(await api.put(f"/deposits/{made['id']}/status", json=confirmed))
+    sell = stage.machine(wallet, "0.00", "0.05")
+    customer = await stage.customer()
+    good = await sell.cash_out(customer, {100: 2}, RATE)
+    bad = await sell.cash_out(customer, {50: 1}, RATE, fiat_code="USD")
+    await sell.cash_in(customer, {20: 1}, RATE)
+
+    async def landed(payment_hash: str, status: str) -> str:
+        async def find() -> str | None:
+            params = {"payment_hash": payment_hash, "status": status}
+            page = answer(await api.get("/settlements", params=params))
+            return page["data"][0]["id"] if page["data"] else None
+
+        return await wait_for(find)
+
+    return Desk(
+        operator,
+        lp,
+        machine["id"],
+        client["id"],
+        await landed(good.payment_hash, "completed"),
+        await landed(bad.payment_hash, "quarantined"),
+    )
+
+
+async def _look_at(watched: Watched, path: str) -> list[str]:
+    """What is wrong with the open page, in every look."""
+    wrong: list[str] = []
+    for phone, dark, language in LOOKS:
+        look = f"{path} {'phone' if phone else 'desk'} {'dark' if dark else 'light'}"
+        await watched.wear(phone=phone, dark=dark, language=language)
+        if await watched.sideways() > 0:
+            wrong.append(f"{look} {language}: scrolls sideways")
+        wrong += [f"{look} {language}: cut {e}" for e in await watched.cut_off()]
+        if language == "en":
+            wrong += [f"{look}: {finding}" for finding in await watched.unreadable()]
+    if await watched.page.evaluate("'ran' in window"):
+        wrong.append(f"{path}: a name was run")
+    wrong += [f"{path}: {problem}" for problem in watched.problems]
+    watched.problems.clear()
+    return wrong
+
+
+async def _screens(stage: Stage, who: UserSession, paths: list[str]) -> list[str]:
+    watched = await stage.open(who, paths[0])
+    wrong: list[str] = []
+    for path in paths:
+        if path != paths[0]:
+            await stage.goto(watched, path)
+        wrong += await _look_at(watched, path)
+    await watched.page.context.close()
+    return wrong
+
+
+def _assert_none(wrong: list[str]) -> None:
+    assert not wrong, "\n" + "\n".join(dict.fromkeys(wrong))
+
+
+async def test_operators_lists(stage: Stage, desk: Desk) -> None:
+    paths = ["overview", "machines", "settlements", "payments", "lps", "log"]
+    paths.append("lps?show=deposits")
+    _assert_none(await _screens(stage, desk.operator, paths))
+
+
+async def test_operators_things(stage: Stage, desk: Desk) -> None:
+    paths = [
+        f"machines/{desk.machine_id}",
+        f"settlements/{desk.settlement_id}",
+        f"settlements/{desk.held_back_id}",
+        f"lps/{desk.client_id}",
+        "splits",
+    ]
+    _assert_none(await _screens(stage, desk.operator, paths))
+
+
+async def test_lp_super_and_newcomer(stage: Stage, desk: Desk) -> None:
+    wrong = await _screens(stage, desk.lp, ["dca"])
+    wrong += await _screens(stage, stage.platform, ["platform"])
+    wrong += await _screens(stage, await stage.person("new"), [""])
+    _assert_none(wrong)
+
+
+async def test_dialogs(stage: Stage, desk: Desk) -> None:
+    """The dialogs too, which cover the page; Escape leaves without doing anything."""
+    wrong: list[str] = []
+    machine, lp = f"machines/{desk.machine_id}", f"lps/{desk.client_id}"
+    held_back, good = (
+        f"settlements/{one}" for one in (desk.held_back_id, desk.settlement_id)
+    )
+    for who, phone, screens in (
+        (
+            desk.operator,
+            True,
+            {
+                "machines": ["Add a machine"],
+                machine: ["Settings of the machine", "Pair"],
+                held_back: ["Resolve"],
+                lp: ["Close the balance"],
+            },
+        ),
+        (
+            desk.operator,
+            False,
+            {good: ["Report dispense"], "lps": ["Record a deposit", "Enrol an LP"]},
+        ),
+        (desk.lp, True, {"dca": ["Settings", "Statement"]}),
+    ):
+        watched = await stage.open(who, phone=phone, dark=phone)
+        page = watched.page
+        for path, buttons in screens.items():
+            await stage.goto(watched, path)
+            for name in buttons:
+                button = page.get_by_role("button", name=name, exact=True)
+                await button.first.click()
+                dialog = page.get_by_role("dialog")
+                await dialog.locator("h2").wait_for()
+                wrong += [f"{name}: {one}" for one in await watched.unreadable()]
+                if await watched.sideways() > 0:
+                    wrong.append(f"{name}: scrolls sideways")
+                await page.keyboard.press("Escape")
+                await dialog.wait_for(state="detached")
+        wrong += watched.problems
+        await page.context.close()
+    _assert_none(wrong)
+
+
+async def test_every_control_is_reached_with_the_keyboard(
+    stage: Stage, desk: Desk
+) -> None:
+    watched = await stage.open(desk.operator, "settlements")
+    page = watched.page
+    await page.get_by_role("button", name="Filters").click()
+    wanted = await page.evaluate("""() => {
+          const all = document.querySelectorAll(
+            '.satm a[href], .satm button, .satm input, .satm [role=combobox]')
+          return [...all].filter(e => !e.disabled && e.tabIndex >= 0 &&
+            e.getClientRects().length).map((e, i) => (e.dataset.stop = i, i))
+        }""")
+    await page.evaluate("document.activeElement.blur()")
+    reached = set()
+    for _ in range(len(wanted) * 2 + 40):
+        await page.keyboard.press("Tab")
+        stop = await page.evaluate("document.activeElement?.dataset?.stop")
+        if stop is not None:
+            reached.add(int(stop))
+        if len(reached) == len(wanted):
+            break
+    assert sorted(reached) == wanted
+    clickable = await page.evaluate(
+        """() => [...document.querySelectorAll('.satm tbody tr')]
+             .filter(row => !row.querySelector('a[href]')).length"""
+    )
+    assert clickable == 0  # a row that opens has a link in it
+
+
+async def test_both_languages_say_the_same(stage: Stage) -> None:
+    """Every message is there in English and in Spanish, with the same figures."""
+    watched = await stage.open(stage.platform, language="es")
+    await watched.wear(phone=False, dark=True, language="en")
+    wrong = await watched.page.evaluate("""() => {
+          const flat = (tree, name = '') => Object.entries(tree).flatMap(
+            ([key, value]) => typeof value === 'object'
+              ? flat(value, `${name}.${key}`) : [[`${name}.${key}`, value]])
+          const read = language => new Map(flat(
+            window.i18n.global.getLocaleMessage(language).satmachine))
+          const [en, es] = [read('en'), read('es')]
+          const marks = text =>
+            [...new Set(String(text).match(/\\{\\w+\\}/g))].sort().join()
+          return [...new Set([...en.keys(), ...es.keys()])].filter(key =>
+            !en.has(key) || !es.has(key) || marks(en.get(key)) !== marks(es.get(key)))
+        }""")
+    assert wrong == []
