@@ -420,14 +420,14 @@ async def lp_positions(
     """Active LPs of a machine with profile and fiat, one row each.
 
     Columns: client_id, user_id, the `dca_lp` columns (None without a profile),
+    `limit_cents` (None without one, 0 for one that is no amount of money),
     `deposited_cents` (confirmed no later than `at`), `debited_cents`.
     """
-    return await rows(
+    found = await rows(
         conn,
         f"""
         SELECT c.id AS client_id, c.user_id, l.dca_wallet_id, l.default_dca_mode,
-               {cents_sql("l.fixed_mode_daily_limit")} AS limit_cents,
-               l.autoforward_ln_address, l.autoforward_enabled,
+               l.fixed_mode_daily_limit, l.autoforward_ln_address, l.autoforward_enabled,
                COALESCE(d.cents, 0) AS deposited_cents,
                COALESCE(t.debited_cents, 0) AS debited_cents
         FROM satoshimachine.dca_clients c
@@ -445,6 +445,20 @@ async def lp_positions(
         """,  # noqa: S608
         {"machine": machine_id, "at": db_time(at)},
     )
+    return [
+        {**row, "limit_cents": _limit_cents(row["fixed_mode_daily_limit"])}
+        for row in found
+    ]
+
+
+def _limit_cents(value: Any) -> int | None:
+    """In Python, because PostgreSQL ends the whole statement over one row's NaN."""
+    if value is None:
+        return None
+    try:
+        return int(Decimal(str(value)) * 100)
+    except (ArithmeticError, ValueError):
+        return 0
 
 
 async def day_debits(
@@ -502,7 +516,7 @@ async def get_leg(leg_id: str, conn: Connection | None = None) -> Leg | None:
 async def lp_profiles_of_clients(
     conn: Connection, client_ids: Iterable[str]
 ) -> dict[str, LpProfile]:
-    """client id -> the LP's profile of now."""
+    """client id -> where the LP's sats go now (no modes, no limits)."""
     ids = sorted(set(client_ids))
     profiles: dict[str, LpProfile] = {}
     for start in range(0, len(ids), CHUNK):
@@ -515,12 +529,20 @@ async def lp_profiles_of_clients(
             f"WHERE c.id IN {listed}",
             params,
         )
-        for row in found:
-            fields = {k: v for k, v in row.items() if v is not None}
-            for key in ("created_at", "updated_at"):
-                fields[key] = from_time(fields.get(key))
-            profiles[row["client_id"]] = LpProfile(**fields)
+        profiles.update({row["client_id"]: _where_to(row) for row in found})
     return profiles
+
+
+def _where_to(row: Mapping[str, Any]) -> LpProfile:
+    """What paying an LP depends on. The companion extension writes these rows too: a
+    limit or a time that makes no sense must not leave the LP unpaid, or the whole round.
+    """
+    return LpProfile(
+        user_id=row["user_id"],
+        dca_wallet_id=row["dca_wallet_id"] or "",
+        autoforward_ln_address=row["autoforward_ln_address"],
+        autoforward_enabled=row["autoforward_enabled"] == 1,
+    )
 
 
 async def get_cursor(name: str) -> str | None:
