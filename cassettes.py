@@ -186,7 +186,7 @@ async def take_event(machine: Machine, event: Incoming, key: ServiceKey | None) 
         try:
             positions = read_positions(_object(_decrypted(event, key)))
         except ValueError as exc:
-            raise LineError("bad_request", str(exc)) from exc
+            raise LineError("bad_request", f"The content is wrong: {exc}") from exc
         await _take_state(machine, event, positions)
     else:
         raise LineError("unknown_event", "No event of this name is read.")
@@ -202,7 +202,7 @@ def _object(text: str) -> dict[str, Any]:
     try:
         content = read_json(text)
     except ValueError as exc:
-        raise LineError("bad_request", str(exc)) from exc
+        raise LineError("bad_request", f"The content is wrong: {exc}") from exc
     if not isinstance(content, dict):
         raise LineError("bad_request", "The content is not a JSON object.")
     return content

@@ -7,6 +7,7 @@ hand and by hypothesis; `open_event` either returns what was signed or raises
 
 from __future__ import annotations
 
+import gc
 import json
 import time
 import tracemalloc
@@ -28,8 +29,10 @@ from nostr_sdk import (
 )
 from pynostr.event import Event as PynostrEvent
 from pynostr.key import PrivateKey
+
 from satmachineadmin.nostr import (
     MAX_EVENT_BYTES,
+    MAX_PAYLOAD,
     MAX_PLAINTEXT_BYTES,
     RPC_KIND,
     IgnoredCounts,
@@ -253,7 +256,7 @@ def test_garbage_is_ignored(text: str) -> None:
         "",
         "AAAA",
         "not base64 é",
-        "A" * 60_000,
+        "A" * 50_000,
         nip04_encrypt(MACHINE.secret_key(), PublicKey.parse(SERVICE.pubkey), "{}"),
         nip44_encrypt(
             MACHINE.secret_key(), MACHINE.public_key(), "to itself", Nip44Version.V2
@@ -269,6 +272,7 @@ def test_what_is_not_nip44_for_us_is_undecryptable(payload: str) -> None:
 
 def test_the_plaintext_has_a_longest_length() -> None:
     assert SERVICE.decrypt(MACHINE_HEX, sealed("x" * MAX_PLAINTEXT_BYTES))
+    assert len(sealed("x" * MAX_PLAINTEXT_BYTES)) == MAX_PAYLOAD
     with pytest.raises(LineError) as refused:
         SERVICE.decrypt(MACHINE_HEX, sealed("é" * (MAX_PLAINTEXT_BYTES // 2 + 1)))
     assert refused.value.code == "too_long"
@@ -371,9 +375,11 @@ def test_garbage_leaves_no_memory_behind() -> None:
     try:
         for _ in range(200):
             reason(spoilt)
+        gc.collect()
         before = tracemalloc.get_traced_memory()[0]
         for _ in range(3_000):
             reason(spoilt)
+        gc.collect()
         grown = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
@@ -390,13 +396,14 @@ def test_strangers_are_logged_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> 
     assert counts.total["unknown key"] == 1_000
 
 
-def test_reading_is_cheap() -> None:
-    """A flood of 200 events a second must leave the server idle: 0.5 ms each."""
-    text = json.dumps(GOOD)
-    started = time.perf_counter()
-    for _ in range(500):
+@pytest.mark.parametrize("length", [300, 90_000])
+def test_reading_is_cheap(length: int) -> None:
+    """A flood of 200 events a second, however long they are, leaves the server idle."""
+    text = json.dumps(event("x" * length))
+    started = time.process_time()
+    for _ in range(200):
         open_event(text, OURS)
-    assert (time.perf_counter() - started) / 500 < 0.005
+    assert (time.process_time() - started) / 200 < 0.003
 
 
 def test_json_that_a_database_cannot_keep_is_refused() -> None:
