@@ -15,6 +15,7 @@ from lnbits.core.crud.users import get_account, get_account_by_username
 from lnbits.core.db import db as core_db
 from lnbits.core.models import Account
 from lnbits.core.models.extensions import UserExtension
+from sqlalchemy.exc import IntegrityError
 
 from . import lps, registry
 from .api_lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
@@ -87,16 +88,19 @@ async def _account_of(body: ClientInput) -> Account:
 async def _enable_extension(user_id: str) -> None:
     """Enable this extension for an LP. Looks first: a second row for one user is a
     unique violation that LNbits trips over."""
+    new = UserExtension(user=user_id, extension=EXTENSION_ID, active=True)
     async with core_db.connect() as conn:
         present = await get_user_extension(user_id, EXTENSION_ID, conn=conn)
-        if present is None:
-            await create_user_extension(
-                UserExtension(user=user_id, extension=EXTENSION_ID, active=True),
-                conn=conn,
-            )
-        elif not present.active:
+        if present and not present.active:
             present.active = True
             await update_user_extension(present, conn=conn)
+        if present:
+            return
+        try:
+            await create_user_extension(new, conn=conn)
+        except IntegrityError:
+            # another process was faster; its row says the same
+            await conn.conn.rollback()
 
 
 @router.get(

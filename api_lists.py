@@ -11,7 +11,7 @@ from fastapi import Query, Request
 from fastapi.responses import StreamingResponse
 from lnbits.helpers import generate_filter_params_openapi
 
-from .lists import Fields, ListQuery, Source, parse_query, stream_rows
+from .lists import Fields, Kind, ListQuery, Source, parse_query, stream_rows
 
 # What makes a spreadsheet take a text for a formula.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -50,7 +50,15 @@ def asked_of(fields: Fields) -> Callable[..., ListQuery]:
 
 def filter_docs(fields: Fields, name: str) -> dict[str, Any]:
     """The filters of a list for OpenAPI: `field=value` and `field[op]=value`."""
-    return generate_filter_params_openapi(fields.filter_model(name))
+    docs = generate_filter_params_openapi(fields.filter_model(name))
+    for parameter in docs["parameters"]:
+        column = parameter["name"]
+        more = ", like, any, every" if fields.kinds[column] == "text" else ""
+        parameter["description"] = (
+            f"{column}=value, or {column}[op]=value with op one of eq, ne, gt, ge, lt, "
+            f"le, in, ex{more}"
+        )
+    return docs
 
 
 CSV_ANSWER: dict[str, Any] = {
@@ -69,11 +77,17 @@ def csv_answer(source: Source, query: ListQuery, filename: str) -> StreamingResp
 
 
 async def _csv_lines(source: Source, query: ListQuery) -> AsyncIterator[str]:
-    kinds = query.fields.kinds
-    yield _csv_text([list(kinds)])
+    cells = [(name, _CELLS.get(k)) for name, k in query.fields.kinds.items()]
+    yield _csv_text([[name for name, _ in cells]])
     async for chunk in stream_rows(source, query):
         yield _csv_text(
-            [[_cell(row[name], kind) for name, kind in kinds.items()] for row in chunk]
+            [
+                [
+                    cell(row[name]) if cell and row[name] is not None else row[name]
+                    for name, cell in cells
+                ]
+                for row in chunk
+            ]
         )
 
 
@@ -83,13 +97,13 @@ def _csv_text(table: Sequence[Sequence[Any]]) -> str:
     return text.getvalue()
 
 
-def _cell(value: Any, kind: str) -> Any:
-    if value is None:
-        return ""
-    if kind == "time":
-        return value.isoformat()
-    if kind == "bool":
-        return "true" if value else "false"
-    if kind == "text" and value.lstrip(" ").startswith(_FORMULA_STARTS):
-        return f"'{value}"
-    return value
+def _defused(text: str) -> str:
+    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA_STARTS) else text
+
+
+# How a value of a kind is written; the others as they are, and None as nothing.
+_CELLS: dict[Kind, Callable[[Any], str]] = {
+    "time": lambda value: value.isoformat(),
+    "bool": lambda value: "true" if value else "false",
+    "text": _defused,
+}

@@ -158,8 +158,14 @@ InScope = Annotated[Scope, Depends(all_or_own)]
 
 
 def named_fields(body: BaseModel, nullable: Sequence[str] = ()) -> dict[str, Any]:
-    """The fields a PUT names, with their values. 400 for a null where none may be."""
+    """The fields a PUT names, with their values. 400 for a null where none may be.
+
+    An empty text in a field that may be null is none.
+    """
     named = {k: v for k, v in body.dict().items() if k in body.__fields_set__}
+    for key in nullable:
+        if named.get(key) == "":
+            named[key] = None
     for key, value in named.items():
         if value is None and key not in nullable:
             raise HTTPException(HTTPStatus.BAD_REQUEST, f"{key} must not be null.")

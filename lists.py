@@ -469,10 +469,16 @@ async def stream_rows(
 
 def decode(row: Mapping[str, Any], fields: Fields) -> dict[str, Any]:
     """A row as the API shows it: fiat and fractions as text, times UTC-aware."""
-    return {
-        name: None if row[name] is None else _decoders[kind](row[name])
-        for name, kind in fields.kinds.items()
-    }
+    decoded = {}
+    for name, kind in fields.kinds.items():
+        value = row[name]
+        decoded[name] = None if value is None else _decoders[kind](value)
+    return decoded
+
+
+def _fiat_text(value: Any) -> str:
+    """Two places. A float of SQLite's is within a hundredth of a cent."""
+    return f"{value if isinstance(value, Decimal) else float(value):.2f}"
 
 
 def _finite(value: Any) -> float | None:
@@ -483,7 +489,7 @@ def _finite(value: Any) -> float | None:
 _decoders: dict[Kind, Any] = {
     "text": str,
     "int": int,
-    "fiat": lambda value: f"{Decimal(str(value)):.2f}",
+    "fiat": _fiat_text,
     "fraction": lambda value: f"{Decimal(str(value)):.4f}",
     "number": _finite,
     "bool": bool,

@@ -64,6 +64,25 @@ async def test_enrolling_switches_a_disabled_extension_on_again(
     refused(await operator.api.post("/clients", json=body), 409, "enrolled")
 
 
+async def test_enrolled_at_many_machines_at_once(
+    make_user: MakeUser, make_wallet: MakeWallet
+) -> None:
+    operator, lp = await make_user("operator"), await make_user("lp", enable=False)
+    machines = [await add_machine(operator, make_wallet) for _ in range(4)]
+    answers = await asyncio.gather(
+        *(
+            operator.api.post(
+                "/clients", json={"machine_id": m["id"], "user_id": lp.user_id}
+            )
+            for m in machines + machines
+        )
+    )
+    assert sorted(a.status_code for a in answers) == [201] * 4 + [409] * 4
+    ok(await lp.api.get("/me"))
+    summary = ok(await lp.api.get("/lp/summary"))
+    assert {row["machine_id"] for row in summary} == {m["id"] for m in machines}
+
+
 async def test_nobody_sees_an_lps_user_id(
     make_user: MakeUser, make_wallet: MakeWallet, super_session: UserSession
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -360,6 +361,25 @@ async def test_the_currency_stays_once_there_is_money_history(
     refused(await operator.api.put(path, json={"fiat_code": "GTQ"}), 409, "history")
     # the same again is no change
     ok(await operator.api.put(path, json={"fiat_code": "USD", "name": "x"}))
+
+
+async def test_one_of_many_at_once_gets_the_wallet_and_the_npub(
+    make_user: MakeUser, make_wallet: MakeWallet
+) -> None:
+    operator = await make_user("operator")
+    wallet, key = await make_wallet(operator), random_hex_key()
+
+    async def register(**fields: Any) -> int:
+        body = {"machine_npub": random_hex_key(), "fiat_code": "GTQ", **fields}
+        return (await operator.api.post("/machines", json=body)).status_code
+
+    codes = await asyncio.gather(*(register(wallet_id=wallet.id) for _ in range(5)))
+    assert sorted(codes) == [201, 409, 409, 409, 409]
+    wallets = [await make_wallet(operator) for _ in range(5)]
+    codes = await asyncio.gather(
+        *(register(wallet_id=w.id, machine_npub=key) for w in wallets)
+    )
+    assert sorted(codes) == [201, 409, 409, 409, 409]
 
 
 async def test_a_new_key_has_to_pair_again(make_user, make_wallet) -> None:

@@ -5,6 +5,7 @@ The configuration is one row for the whole run: each test puts back what it chan
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -128,6 +129,32 @@ async def test_fees_beyond_the_principal_name_the_machines(
                 f"/machines/{greedy['id']}", json={"operator_cash_in_fee_fraction": 0}
             )
         )
+
+
+async def test_both_at_once_never_take_more_than_the_principal(
+    super_session: UserSession,
+    config: dict[str, Any],
+    make_user: MakeUser,
+    make_wallet: MakeWallet,
+) -> None:
+    operator = await make_user("operator")
+    machine = await add_machine(operator, make_wallet)
+    path, field = f"/machines/{machine['id']}", "operator_cash_in_fee_fraction"
+    try:
+        for _ in range(3):
+            ok(
+                await super_session.api.put(
+                    PATH, json={"super_cash_in_fee_fraction": 0}
+                )
+            )
+            ok(await operator.api.put(path, json={field: 0}))
+            answers = await asyncio.gather(
+                super_session.api.put(PATH, json={"super_cash_in_fee_fraction": "0.6"}),
+                operator.api.put(path, json={field: "0.6"}),
+            )
+            assert sorted(a.status_code for a in answers) == [200, 400]
+    finally:
+        ok(await operator.api.put(path, json={field: 0}))
 
 
 @pytest.mark.parametrize(
