@@ -1,0 +1,1 @@
+"""How fast, and how flat as history grows: `make bench`."""
