@@ -64,6 +64,12 @@ class MachineSettings(BaseModel):
     max_daily_payout_sats: Sats | None = Field(
         None, description="of all cash-in payouts of a UTC day"
     )
+    silent_after_minutes: Minutes | None = Field(
+        None, description="somebody is told when it has been silent so long; 0: never"
+    )
+    low_cash_fraction: Fraction | None = Field(
+        None, description="somebody is told when a bay holds less of what was filled in"
+    )
 
 
 class MachineInput(MachineSettings):
@@ -192,6 +198,8 @@ class MachineAnswer(BaseModel):
     min_payout_sats: int
     max_payout_sats: int
     max_daily_payout_sats: int
+    silent_after_minutes: int
+    low_cash_fraction: str
     is_paired: bool
     balance_sats: int = Field(..., description="what its LNbits wallet holds")
     free_balance_sats: int = Field(
@@ -210,7 +218,11 @@ class MachineAnswer(BaseModel):
         cls, machine: Machine, *, status: str, balance_sats: int, free_sats: int
     ) -> MachineAnswer:
         fields = {k: v for k, v in machine.dict().items() if k in cls.__fields__}
-        for key in ("operator_cash_in_fee_fraction", "operator_cash_out_fee_fraction"):
+        for key in (
+            "operator_cash_in_fee_fraction",
+            "operator_cash_out_fee_fraction",
+            "low_cash_fraction",
+        ):
             fields[key] = fraction_text(fields[key])
         return cls(
             **fields,

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from lnbits.db import Connection
+from lnbits.db import SQLITE, Connection
 
+from . import cash
 from .api_models import AttentionItem
 from .calculations import cents_text
 from .crud import NO_PLATFORM_WALLET
-from .database import db_time, from_db_time, rows
-from .lps import debited_cents_sql, deposited_cents_sql
+from .database import db, db_time, from_db_time, rows
+from .lps import deposited_cents_sql
 from .models import utc_now
-from .reports import ONLINE, own_machines_sql, whose
+from .reports import own_machines_sql, whose
 
 S = "satoshimachine"
 MOST = 20
@@ -34,8 +35,8 @@ Row = Mapping[str, Any]
 class Kind:
     """One kind of item: its SQL after `SELECT`, and the sentence for a row.
 
-    The SQL names `:since_dispense`, `:since_seen`, `:no_wallet` as it needs, and
-    returns `subject_id`, `machine_id`, `machine`, `since`, and what the sentence needs.
+    The SQL names `:since_dispense`, `:now`, `:no_wallet` as it needs, and returns
+    `subject_id`, `machine_id`, `machine`, `since`, and what the sentence needs.
     """
 
     name: str
@@ -79,6 +80,9 @@ def _short_wallets(own: str) -> str:
         f"WHERE p.machine_id IN {own} AND p.status = 'pending' AND p.attempts = 0 "
         "AND p.leg_type NOT IN ('autoforward', 'refund') "
         "AND p.error_message IS NOT NULL AND p.error_message <> :no_wallet "
+        # what gathers for a larger payout, and what a reconciliation holds up
+        "AND p.error_message NOT LIKE 'gathering:%' "
+        "AND p.error_message NOT LIKE 'Payouts of this machine are stopped%' "
         "GROUP BY p.machine_id, m.name, m.machine_npub ORDER BY since"
     )
 
@@ -114,6 +118,15 @@ def _machines(condition: str, since: str) -> Callable[[str], str]:
     )
 
 
+def _silent_sql() -> str:
+    """Not heard of for as long as the operator set for this machine."""
+    if db.type == SQLITE:
+        limit = "m.last_seen_at + m.silent_after_minutes * 60"
+    else:
+        limit = "m.last_seen_at + m.silent_after_minutes * INTERVAL '1 minute'"
+    return f"m.silent_after_minutes > 0 AND {limit} < :now"
+
+
 def _leg_name(row: Row) -> str:
     names = {
         "dca": "the payment to an LP",
@@ -126,8 +139,10 @@ def _leg_name(row: Row) -> str:
 
 
 _NOTHING_LEFT = (
-    f"{deposited_cents_sql('c.id')} > 0 AND "
-    f"{deposited_cents_sql('c.id')} <= {debited_cents_sql('c.id')}"
+    f"{deposited_cents_sql('c.id')} > 0 AND "  # noqa: S608
+    f"{deposited_cents_sql('c.id')} <= "
+    f"COALESCE((SELECT t.debited_cents FROM {S}.dca_client_totals t "
+    "WHERE t.client_id = c.id), 0)"
 )
 _NO_PROFILE = (
     f"NOT EXISTS (SELECT 1 FROM {S}.dca_lp l "  # noqa: S608
@@ -221,7 +236,7 @@ KINDS = (
         "offline",
         "machine",
         "Check its power and its connection.",
-        _machines("m.last_seen_at < :since_seen", "m.last_seen_at"),
+        _machines(_silent_sql(), "m.last_seen_at"),
         lambda r: f"{r['machine']} is silent.",
     ),
     Kind(
@@ -258,22 +273,38 @@ KINDS = (
 )
 
 
+LOW_CASH = Kind(
+    "low_cash",
+    "machine",
+    "Fill the bay, then save the new count.",
+    lambda own: "",
+    lambda r: (
+        f"{r['machine']}: bay {r['position']} holds about {r['count']} notes of "
+        f"{r['denomination']}, of {r['filled']} that were filled in."
+    ),
+)
+
+
+def moments(now: datetime) -> dict[str, Any]:
+    """The parameters that the kinds' SQL names."""
+    return {
+        "since_dispense": db_time(now - DISPENSE_OVERDUE),
+        "now": db_time(now),
+        "no_wallet": NO_PLATFORM_WALLET,
+    }
+
+
 async def needs_attention(
     conn: Connection, user_id: str, is_all: bool
 ) -> list[AttentionItem]:
     """What waits, the gravest kinds first. One statement for each kind."""
-    now = utc_now()
-    params = {
-        **whose(user_id, is_all),
-        "since_dispense": db_time(now - DISPENSE_OVERDUE),
-        "since_seen": db_time(now - ONLINE),
-        "no_wallet": NO_PLATFORM_WALLET,
-        "most": MOST + 1,
-    }
+    params = {**whose(user_id, is_all), **moments(utc_now()), "most": MOST + 1}
     items: list[AttentionItem] = []
     for kind in KINDS:
         sql = f"SELECT {kind.sql(own_machines_sql(is_all))} LIMIT :most"
         items += _items(kind, await rows(conn, sql, params))
+    low = await cash.low_bays(conn, own_machines_sql(is_all), whose(user_id, is_all))
+    items += _items(LOW_CASH, [bay.row for bay in low[: MOST + 1]])
     if is_all:
         items += await _missing_platform_wallet(conn)
     return items

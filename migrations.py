@@ -681,6 +681,69 @@ async def m012_lists(db: Connection) -> None:
     )
 
 
+async def m013_desk(db: Connection) -> None:
+    """What the operator's desk keeps: who was told of what, and reconciliations."""
+    await _add_columns(
+        db,
+        "dca_machines",
+        {
+            "silent_after_minutes": "INTEGER NOT NULL DEFAULT 15",
+            "low_cash_fraction": "DECIMAL(10,4) NOT NULL DEFAULT 0.2",
+        },
+    )
+    # One row for each cause that ever was, until it is forgotten: told once, and
+    # again every day while `closed_at` is NULL.
+    await _create_table(
+        db,
+        "dca_notices",
+        """
+        cause TEXT PRIMARY KEY NOT NULL,
+        kind TEXT NOT NULL,
+        user_id TEXT NOT NULL,
+        machine_id TEXT,
+        subject_type TEXT NOT NULL,
+        subject_id TEXT NOT NULL,
+        message TEXT NOT NULL,
+        opened_at TIMESTAMP NOT NULL,
+        told_at TIMESTAMP,
+        times INTEGER NOT NULL DEFAULT 0,
+        closed_at TIMESTAMP
+        """,
+    )
+    await _create_index(db, "dca_notices_closed_idx", "dca_notices", "closed_at")
+    await _create_table(
+        db,
+        "dca_reconciliations",
+        """
+        id TEXT PRIMARY KEY NOT NULL,
+        machine_id TEXT NOT NULL,
+        created_at TIMESTAMP NOT NULL,
+        actor TEXT NOT NULL,
+        period_from TIMESTAMP NOT NULL,
+        period_to TIMESTAMP NOT NULL,
+        differences INTEGER NOT NULL,
+        report_json TEXT NOT NULL
+        """,
+    )
+    await _create_index(
+        db,
+        "dca_reconciliations_machine_idx",
+        "dca_reconciliations",
+        "machine_id, created_at",
+    )
+    # What an operator has looked at stops the machine's payouts no second time.
+    await _create_table(
+        db,
+        "dca_accepted_differences",
+        """
+        machine_id TEXT NOT NULL,
+        difference TEXT NOT NULL,
+        accepted_at TIMESTAMP NOT NULL,
+        PRIMARY KEY (machine_id, difference)
+        """,
+    )
+
+
 # Parts of single migrations ---------------------------------------------------------
 
 

@@ -104,6 +104,8 @@ class Machine(BaseModel):
     pairing_expires_at: datetime | None = None
     last_seen_at: datetime | None = None
     payouts_stopped_reason: str | None = None
+    silent_after_minutes: int = 15
+    low_cash_fraction: Fraction4 = Fraction4("0.2000")
     created_at: datetime = Field(default_factory=utc_now)
     updated_at: datetime = Field(default_factory=utc_now)
 

@@ -48,6 +48,8 @@ MACHINE_SETTINGS = (
     "min_payout_sats",
     "max_payout_sats",
     "max_daily_payout_sats",
+    "silent_after_minutes",
+    "low_cash_fraction",
 )
 # A machine with a new key has to prove it.
 UNPAIRED = {

@@ -87,6 +87,8 @@ MACHINE_FIELDS = Fields(
         "min_payout_sats": "int",
         "max_payout_sats": "int",
         "max_daily_payout_sats": "int",
+        "silent_after_minutes": "int",
+        "low_cash_fraction": "fraction",
         "is_paired": "bool",
         "status": "text",
         "last_seen_at": "time",
