@@ -36,7 +36,7 @@ async def assert_ledger_balances(*machine_ids: str) -> None:
         tries = [t for t in tries if t["leg_id"] in own]
         tried = {t["payout_id"] for t in tries}
         payouts = [p for p in payouts if p["id"] in tried]
-    _assert_settlements_conserve(settlements, legs)
+    assert_conserves(settlements, legs)
     await _assert_paid_once(payouts, legs)
     await _assert_no_leg_left_lnbits_twice(payouts, tries)
     await _assert_lp_totals(machine_ids, legs)
@@ -55,7 +55,8 @@ def _settlement(row: Any) -> Settlement:
     return Settlement(**fields)
 
 
-def _assert_settlements_conserve(settlements: list[Any], legs: list[Any]) -> None:
+def assert_conserves(settlements: list[Any], legs: list[Any]) -> None:
+    """Legs and what is retained add up to what came in, settlement by settlement."""
     by_settlement = defaultdict(list)
     for leg in legs:
         if leg["settlement_id"] and leg["leg_type"] != "autoforward":
@@ -172,11 +173,6 @@ async def _assert_no_leg_left_lnbits_twice(
 
 
 async def _assert_lp_totals(machine_ids: tuple[str, ...], legs: list[Any]) -> None:
-    debits: dict[str, int] = defaultdict(int)
-    for leg in legs:
-        if leg["leg_type"] in ("dca", "settlement") and leg["client_id"]:
-            if leg["status"] not in ("voided", "refunded"):
-                debits[leg["client_id"]] += round(float(leg["amount_fiat"]) * 100)
     totals = {
         r["client_id"]: int(r["debited_cents"])
         for r in await _of(
@@ -192,6 +188,19 @@ async def _assert_lp_totals(machine_ids: tuple[str, ...], legs: list[Any]) -> No
         "WHERE status = 'confirmed'",
     ):
         deposits[row["client_id"]] += round(float(row["amount"]) * 100)
+    assert_lp_totals(legs, totals, deposits)
+
+
+def assert_lp_totals(
+    legs: list[Any], totals: dict[str, int], deposits: dict[str, int]
+) -> None:
+    """The running totals are what the legs add up to, and nobody is below zero."""
+    debits: dict[str, int] = defaultdict(int)
+    for leg in legs:
+        if leg["leg_type"] in ("dca", "settlement") and leg["client_id"]:
+            if leg["status"] not in ("voided", "refunded"):
+                debits[leg["client_id"]] += _cents(leg)
     for client_id in set(totals) | set(debits):
         assert totals.get(client_id, 0) == debits[client_id], client_id
-        assert debits[client_id] <= deposits[client_id], f"{client_id} below zero"
+        given = deposits.get(client_id, 0)
+        assert debits[client_id] <= given, f"{client_id} below zero"
