@@ -427,7 +427,8 @@ async def lp_positions(
         conn,
         f"""
         SELECT c.id AS client_id, c.user_id, l.dca_wallet_id, l.default_dca_mode,
-               l.fixed_mode_daily_limit, l.autoforward_ln_address, l.autoforward_enabled,
+               l.fixed_mode_daily_limit,
+               l.autoforward_ln_address, l.autoforward_enabled,
                COALESCE(d.cents, 0) AS deposited_cents,
                COALESCE(t.debited_cents, 0) AS debited_cents
         FROM satoshimachine.dca_clients c
@@ -535,7 +536,7 @@ async def lp_profiles_of_clients(
 
 def _where_to(row: Mapping[str, Any]) -> LpProfile:
     """What paying an LP depends on. The companion extension writes these rows too: a
-    limit or a time that makes no sense must not leave the LP unpaid, or the whole round.
+    limit or a time that makes no sense must not leave the LP, or the round, unpaid.
     """
     return LpProfile(
         user_id=row["user_id"],
