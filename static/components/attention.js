@@ -9,6 +9,7 @@
     dispense: ['hourglass_top', 'busy', 'report'],
     refund: ['undo', 'warn', 'refund'],
     deposit_pending: ['payments', 'busy', 'confirm'],
+    low_cash: ['local_atm', 'warn', 'fill'],
     unpaired: ['link_off', 'busy', 'pair'],
     offline: ['wifi_off', 'bad', 'look'],
     no_profile: ['person_off', 'busy', 'look'],

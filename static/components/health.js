@@ -30,6 +30,8 @@ satmachine.part('health', {
         backlog?.failed_legs > 0 &&
           fact('failed', this.fmt.number(backlog.failed_legs), 'bad'),
         fact('oldest', waits ? when(waits) : this.t('health.nothing_waits')),
+        this.health.relays?.problem &&
+          fact('warning', this.health.relays.problem, 'bad'),
         ...this.relays,
         ...(this.health.warnings || []).map(one => fact('warning', one, 'warn'))
       ].filter(Boolean)

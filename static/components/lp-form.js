@@ -24,7 +24,8 @@ satmachine.part('lp-form', {
             default_dca_mode: 'flow',
             fixed_mode_daily_limit: '',
             autoforward_enabled: false,
-            autoforward_ln_address: ''
+            autoforward_ln_address: '',
+            notify_payouts: false
           }
       this.error = ''
       this.shown = true
@@ -51,7 +52,8 @@ satmachine.part('lp-form', {
           ? this.fmt.toAmount(form.fixed_mode_daily_limit)
           : null,
         autoforward_enabled: form.autoforward_enabled,
-        autoforward_ln_address: form.autoforward_ln_address || null
+        autoforward_ln_address: form.autoforward_ln_address || null,
+        notify_payouts: form.notify_payouts
       }
     },
     async save() {

@@ -20,6 +20,7 @@
         form: {...NEW},
         fees: {out: '0.0000', in: '0.0000'},
         limits: LIMITS,
+        lowCash: '',
         currencies: []
       }
     },
@@ -55,6 +56,7 @@
           out: machine?.operator_cash_out_fee_fraction || '0.0000',
           in: machine?.operator_cash_in_fee_fraction || '0.0000'
         }
+        this.lowCash = this.fmt.toPercent(machine?.low_cash_fraction)
         this.error = ''
         this.shown = true
         // The sum under the fees is a help; the form works without it.
@@ -65,6 +67,12 @@
       },
       sats(value) {
         return /^\d+$/.test(String(value)) || this.t('common.not_sats')
+      },
+      percent(value) {
+        const fraction = this.fmt.toFraction(value)
+        return (
+          (fraction !== null && Number(fraction) <= 1) || this.t('fees.invalid')
+        )
       },
       validKey(value) {
         if (/^nsec1/i.test(value)) return this.t('machine.secret_key')
@@ -95,7 +103,12 @@
           operator_cash_out_fee_fraction: this.fees.out,
           operator_cash_in_fee_fraction: this.fees.in
         }
-        if (this.machine) LIMITS.forEach(name => (body[name] = +body[name]))
+        if (!this.machine) return body
+        LIMITS.forEach(name => (body[name] = Number(body[name])))
+        if ('silent_after_minutes' in body) {
+          body.silent_after_minutes = Number(body.silent_after_minutes)
+          body.low_cash_fraction = this.fmt.toFraction(this.lowCash)
+        }
         return body
       },
       async save() {

@@ -218,6 +218,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       address: 'Lightning address',
       address_hint: "Such as you{'@'}example.com. Routing costs are yours.",
       address_invalid: "A Lightning address looks like name{'@'}example.com.",
+      notify: 'Tell me of each payment',
       saved: 'Your DCA settings are saved.'
     }
   }

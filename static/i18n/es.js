@@ -222,6 +222,7 @@ window.i18n.global.mergeLocaleMessage('es', {
         "Como usted{'@'}example.com. El costo de enrutamiento es suyo.",
       address_invalid:
         "Una dirección Lightning se escribe como nombre{'@'}example.com.",
+      notify: 'Avisarme de cada pago',
       saved: 'Los ajustes de su DCA están guardados.'
     }
   }

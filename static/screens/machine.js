@@ -25,6 +25,28 @@ satmachine.part('screen-machine', {
         }
       }
     },
+    resume() {
+      this.$refs.action.open({
+        title: this.t('machine.resume_title'),
+        lines: this.t('machine.resume_text', {
+          reason: this.one.payouts_stopped_reason
+        }),
+        ok: this.t('machine.resume'),
+        fields: [
+          {
+            name: 'reason',
+            type: 'long',
+            label: this.t('common.reason'),
+            required: true
+          }
+        ],
+        run: async values => {
+          const path = `/machines/${this.id}/resume-payouts`
+          await satmachine.api.post(path, values)
+          return this.t('machine.resumed')
+        }
+      })
+    },
     remove() {
       this.$refs.action.open({
         title: this.t('machine.remove_title'),
@@ -35,6 +57,7 @@ satmachine.part('screen-machine', {
           await satmachine.api.delete(`/machines/${this.id}`)
           await satmachine.live.loadMachines()
           await satmachine.live.loadMe()
+          this.one = null
           this.go(this.me.operator ? 'machines' : '')
         }
       })

@@ -33,6 +33,7 @@ RATE = Decimal("133.3333")
 # Our part of the page; LNbits' own header and drawer are not ours to mend.
 OURS = (".satm", ".q-dialog")
 
+STILL = "* { transition-duration: 0s !important; animation-duration: 0s !important }"
 SIDEWAYS = "() => Math.max(0, document.scrollingElement.scrollWidth - innerWidth)"
 CUT_OFF = """() => {
   const scrolls = element => {
@@ -204,6 +205,8 @@ class Stage:
     async def goto(self, watched: Watched, path: str) -> None:
         await watched.page.goto(f"{self.server.url}/satmachineadmin/{path}")
         await settled(watched.page)
+        # Nothing fades: what is on the screen is there at once, for axe too.
+        await watched.page.add_style_tag(content=STILL)
 
     def sql(self, database: str, statement: str, *values: Any) -> None:
         """One statement on a database of the running server: "core" or "ours"."""

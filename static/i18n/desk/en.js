@@ -12,6 +12,7 @@ window.i18n.global.mergeLocaleMessage('en', {
         refund: 'Refund',
         confirm: 'Confirm',
         pair: 'Pair',
+        fill: 'Cassettes',
         set: 'Set up'
       }
     },
@@ -26,6 +27,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       offline: 'Machine silent',
       unpaired: 'Machine not paired',
       deposit_pending: 'Deposit to confirm',
+      low_cash: 'Cash is low',
       balance_used_up: 'Balance used up',
       no_profile: 'LP without a wallet',
       no_fee_wallet: 'Platform without a wallet'
@@ -111,6 +113,17 @@ window.i18n.global.mergeLocaleMessage('en', {
       max_payout_sats: 'Largest cash-in payout',
       max_daily_payout_sats: 'Cash-in payouts in a day',
       is_active: 'Machine in service',
+      telling: 'When to tell you',
+      silent_after_minutes: 'Silent for',
+      silent_hint: 'Minutes without a word; 0: never.',
+      minutes: 'min',
+      low_cash: 'Cash in a bay below',
+      low_cash_hint: 'Of what you filled in; 0: never.',
+      resume: 'Let payouts go on',
+      resume_title: 'Let payouts of this machine go on?',
+      resume_text:
+        'They were stopped because: {reason} Everything that waits is paid from now on.',
+      resumed: 'Payouts go on.',
       register: 'Register',
       saved: 'Saved: {name}',
       seen: 'last word {ago}',
@@ -352,12 +365,16 @@ window.i18n.global.mergeLocaleMessage('en', {
         create: 'Machine registered',
         change: 'Machine changed',
         delete: 'Machine removed',
-        give_way: 'Registration given up'
+        give_way: 'Registration given up',
+        pairing_code: 'New pairing code',
+        cassettes: 'Cassettes changed',
+        resume_payouts: 'Payouts let go on'
       },
       client: {
         create: 'LP enrolled',
         change: 'LP changed',
-        delete: 'LP removed'
+        delete: 'LP removed',
+        close_balance: 'Balance paid out'
       },
       deposit: {
         create: 'Deposit recorded',
@@ -368,6 +385,22 @@ window.i18n.global.mergeLocaleMessage('en', {
       },
       lp: {create: 'DCA started', change: 'DCA settings changed'},
       splits: {change: 'Splits changed'},
+      settlement: {
+        resolve: 'Resolved',
+        dispense: 'Dispense reported',
+        refund: 'Refund ordered',
+        retry: 'Paid again',
+        void: 'Voided',
+        notes: 'Note added',
+        note: 'Note added',
+        test: 'Test mark changed'
+      },
+      payment: {
+        retry: 'Payment tried again',
+        void: 'Payment voided',
+        mark_paid: 'Payment marked as paid'
+      },
+      nostr: {relays: 'Relays changed', rotate: 'New service key'},
       config: {change: 'Platform fees changed'}
     },
     field: {
@@ -390,7 +423,34 @@ window.i18n.global.mergeLocaleMessage('en', {
       max_payout_sats: 'largest cash-in payout',
       max_daily_payout_sats: 'cash-in payouts in a day',
       machine_npub: 'npub',
-      fiat_code: 'currency'
+      fiat_code: 'currency',
+      silent_after_minutes: 'minutes of silence',
+      low_cash_fraction: 'low cash',
+      tx_type: 'kind',
+      wire_sats: 'over Lightning',
+      principal_sats: 'principal',
+      fee_sats: 'fee',
+      platform_fee_sats: 'platform’s share',
+      operator_fee_sats: 'operator’s share',
+      fee_mismatch_sats: 'difference of the fee',
+      fiat_amount: 'cash',
+      exchange_rate: 'rate',
+      error_message: 'reason',
+      dispensed_fiat: 'dispensed',
+      dispensed_principal_sats: 'principal dispensed',
+      dispensed_fee_sats: 'fee of that',
+      dispensed_platform_fee_sats: 'platform’s share of that',
+      dispensed_operator_fee_sats: 'operator’s share of that',
+      dispense_state: 'dispense',
+      refund_sats: 'owed to the customer',
+      amount_sats: 'amount',
+      amount_fiat: 'cash',
+      leg_type: 'for',
+      is_test: 'test',
+      destination: 'destination',
+      reference: 'reference',
+      relays: 'relays',
+      splits: 'splits'
     },
     subject: {
       settlement: 'settlement',

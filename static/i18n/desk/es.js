@@ -12,6 +12,7 @@ window.i18n.global.mergeLocaleMessage('es', {
         refund: 'Reembolsar',
         confirm: 'Confirmar',
         pair: 'Emparejar',
+        fill: 'Casetes',
         set: 'Configurar'
       }
     },
@@ -26,6 +27,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       offline: 'Cajero en silencio',
       unpaired: 'Cajero sin emparejar',
       deposit_pending: 'Depósito por confirmar',
+      low_cash: 'Queda poco efectivo',
       balance_used_up: 'Saldo agotado',
       no_profile: 'LP sin billetera',
       no_fee_wallet: 'Plataforma sin billetera'
@@ -113,6 +115,17 @@ window.i18n.global.mergeLocaleMessage('es', {
       max_payout_sats: 'Mayor pago por ingreso',
       max_daily_payout_sats: 'Pagos por ingresos en un día',
       is_active: 'Cajero en servicio',
+      telling: 'Cuándo avisarle',
+      silent_after_minutes: 'En silencio durante',
+      silent_hint: 'Minutos sin señal; 0: nunca.',
+      minutes: 'min',
+      low_cash: 'Efectivo en una ranura por debajo de',
+      low_cash_hint: 'De lo que usted puso; 0: nunca.',
+      resume: 'Reanudar los pagos',
+      resume_title: '¿Reanudar los pagos de este cajero?',
+      resume_text:
+        'Se detuvieron porque: {reason} Todo lo que espera se paga desde ahora.',
+      resumed: 'Los pagos continúan.',
       register: 'Registrar',
       saved: 'Guardado: {name}',
       seen: 'última señal {ago}',
@@ -355,12 +368,16 @@ window.i18n.global.mergeLocaleMessage('es', {
         create: 'Cajero registrado',
         change: 'Cajero cambiado',
         delete: 'Cajero quitado',
-        give_way: 'Registro cedido'
+        give_way: 'Registro cedido',
+        pairing_code: 'Nuevo código de emparejamiento',
+        cassettes: 'Casetes cambiados',
+        resume_payouts: 'Pagos reanudados'
       },
       client: {
         create: 'LP inscrito',
         change: 'LP cambiado',
-        delete: 'LP quitado'
+        delete: 'LP quitado',
+        close_balance: 'Saldo pagado'
       },
       deposit: {
         create: 'Depósito anotado',
@@ -371,6 +388,22 @@ window.i18n.global.mergeLocaleMessage('es', {
       },
       lp: {create: 'DCA empezado', change: 'Ajustes de DCA cambiados'},
       splits: {change: 'Reparto cambiado'},
+      settlement: {
+        resolve: 'Resuelta',
+        dispense: 'Entrega informada',
+        refund: 'Reembolso ordenado',
+        retry: 'Pagada de nuevo',
+        void: 'Anulada',
+        notes: 'Nota agregada',
+        note: 'Nota agregada',
+        test: 'Marca de prueba cambiada'
+      },
+      payment: {
+        retry: 'Pago intentado de nuevo',
+        void: 'Pago anulado',
+        mark_paid: 'Pago marcado como pagado'
+      },
+      nostr: {relays: 'Relays cambiados', rotate: 'Nueva clave de servicio'},
       config: {change: 'Comisiones de la plataforma cambiadas'}
     },
     field: {
@@ -393,7 +426,34 @@ window.i18n.global.mergeLocaleMessage('es', {
       max_payout_sats: 'mayor pago por ingreso',
       max_daily_payout_sats: 'pagos por ingresos en un día',
       machine_npub: 'npub',
-      fiat_code: 'moneda'
+      fiat_code: 'moneda',
+      silent_after_minutes: 'minutos de silencio',
+      low_cash_fraction: 'poco efectivo',
+      tx_type: 'tipo',
+      wire_sats: 'por Lightning',
+      principal_sats: 'principal',
+      fee_sats: 'comisión',
+      platform_fee_sats: 'parte de la plataforma',
+      operator_fee_sats: 'parte del operador',
+      fee_mismatch_sats: 'diferencia de la comisión',
+      fiat_amount: 'efectivo',
+      exchange_rate: 'tipo de cambio',
+      error_message: 'motivo',
+      dispensed_fiat: 'entregado',
+      dispensed_principal_sats: 'principal entregado',
+      dispensed_fee_sats: 'comisión de ello',
+      dispensed_platform_fee_sats: 'parte de la plataforma de ello',
+      dispensed_operator_fee_sats: 'parte del operador de ello',
+      dispense_state: 'entrega',
+      refund_sats: 'se debe al cliente',
+      amount_sats: 'importe',
+      amount_fiat: 'efectivo',
+      leg_type: 'concepto',
+      is_test: 'prueba',
+      destination: 'destino',
+      reference: 'referencia',
+      relays: 'relays',
+      splits: 'reparto'
     },
     subject: {
       settlement: 'liquidación',
