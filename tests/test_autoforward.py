@@ -153,7 +153,7 @@ async def test_a_forward_that_fails_for_good_changes_no_settlement(
 async def test_an_operator_who_forwards_spends_nothing_that_others_are_owed(
     make_world: MakeWorld, engine_paused: distribution.Worker, savings: LnurlServer
 ) -> None:
-    """The operator is an LP in the machine's own wallet; another LP's day is not over."""
+    """The operator is an LP in the machine's own wallet; another LP still waits."""
     world = await make_world(payout_interval_minutes=1440)
     operator = await world.add_lp("300.00", user=world.operator, autoforward=SAVINGS)
     other = await world.add_lp("100.00")
