@@ -177,10 +177,11 @@ class RelayPool:
             .event_max_size(MAX_EVENT_BYTES)
             .message_max_size(2 * MAX_EVENT_BYTES)
         )
+        # Not `verify_subscriptions`: nostr-sdk drops what a relay sends for a filter that
+        # has just been replaced. What nobody asked for is refused by `open_event`.
         options = (
             RelayOptions()
             .retry_interval(timedelta(seconds=RECONNECT_SECONDS))
-            .verify_subscriptions(True)
             .limits(limits)
         )
         for url in wanted:
