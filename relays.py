@@ -177,8 +177,8 @@ class RelayPool:
             .event_max_size(MAX_EVENT_BYTES)
             .message_max_size(2 * MAX_EVENT_BYTES)
         )
-        # Not `verify_subscriptions`: nostr-sdk drops what a relay sends for a filter that
-        # has just been replaced. What nobody asked for is refused by `open_event`.
+        # Not `verify_subscriptions`: nostr-sdk drops what a relay sends for a filter
+        # that has just been replaced. `open_event` refuses what nobody asked for.
         options = (
             RelayOptions()
             .retry_interval(timedelta(seconds=RECONNECT_SECONDS))
