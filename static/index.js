@@ -2,7 +2,6 @@
 // and shows it. Everything else is in lib/, components/ and screens/.
 ;(() => {
   const BASE = '/satmachineadmin/static'
-  const STYLE = `${BASE}/css/satmachine.css`
 
   // lib: in this order. The rest: any order, a .vue and a .js of one name.
   const LIB = ['api', 'format', 'store', 'parts', 'contrast']
@@ -97,26 +96,27 @@
       part(`screens/${name}`)
     ])
 
-  const loadStyle = () =>
+  const style = name =>
     once(
-      'style',
+      `${name}.css`,
       () =>
         new Promise((resolve, reject) => {
           const link = document.createElement('link')
           link.rel = 'stylesheet'
-          link.href = LNbits.utils.url_for(STYLE)
+          link.href = LNbits.utils.url_for(`${BASE}/css/${name}.css`)
           link.onload = resolve
-          link.onerror = () => reject(new Error(`Failed to load ${STYLE}`))
+          link.onerror = () => reject(new Error(`Failed to load ${name}.css`))
           document.head.appendChild(link)
         })
     )
+  const loadStyle = () => Promise.all(['page', 'parts', 'screens'].map(style))
 
-  // LNbits loads i18n/ itself; the words of operators and of the platform are
-  // files of their own, registered with LNbits so that a change of language
+  // LNbits loads i18n/ itself; the words of operators, the log and the platform
+  // are files of their own, registered with LNbits so that a change of language
   // loads them too.
   const loadWords = () =>
     Promise.all(
-      ['desk', 'platform'].map(part =>
+      ['desk', 'log', 'platform'].map(part =>
         LNbits.utils.loadExtI18n(
           `${BASE}/i18n/${part}`,
           window.i18n.global.locale
