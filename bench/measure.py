@@ -200,7 +200,7 @@ async def count_calls(action: Callable[[], Awaitable[object]]) -> int:
 
 async def calls(scene: Stage) -> None:
     """Our own statements to land and to plan one settlement, 1 to 1 000 LPs."""
-    tasks.is_ready = lambda: False  # type: ignore[assignment]
+    tasks.is_ready = lambda: False
     landing_calls, planning_calls, seconds = {}, {}, {}
     for lps in (1, 10, 100, 1000):
         world = await scene.world(lps)
@@ -235,7 +235,7 @@ YEAR_LEGS_EACH = 10
 
 async def year(scene: Stage) -> None:
     """Our part of one settlement on an empty history, and after a year of it."""
-    tasks.is_ready = lambda: False  # type: ignore[assignment]
+    tasks.is_ready = lambda: False
     world = await scene.world(YEAR_LEGS_EACH, "90000000.00")
     first = await own_part(world)
     started = time.perf_counter()

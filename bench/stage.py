@@ -79,7 +79,7 @@ class Stage:
     ) -> World:
         boss = fixtures._open(settings.super_user, "", self.transport)
         self.users.append(boss)
-        world = await build_world(self.make_user, self.make_wallet, give, boss, **more)
+        world = await build_world(self.make_user, self.make_wallet, give, boss)
         for _ in range(lps):
             await world.add_lp(deposit)
         return world
