@@ -31,13 +31,15 @@ from .api_route import (
     new_router,
     refusals,
 )
+from .calculations import cents_text
 from .database import db
-from .lists import ListQuery, fetch_page
-from .models import CommissionSplit, Machine
+from .lists import ListQuery, Source, fetch_page
+from .models import CommissionSplit
+from .pace import CashOfMachine, cash_of_machines
 from .payouts_crud import reserved_sats
 from .preview import preview_settlement
-from .refusals import BadInputError
-from .reports import MACHINE_FIELDS, machine_status, machines_source
+from .refusals import BadInputError, NotFoundError
+from .reports import MACHINE_FIELDS, machines_source
 from .targets import balances_msat, check_own_wallet, resolve_target
 
 router = new_router()
@@ -56,15 +58,40 @@ async def _wallet_sats(wallet_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
     }
 
 
-async def _answer(machine: Machine) -> MachineAnswer:
-    sats = await _wallet_sats([machine.wallet_id])
-    balance, free = sats.get(machine.wallet_id, (0, 0))
-    return MachineAnswer.of(
-        machine,
-        status=machine_status(machine.last_seen_at),
-        balance_sats=balance,
-        free_sats=free,
-    )
+async def _answers(source: Source, query: ListQuery) -> MachinePage:
+    """Machines with what their wallets and bays hold.
+
+    The shown wallet of somebody else's machine is shortened, its balance is not.
+    """
+    listed, total = await fetch_page(source, query)
+    ids = [row["id"] for row in listed]
+    wallets = await registry.wallets_of_machines(ids)
+    sats = await _wallet_sats(list(wallets.values()))
+    async with db.connect() as conn:
+        cash = await cash_of_machines(conn, ids)
+    data = []
+    for row in listed:
+        balance, free = sats.get(wallets.get(row["id"], ""), (0, 0))
+        held = cash.get(row["id"], CashOfMachine())
+        cents = held.cash_cents
+        data.append(
+            MachineAnswer(
+                **row,
+                balance_sats=balance,
+                free_balance_sats=free,
+                cash_fiat=None if cents is None else cents_text(cents),
+                days_until_empty=held.days_left,
+            )
+        )
+    return MachinePage(data=data, total=total)
+
+
+async def _answer(user_id: str, machine_id: str) -> MachineAnswer:
+    source = machines_source(user_id, False, machine_id)
+    page = await _answers(source, ListQuery(MACHINE_FIELDS, limit=1))
+    if not page.data:
+        raise NotFoundError(registry.NO_MACHINE)
+    return page.data[0]
 
 
 async def _check_wallet(fields: Mapping[str, Any], user_id: str) -> None:
@@ -83,16 +110,7 @@ async def _check_wallet(fields: Mapping[str, Any], user_id: str) -> None:
     openapi_extra=filter_docs(MACHINE_FIELDS, "MachineFilters"),
 )
 async def api_machines(scope: InScope, query: AskedOfMachines) -> MachinePage:
-    source = machines_source(scope.user_id, scope.is_all)
-    # The shown wallet of somebody else's machine is shortened, its balance is not.
-    listed, total = await fetch_page(source, query)
-    wallets = await registry.wallets_of_machines([row["id"] for row in listed])
-    sats = await _wallet_sats(list(wallets.values()))
-    data = []
-    for row in listed:
-        balance, free = sats.get(wallets.get(row["id"], ""), (0, 0))
-        data.append(MachineAnswer(**row, balance_sats=balance, free_balance_sats=free))
-    return MachinePage(data=data, total=total)
+    return await _answers(machines_source(scope.user_id, scope.is_all), query)
 
 
 @router.post(
@@ -105,7 +123,8 @@ async def api_machines(scope: InScope, query: AskedOfMachines) -> MachinePage:
 async def api_create_machine(account: Caller, body: MachineInput) -> MachineAnswer:
     fields = named_fields(body, NULLABLE)
     await _check_wallet(fields, account.id)
-    return await _answer(await registry.create_machine(account.id, fields))
+    machine = await registry.create_machine(account.id, fields)
+    return await _answer(account.id, machine.id)
 
 
 @router.get(
@@ -115,9 +134,7 @@ async def api_create_machine(account: Caller, body: MachineInput) -> MachineAnsw
     responses=refusals(404),
 )
 async def api_machine(account: Caller, machine_id: MachineId) -> MachineAnswer:
-    async with db.connect() as conn:
-        machine = await registry.get_own_machine(conn, machine_id, account.id)
-    return await _answer(machine)
+    return await _answer(account.id, machine_id)
 
 
 @router.put(
@@ -134,8 +151,8 @@ async def api_update_machine(
     changes = named_fields(body, NULLABLE)
     if changes.get("wallet_id") != present.wallet_id:
         await _check_wallet(changes, account.id)
-    machine = await registry.update_machine(account.id, machine_id, changes)
-    return await _answer(machine)
+    await registry.update_machine(account.id, machine_id, changes)
+    return await _answer(account.id, machine_id)
 
 
 @router.delete(

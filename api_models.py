@@ -35,7 +35,7 @@ from .api_fields import (
     SortOrder,
     Target,
 )
-from .models import Machine, SuperConfig, UpdateSuperConfigData
+from .models import SuperConfig, UpdateSuperConfigData
 
 # ---------------------------------------------------------------------------- inputs
 
@@ -209,27 +209,18 @@ class MachineAnswer(BaseModel):
         ..., description="online, quiet or offline: the age of the machine's last word"
     )
     last_seen_at: datetime | None = None
+    last_settlement_at: datetime | None = None
+    platform_cash_in_fee_fraction: str = Field(..., description="in force now")
+    platform_cash_out_fee_fraction: str
+    cash_fiat: str | None = Field(
+        None, description="what must be in its bays; null if nobody ever said"
+    )
+    days_until_empty: float | None = Field(
+        None, description="at the pace of the last seven days"
+    )
     payouts_stopped_reason: str | None = None
     created_at: datetime
     updated_at: datetime
-
-    @classmethod
-    def of(
-        cls, machine: Machine, *, status: str, balance_sats: int, free_sats: int
-    ) -> MachineAnswer:
-        fields = {k: v for k, v in machine.dict().items() if k in cls.__fields__}
-        for key in (
-            "operator_cash_in_fee_fraction",
-            "operator_cash_out_fee_fraction",
-            "low_cash_fraction",
-        ):
-            fields[key] = fraction_text(fields[key])
-        return cls(
-            **fields,
-            status=status,
-            balance_sats=balance_sats,
-            free_balance_sats=free_sats,
-        )
 
 
 class MachinePage(Page[MachineAnswer]):
@@ -284,8 +275,12 @@ class ClientAnswer(BaseModel):
     has_profile: bool = Field(
         ..., description="whether the LP has said where their sats go"
     )
+    dca_mode: str | None = Field(None, description="the LP's choice: flow or fixed")
+    fixed_mode_daily_limit: str | None = None
     remaining: str
     currency: str
+    sats_received: int
+    sats_on_the_way: int
     created_at: datetime
 
 
@@ -411,6 +406,7 @@ class LegAnswer(BaseModel):
     settlement_id: str | None = None
     client_id: str | None = None
     machine_id: str
+    machine: str | None = Field(None, description="its name")
     leg_type: str
     destination_wallet_id: str | None = None
     destination_ln_address: str | None = None
@@ -442,7 +438,11 @@ class SettlementDetail(SettlementAnswer):
     max_refund_sats: int = Field(
         ..., description="of that, what can be sent outside, less the routing reserve"
     )
+    refund_sats: int = Field(..., description="owed to the customer in all")
+    dispense_state: str | None = Field(None, description="awaiting, confirmed, partial")
     dispensed_fiat: str | None = None
+    dispensed_principal_sats: int | None = None
+    dispensed_fee_sats: int | None = None
     stamp: Any = Field(None, description="what the machine said, as it said it")
     history: list[AuditAnswer]
 
@@ -522,6 +522,9 @@ class LpMachineSummary(BaseModel):
     sats_on_the_way: int
     average_price: float | None = Field(
         None, description="fiat paid for one bitcoin; null before the first payment"
+    )
+    price_now: float | None = Field(
+        None, description="fiat for one bitcoin, if LNbits has heard a price lately"
     )
 
 

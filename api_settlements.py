@@ -109,7 +109,11 @@ async def settlement_detail(user_id: str, settlement_id: str) -> SettlementDetai
         retained_sats=row["retained_sats"],
         refundable_sats=refundable,
         max_refund_sats=max(0, refundable - reserve_sats(refundable, False)),
+        refund_sats=row["refund_sats"],
+        dispense_state=row["dispense_state"],
         dispensed_fiat=row["dispensed_fiat"],
+        dispensed_principal_sats=row["dispensed_principal_sats"],
+        dispensed_fee_sats=row["dispensed_fee_sats"],
         stamp=_stamp(row["stamp_json"]),
         history=[AuditAnswer(**audit_answer(entry)) for entry in history],
     )

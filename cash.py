@@ -28,6 +28,7 @@ class Bay:
 
     machine_id: str
     machine: str
+    fiat_code: str
     position: int
     denomination: int
     filled: int
@@ -37,12 +38,20 @@ class Bay:
     reported: int | None = None
     reported_at: datetime | None = None
     dispensed: int = 0
+    dispensed_until_report: int = 0
     is_exact: bool = True
 
     @property
     def count(self) -> int:
         """What must be in the bay now, at least 0."""
         return max(0, self.counted - self.dispensed)
+
+    @property
+    def is_report_newer(self) -> bool:
+        """Whether the machine has counted since the operator filled in."""
+        if self.reported is None or self.reported_at is None:
+            return False
+        return self.counted_at is None or self.reported_at >= self.counted_at
 
     @property
     def is_low(self) -> bool:
@@ -79,7 +88,7 @@ async def bays(
         conn,
         f"""
         SELECT k.*, COALESCE(m.name, SUBSTR(m.machine_npub, 1, 12)) AS machine,
-            m.low_cash_fraction
+            m.low_cash_fraction, m.fiat_code
         FROM {S}.cassette_configs k JOIN {S}.dca_machines m ON m.id = k.machine_id
         WHERE k.machine_id IN {own_machines} AND m.is_active = true
         ORDER BY k.machine_id, k.position
@@ -105,6 +114,7 @@ def _bay(row: Mapping[str, Any], is_from_fill: bool) -> Bay:
     bay = Bay(
         machine_id=row["machine_id"],
         machine=row["machine"],
+        fiat_code=row["fiat_code"],
         position=int(row["position"]),
         denomination=int(row["denomination"]),
         filled=int(row["count"]),
@@ -151,7 +161,10 @@ async def _count_dispensed(
             if bay.counted_at is None or at is None or at < bay.counted_at:
                 continue
             if is_exact:
-                bay.dispensed += notes.get(str(bay.position), 0)
+                count = notes.get(str(bay.position), 0)
+                bay.dispensed += count
+                if bay.reported_at and at <= bay.reported_at:
+                    bay.dispensed_until_report += count
             else:
                 # how many notes came out of which bay, nobody said
                 bay.is_exact = False

@@ -55,6 +55,28 @@ def debited_cents_sql(client: str) -> str:
     )
 
 
+RECEIVED = "p.status IN ('completed', 'skipped')"
+ON_THE_WAY = "p.status IN ('pending', 'failed')"
+
+
+def _legs_sum_sql(client: str, condition: str, column: str) -> str:
+    return (
+        f"COALESCE((SELECT SUM({column}) "  # noqa: S608
+        f"FROM {S}.dca_payments p WHERE p.client_id = {client} "
+        f"AND p.leg_type IN ('dca', 'settlement') AND {condition}), 0)"
+    )
+
+
+def received_sql(client: str, column: str = "p.amount_sats") -> str:
+    """What a client's legs brought them, as a scalar expression."""
+    return _legs_sum_sql(client, RECEIVED, column)
+
+
+def on_the_way_sql(client: str) -> str:
+    """Sats that are still owed to a client, as a scalar expression."""
+    return _legs_sum_sql(client, ON_THE_WAY, "p.amount_sats")
+
+
 # ---------------------------------------------------------------------------- clients
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from lnbits.core.db import db as core_db
@@ -17,7 +17,12 @@ from lnbits.db import SQLITE
 
 from .database import db, db_time, in_list, rows
 from .lists import Fields, Kind, Source
-from .lps import debited_cents_sql, deposited_cents_sql
+from .lps import (
+    debited_cents_sql,
+    deposited_cents_sql,
+    on_the_way_sql,
+    received_sql,
+)
 from .models import utc_now
 
 S = "satoshimachine"
@@ -92,6 +97,9 @@ MACHINE_FIELDS = Fields(
         "is_paired": "bool",
         "status": "text",
         "last_seen_at": "time",
+        "last_settlement_at": "time",
+        "platform_cash_in_fee_fraction": "fraction",
+        "platform_cash_out_fee_fraction": "fraction",
         "payouts_stopped_reason": "text",
         "created_at": "time",
         "updated_at": "time",
@@ -100,21 +108,25 @@ MACHINE_FIELDS = Fields(
 )
 
 
-def machine_status(last_seen_at: datetime | None, now: datetime | None = None) -> str:
-    """online, quiet or offline, by the age of the machine's last word."""
-    if last_seen_at is None:
-        return "offline"
-    age = (now or utc_now()) - last_seen_at
-    return "online" if age <= ONLINE else "quiet" if age <= QUIET else "offline"
-
-
-def machines_source(user_id: str, is_all: bool) -> Source:
+def machines_source(
+    user_id: str, is_all: bool, machine_id: str | None = None
+) -> Source:
+    """Machines, online, quiet or offline by the age of their last word."""
     now = utc_now()
     columns = {name: f"m.{name}" for name in MACHINE_FIELDS.kinds}
     columns["status"] = (
         "CASE WHEN m.last_seen_at >= :online_since THEN 'online' "
         "WHEN m.last_seen_at >= :quiet_since THEN 'quiet' ELSE 'offline' END"
     )
+    columns["last_settlement_at"] = (
+        f"(SELECT MAX(s.transaction_time) FROM {S}.dca_settlements s "  # noqa: S608
+        "WHERE s.machine_id = m.id)"
+    )
+    for direction in ("cash_in", "cash_out"):
+        columns[f"platform_{direction}_fee_fraction"] = (
+            f"(SELECT super_{direction}_fee_fraction "  # noqa: S608
+            f"FROM {S}.super_config WHERE id = 'default')"
+        )
     if is_all:
         columns["wallet_id"] = _own_or_short_sql(
             "m.wallet_id", "m.operator_user_id = :reader"
@@ -124,10 +136,14 @@ def machines_source(user_id: str, is_all: bool) -> Source:
         "quiet_since": db_time(now - QUIET),
     }
     params["reader" if is_all else "me"] = user_id
+    where = [] if is_all else ["m.operator_user_id = :me"]
+    if machine_id is not None:
+        where.append("m.id = :machine_id")
+        params["machine_id"] = machine_id
     return Source(
         columns=columns,
         tables=f"{S}.dca_machines m",
-        where=[] if is_all else ["m.operator_user_id = :me"],
+        where=where,
         params=params,
         key="m.id",
     )
@@ -142,8 +158,12 @@ CLIENT_FIELDS = Fields(
         "username": "text",
         "status": "text",
         "has_profile": "bool",
+        "dca_mode": "text",
+        "fixed_mode_daily_limit": "fiat",
         "remaining": "fiat",
         "currency": "text",
+        "sats_received": "int",
+        "sats_on_the_way": "int",
         "created_at": "time",
     },
     search=("username", "id", "currency"),
@@ -152,6 +172,10 @@ CLIENT_FIELDS = Fields(
 
 def clients_source(user_id: str, is_all: bool, client_id: str | None = None) -> Source:
     remaining = f"({deposited_cents_sql('c.id')} - {debited_cents_sql('c.id')})"
+    preference = (
+        f"(SELECT l.{{}} FROM {S}.dca_lp l "  # noqa: S608
+        "WHERE l.user_id = c.user_id)"
+    )
     where = [f"c.machine_id IN {own_machines_sql(is_all)}"]
     params = whose(user_id, is_all)
     if client_id is not None:
@@ -167,9 +191,14 @@ def clients_source(user_id: str, is_all: bool, client_id: str | None = None) -> 
                 f"EXISTS (SELECT 1 FROM {S}.dca_lp l "  # noqa: S608
                 "WHERE l.user_id = c.user_id)"
             ),
+            "dca_mode": preference.format("default_dca_mode"),
+            # the companion extension may have left any text there
+            "fixed_mode_daily_limit": preference.format("fixed_mode_daily_limit * 1.0"),
             # minor units to units, exactly to the cent
             "remaining": f"CAST({remaining} AS DECIMAL(20,2)) / 100.0",
             "currency": "m.fiat_code",
+            "sats_received": received_sql("c.id"),
+            "sats_on_the_way": on_the_way_sql("c.id"),
             "created_at": "c.created_at",
         },
         tables=f"{S}.dca_clients c JOIN {S}.dca_machines m ON m.id = c.machine_id",
@@ -280,6 +309,8 @@ _DETAIL_KINDS: dict[str, Kind] = {
     "refund_sats": "int",
     "dispensed_fiat": "fiat",
     "dispense_state": "text",
+    "dispensed_principal_sats": "int",
+    "dispensed_fee_sats": "int",
     "stamp_json": "text",
     "wallet_id": "text",
 }
@@ -321,6 +352,7 @@ LEG_FIELDS = Fields(
         "settlement_id": "text",
         "client_id": "text",
         "machine_id": "text",
+        "machine": "text",
         "leg_type": "text",
         "destination_wallet_id": "text",
         "destination_ln_address": "text",
@@ -363,14 +395,21 @@ def _leg_source(
     )
     yes, no = ("1", "0") if db.type == SQLITE else ("true", "false")
     columns["in_flight"] = _IN_FLIGHT.format(yes=yes, no=no)
+    columns["machine"] = "COALESCE(m.name, SUBSTR(m.machine_npub, 1, 12))"
+    # what the operator calls the LP, where the leg has no name of its own
+    columns["label"] = "COALESCE(p.label, c.username)"
     return Source(
         columns=columns,
         tables=f"{S}.dca_payments p",
         where=where,
         params=params,
         key="p.id",
-        joins=f"LEFT JOIN {S}.dca_payouts o ON o.id = p.payout_id",
-        joined=("in_flight",),
+        joins=(
+            f"LEFT JOIN {S}.dca_payouts o ON o.id = p.payout_id "
+            f"LEFT JOIN {S}.dca_machines m ON m.id = p.machine_id "
+            f"LEFT JOIN {S}.dca_clients c ON c.id = p.client_id"
+        ),
+        joined=("in_flight", "machine", "label"),
     )
 
 

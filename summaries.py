@@ -12,7 +12,9 @@ from datetime import datetime, time, timedelta, timezone
 from typing import Any
 
 from lnbits.db import Connection
+from lnbits.utils.cache import cache
 
+from . import cash
 from .api_models import (
     BalanceAnswer,
     DayOfSeries,
@@ -22,32 +24,28 @@ from .api_models import (
 )
 from .calculations import cents_text
 from .database import cents_sql, db, db_time, one, rows
-from .lps import NO_CLIENT, debited_cents_sql, deposited_cents_sql
+from .lps import (
+    NO_CLIENT,
+    RECEIVED,
+    debited_cents_sql,
+    deposited_cents_sql,
+    on_the_way_sql,
+    received_sql,
+)
 from .models import CASH_OUT, utc_now
 from .refusals import NotFoundError
 from .reports import day_sql, own_machines_sql, whose
 
 S = "satoshimachine"
-RECEIVED = "p.status IN ('completed', 'skipped')"
-ON_THE_WAY = "p.status IN ('pending', 'failed')"
 SATS_OF_A_BITCOIN = 100_000_000
-
-
-def _sats_sql(client: str, condition: str, column: str = "p.amount_sats") -> str:
-    """A sum over a client's dca and settlement legs that fulfil the condition."""
-    return (
-        f"COALESCE((SELECT SUM({column}) "  # noqa: S608
-        f"FROM {S}.dca_payments p WHERE p.client_id = {client} "
-        f"AND p.leg_type IN ('dca', 'settlement') AND {condition}), 0)"
-    )
 
 
 _BALANCE = f"""
     {deposited_cents_sql("c.id")} AS deposited,
     {deposited_cents_sql("c.id", "pending")} AS pending,
     {debited_cents_sql("c.id")} AS debited,
-    {_sats_sql("c.id", RECEIVED)} AS received,
-    {_sats_sql("c.id", ON_THE_WAY)} AS on_the_way
+    {received_sql("c.id")} AS received,
+    {on_the_way_sql("c.id")} AS on_the_way
 """
 
 
@@ -87,7 +85,7 @@ async def lp_summary(user_id: str) -> list[LpMachineSummary]:
             conn,
             f"""
             SELECT c.id, c.machine_id, c.status, m.name, m.machine_npub, m.fiat_code,
-                {_sats_sql("c.id", RECEIVED, cents_sql("p.amount_fiat"))} AS paid,
+                {received_sql("c.id", cents_sql("p.amount_fiat"))} AS paid,
                 {_BALANCE}
             FROM {S}.dca_clients c JOIN {S}.dca_machines m ON m.id = c.machine_id
             WHERE c.user_id = :me ORDER BY c.created_at, c.id
@@ -111,7 +109,14 @@ def _lp_machine(row: Mapping[str, Any]) -> LpMachineSummary:
         sats_received=int(row["received"]),
         sats_on_the_way=int(row["on_the_way"]),
         average_price=_price(int(row["paid"]), int(row["received"])),
+        price_now=_price_now(row["fiat_code"]),
     )
+
+
+def _price_now(fiat_code: str) -> float | None:
+    """Fiat for one bitcoin as LNbits last heard: nobody waits for a price here."""
+    price = cache.get(f"btc-price-{fiat_code}")
+    return round(float(price), 2) if isinstance(price, (int, float)) else None
 
 
 def _price(cents: int, sats: int) -> float | None:
@@ -230,8 +235,9 @@ async def totals_and_series(
             one_sum.add("paid_to_lps_sats", row["sats"])
     for row in await _owed_to_lps(conn, user_id, is_all):
         total.add_fiat("owed_to_lps_fiat", row["fiat_code"], row["cents"])
-    for row in await _cash_in_machines(conn, user_id, is_all):
-        total.add_fiat("cash_in_machines_fiat", row["fiat_code"], row["units"] * 100)
+    for bay in await cash.bays(conn, own_machines_sql(is_all), whose(user_id, is_all)):
+        cents = bay.count * bay.denomination * 100
+        total.add_fiat("cash_in_machines_fiat", bay.fiat_code, cents)
     series = [DayOfSeries(date=_date(d), **s.fields()) for d, s in by_day.items()]
     return Totals(**total.fields()), series
 
@@ -301,26 +307,6 @@ async def _owed_to_lps(
             SUM({deposited_cents_sql("c.id")} - {debited_cents_sql("c.id")}) AS cents
         FROM {S}.dca_clients c JOIN {S}.dca_machines m ON m.id = c.machine_id
         WHERE c.machine_id IN {own_machines_sql(is_all)}
-        GROUP BY m.fiat_code
-        """,  # noqa: S608
-        whose(user_id, is_all),
-    )
-
-
-async def _cash_in_machines(
-    conn: Connection, user_id: str, is_all: bool
-) -> list[Mapping[str, Any]]:
-    """Whole units of cash by currency: the machine's own newer report, else ours."""
-    is_newer = "k.state_count IS NOT NULL AND k.state_at >= k.updated_at"
-    return await rows(
-        conn,
-        f"""
-        SELECT m.fiat_code, SUM(CASE WHEN {is_newer}
-            THEN CAST(COALESCE(k.state_denomination, k.denomination) AS BIGINT)
-                 * k.state_count
-            ELSE CAST(k.denomination AS BIGINT) * k.count END) AS units
-        FROM {S}.cassette_configs k JOIN {S}.dca_machines m ON m.id = k.machine_id
-        WHERE k.machine_id IN {own_machines_sql(is_all)}
         GROUP BY m.fiat_code
         """,  # noqa: S608
         whose(user_id, is_all),

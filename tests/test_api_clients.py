@@ -35,8 +35,12 @@ async def test_enrolling_by_name_enables_the_extension(
         "username": lp.username.upper(),
         "status": "active",
         "has_profile": False,
+        "dca_mode": None,
+        "fixed_mode_daily_limit": None,
         "remaining": "0.00",
         "currency": "GTQ",
+        "sats_received": 0,
+        "sats_on_the_way": 0,
         "created_at": client["created_at"],
     }
     extension = await get_user_extension(lp.user_id, "satmachineadmin")
@@ -210,7 +214,10 @@ async def test_a_balance_counts_what_is_owed_and_not_what_was_given_back(
         "sats_received": 67_000,
         "sats_on_the_way": 12_000,
     }
-    assert ok(await desk.operator.api.get(path))["remaining"] == "149.45"
+    client = ok(await desk.operator.api.get(path))
+    assert client["remaining"] == "149.45"
+    assert (client["sats_received"], client["sats_on_the_way"]) == (67_000, 12_000)
+    assert client["dca_mode"] == "flow"
     summary = ok(await desk.lp.api.get("/lp/summary"))
     assert summary == [
         {
@@ -226,6 +233,8 @@ async def test_a_balance_counts_what_is_owed_and_not_what_was_given_back(
             "sats_on_the_way": 12_000,
             # 30.55 GTQ for 67 000 sat
             "average_price": 45_597.01,
+            # what the tests let LNbits believe: 133.3333 sat for a quetzal
+            "price_now": 750_000.19,
         }
     ]
 

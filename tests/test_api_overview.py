@@ -12,7 +12,7 @@ from money_rows import add_leg, add_payout, add_settlement, ago, set_status
 from sqlalchemy import event
 
 from satmachineadmin.crud import NO_PLATFORM_WALLET
-from satmachineadmin.database import db, run, transaction
+from satmachineadmin.database import db, db_time, run, transaction
 
 from conftest import MakeUser, MakeWallet
 from dev.accounts import UserSession
@@ -88,6 +88,40 @@ async def test_totals_and_series(make_user: MakeUser, make_wallet: MakeWallet) -
     assert series[0]["cash_out_count"] == 0
     assert len(ok(await api.get("/overview"))["series"]) == 30
     assert ok(await api.get("/overview?days=1"))["totals"]["cash_out_count"] == 2
+
+
+async def test_a_machine_says_how_long_its_cash_will_last(
+    make_user: MakeUser, make_wallet: MakeWallet
+) -> None:
+    desk = await make_desk(make_user, make_wallet)
+    path = f"/machines/{desk.machine['id']}"
+    machine = ok(await desk.operator.api.get(path))
+    assert machine["cash_fiat"] is None and machine["days_until_empty"] is None
+    assert machine["last_settlement_at"] is None
+    async with transaction() as conn:
+        await run(
+            conn,
+            "INSERT INTO satoshimachine.cassette_configs "
+            "(machine_id, position, denomination, count, updated_at) VALUES "
+            "(:machine, 1, 100, 40, :then)",
+            {"machine": desk.machine["id"], "then": db_time(ago(days=5))},
+        )
+    assert ok(await desk.operator.api.get(path))["cash_fiat"] == "4000.00"
+    for days in (20, 6, 1):
+        await add_settlement(
+            desk.machine,
+            fiat_amount="700.00",
+            transaction_time=ago(days=days),
+            cassettes_json='{"1": 7}',
+        )
+    machine = ok(await desk.operator.api.get(path))
+    # 7 notes since they were counted; 1 400.00 in the last seven days
+    assert machine["cash_fiat"] == "3300.00"
+    assert machine["days_until_empty"] == 16.5
+    assert machine["last_settlement_at"][:10] == ago(days=1).date().isoformat()
+    assert machine["platform_cash_out_fee_fraction"].startswith("0.")
+    totals = ok(await desk.operator.api.get("/overview"))["totals"]
+    assert totals["cash_in_machines_fiat"] == {"GTQ": "3300.00"}
 
 
 @pytest.mark.parametrize("days", ["0", "-1", "366", "x", "1.5", ""])
@@ -187,7 +221,7 @@ async def test_what_needs_attention(
             "UPDATE satoshimachine.dca_machines SET last_seen_at = :then, "
             "payouts_stopped_reason = 'Two payments differ.' WHERE id = :id",
             {
-                "then": row_time(ago(minutes=16)),
+                "then": db_time(ago(minutes=16)),
                 "id": machine["id"],
             },
         )
@@ -202,12 +236,6 @@ async def test_what_needs_attention(
     # a machine that is switched off needs nobody
     ok(await api.put(f"/machines/{machine['id']}", json={"is_active": False}))
     assert "offline" not in await kinds()
-
-
-def row_time(moment: Any) -> Any:
-    from satmachineadmin.database import db_time
-
-    return db_time(moment)
 
 
 async def test_many_of_one_kind_say_that_there_are_more(
