@@ -1,0 +1,270 @@
+"""Every way a payment can go x every way its look-up can go x every kind of target.
+
+In the shape of nutshell's fake backend: a node that LNbits asks, with one fault for
+paying and one for telling what became of it. Everything above the node is real. All
+faults happen in one settlement at once, one split each, so that they could also get
+into each other's way. The node keeps book of what it really paid: that is at most one
+invoice for each debt, at every moment, and exactly one when the faults are over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import product
+from typing import Any
+
+import pytest
+from bolt11 import decode as bolt11_decode
+from lnbits.wallets import get_funding_source
+from lnbits.wallets.base import PaymentResponse, PaymentStatus
+from lnurl import encode as lnurl_encode
+from world import MakeWorld, World, balance_sats, core_rows, edit_core
+
+from satmachineadmin import distribution, payouts
+from satmachineadmin.database import db_time
+from satmachineadmin.models import Leg, utc_now
+
+PAYS = (
+    "succeeds",
+    "fails",
+    "stays pending",
+    "raises before",
+    "raises after paying",
+    "times out",
+)
+LOOKUPS = (
+    "success",
+    "failed",
+    "pending, then success",
+    "pending, then failed",
+    "pending for ever",
+    "raises",
+    "raises, then success",
+    "times out",
+)
+CELLS = list(product(PAYS, LOOKUPS))
+
+
+class NodeError(Exception):
+    """What a node's client library raises, of no class that anybody could know."""
+
+
+@dataclass
+class Node:
+    """The funding source: what it is asked, what it answers, what it really paid."""
+
+    cell_of_target: dict[str, int] = field(default_factory=dict)
+    cell_of_hash: dict[str, int] = field(default_factory=dict)
+    asked: Counter[str] = field(default_factory=Counter)
+    looked: Counter[str] = field(default_factory=Counter)
+    paid: set[str] = field(default_factory=set)
+    is_healed: bool = False
+
+    async def invoice_of(self, target: str, msat: int) -> str:
+        made: Any = await get_funding_source().create_invoice(amount=msat // 1000)
+        bolt11 = str(made.payment_request)
+        self.cell_of_hash[bolt11_decode(bolt11).payment_hash] = self.cell_of_target[
+            target
+        ]
+        return bolt11
+
+    async def pay(self, bolt11: str, _: int) -> PaymentResponse:
+        payment_hash = bolt11_decode(bolt11).payment_hash
+        if payment_hash not in self.cell_of_hash:
+            return PaymentResponse(ok=None)  # another test's, which the engine finds
+        self.asked[payment_hash] += 1
+        fault, _lookup = CELLS[self.cell_of_hash[payment_hash]]
+        if self.is_healed or fault in ("succeeds", "raises after paying"):
+            self.paid.add(payment_hash)
+        if self.is_healed or fault == "succeeds":
+            return PaymentResponse(True, payment_hash, 0, "00" * 32)
+        if fault == "fails":
+            return PaymentResponse(ok=False, error_message="no route")
+        if fault == "stays pending":
+            return PaymentResponse(ok=None, checking_id=payment_hash)
+        if fault == "times out":
+            raise asyncio.TimeoutError
+        raise NodeError("connection reset")
+
+    async def status(self, payment_hash: str) -> PaymentStatus:
+        self.looked[payment_hash] += 1
+        if payment_hash not in self.cell_of_hash:
+            return PaymentStatus(None)
+        _pay, fault = CELLS[self.cell_of_hash[payment_hash]]
+        is_first = self.looked[payment_hash] == 1
+        if self.is_healed:
+            return self._final(payment_hash, payment_hash in self.paid)
+        if fault == "times out":
+            raise asyncio.TimeoutError
+        if fault == "raises" or (fault.startswith("raises") and is_first):
+            raise NodeError("unreachable")
+        if fault == "pending for ever" or (fault.startswith("pending") and is_first):
+            return PaymentStatus(None)
+        return self._final(payment_hash, fault.endswith("success"))
+
+    def _final(self, payment_hash: str, is_success: bool) -> PaymentStatus:
+        """A node may not know for long, but it does not lie: what it paid, it paid."""
+        if is_success or payment_hash in self.paid:
+            self.paid.add(payment_hash)
+            return PaymentStatus(True, 0, "00" * 32)
+        return PaymentStatus(False)
+
+
+@pytest.fixture
+def node(monkeypatch: pytest.MonkeyPatch) -> Node:
+    made, real = Node(), get_funding_source()
+    monkeypatch.setattr(real, "pay_invoice", made.pay)
+    monkeypatch.setattr(real, "get_payment_status", made.status)
+    monkeypatch.setattr(payouts, "get_pr_from_lnurl", made.invoice_of)
+    return made
+
+
+async def sell_to_every_cell(world: World, node: Node, kind: str) -> str:
+    for index in range(len(CELLS)):
+        target = f"cell{index}@shop.example"
+        if kind == "lnurl":
+            target = str(lnurl_encode(f"https://shop{index}.example/pay").bech32)
+            target = target.lower()
+        node.cell_of_target[target] = index
+        await world.add_split(target, "0.0200", kind=kind, sort_order=index)
+    fee = 1_000 * 50
+    good = await world.make_user("good")
+    await world.add_split(good.wallet.id, "0.0400", wallet_id=good.wallet.id)
+    payment_hash = await world.cash_out(principal=fee * 20, fee=fee * 20 * 8 // 100)
+    await world.settle(payment_hash)
+    assert await balance_sats(good.wallet.id) == fee * 4 // 100
+    return payment_hash
+
+
+async def a_minute_later(world: World) -> None:
+    await edit_core(
+        "UPDATE apipayments SET updated_at = :at "
+        "WHERE wallet_id = :wallet AND status = 'pending'",
+        at=db_time(utc_now() - timedelta(minutes=2)),
+        wallet=world.machine_wallet.id,
+    )
+    await world.run_due()
+
+
+async def legs_by_cell(world: World, node: Node, payment_hash: str) -> dict[int, Leg]:
+    legs = await world.legs(payment_hash, "operator_split")
+    return {
+        node.cell_of_target[str(leg.target)]: leg
+        for leg in legs
+        if leg.target in node.cell_of_target
+    }
+
+
+async def assert_sound(world: World, node: Node, payment_hash: str) -> None:
+    """True at every moment, whatever has gone wrong so far."""
+    twice = [h for h, times in node.asked.items() if times > 1]
+    assert twice == [], "one invoice was given to the node twice"
+    paid = Counter(CELLS[node.cell_of_hash[h]] for h in node.paid)
+    assert [cell for cell, times in paid.items() if times > 1] == []
+    for cell, leg in (await legs_by_cell(world, node, payment_hash)).items():
+        assert leg.status in ("pending", "completed"), CELLS[cell]
+        if leg.status == "completed":
+            assert leg.external_payment_hash in node.paid, CELLS[cell]
+        else:
+            assert leg.error_message, f"{CELLS[cell]} waits and does not say why"
+            assert leg.next_try_at, f"{CELLS[cell]} waits for nothing"
+    for payout in await world.payouts():
+        if payout["status"] == "failed" and payout["payment_hash"]:
+            rows = await core_rows(payout["payment_hash"])
+            assert [r["status"] for r in rows] == ["failed"], "freed without a failure"
+            assert payout["payment_hash"] not in node.paid
+    await world.assert_ledger()
+
+
+@pytest.mark.parametrize("kind", ["address", "lnurl"])
+async def test_whatever_the_node_does_a_debt_outside_is_paid_once(
+    make_world: MakeWorld,
+    engine_paused: distribution.Worker,
+    node: Node,
+    kind: str,
+) -> None:
+    world = await make_world(deposits=["300.00"])
+    payment_hash = await sell_to_every_cell(world, node, kind)
+    await world.run_due()
+    await assert_sound(world, node, payment_hash)
+    for _ in range(3):
+        await a_minute_later(world)
+        await assert_sound(world, node, payment_hash)
+    legs = await legs_by_cell(world, node, payment_hash)
+    for cell, leg in legs.items():
+        pays, lookup = CELLS[cell]
+        # a failure that the node reported, and does not take back when asked once more,
+        # is one: many nodes call "pending" whatever they have no record of
+        is_failure = pays == "fails" and lookup.startswith("pending")
+        if pays == "succeeds" or (lookup.endswith("success") and not is_failure):
+            assert leg.status == "completed", CELLS[cell]
+        elif pays != "fails" and lookup in ("pending for ever", "raises", "times out"):
+            # nobody knows: it waits with the one hash it has, and counts no attempt
+            assert (leg.status, leg.attempts) == ("pending", 0), CELLS[cell]
+            assert "On its way" in str(leg.error_message), CELLS[cell]
+    node.is_healed = True
+    for _ in range(3):  # its failure is told, then believed, then paid anew
+        await a_minute_later(world)
+    await assert_sound(world, node, payment_hash)
+    legs = await legs_by_cell(world, node, payment_hash)
+    assert len(legs) == len(CELLS)
+    assert {CELLS[c] for c, leg in legs.items() if leg.status != "completed"} == set()
+    assert len(node.paid) == len(CELLS)
+    assert (await world.settlement(payment_hash)).status == "completed"
+
+
+async def raise_before(**_: Any) -> Any:
+    raise NodeError("before")
+
+
+async def raise_after(**kwargs: Any) -> Any:
+    await _real_pay(**kwargs)
+    raise NodeError("after")
+
+
+async def time_out_before(**_: Any) -> Any:
+    raise asyncio.TimeoutError
+
+
+async def time_out_after(**kwargs: Any) -> Any:
+    await _real_pay(**kwargs)
+    raise asyncio.TimeoutError
+
+
+_real_pay = payouts.pay_invoice
+
+
+@pytest.mark.parametrize("kind", ["wallet", "key"])
+@pytest.mark.parametrize(
+    "fault", [raise_before, raise_after, time_out_before, time_out_after]
+)
+async def test_whatever_lnbits_raises_a_debt_inside_is_paid_once(
+    make_world: MakeWorld,
+    engine_paused: distribution.Worker,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    fault: Any,
+) -> None:
+    world = await make_world(deposits=["300.00"])
+    partner = (await world.make_user("partner")).wallet
+    target = partner.id if kind == "wallet" else partner.inkey
+    await world.add_split(target, "1.0000", kind=kind, wallet_id=partner.id)
+    with monkeypatch.context() as patch:
+        patch.setattr(payouts, "pay_invoice", fault)
+        payment_hash = await world.cash_out()
+        await world.settle(payment_hash)
+        for leg in await world.legs(payment_hash):
+            if fault in (raise_before, time_out_before):
+                assert (leg.status, leg.attempts) == ("pending", 0)
+                assert leg.error_message
+            else:
+                assert leg.status == "completed"
+    await world.run_due()
+    await world.run_due()
+    assert await balance_sats(partner.id) == 5_000
+    assert await world.lps[0].balance_sats() == 100_000
+    assert (await world.settlement(payment_hash)).status == "completed"
+    await world.assert_ledger()
