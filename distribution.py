@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -69,33 +69,28 @@ class Worker:
         """One step of every unfinished payout that nobody is busy with."""
         busy = shield.payout_ids | set(self.externals)
         free = [p for p in unfinished if p.id not in busy]
-        new_internal = [p for p in free if p.status == "new" and p.is_internal]
-        new_external = [p for p in free if p.status == "new" and not p.is_internal]
-        invoiced = [p for p in free if p.status == "invoiced"]
-        to_pay = await judge_and_apply(invoiced)
-        done = len(invoiced) - len(to_pay)
-        for part in _slices(to_pay, SLICE):
-            internal = [p for p in part if p.is_internal]
-            ids = [p.id for p in internal]
-            done += await _apart(shield.run(ids, pay_internal(internal)), f"pay {ids}")
-        for part in _slices(new_internal, SLICE):
-            ids = [p.id for p in part]
-            done += await _apart(shield.run(ids, invoice_and_pay(part)), f"pay {ids}")
-        for payout in [*new_external, *(p for p in to_pay if not p.is_internal)]:
+        new = [p for p in free if p.status == "new" and p.is_internal]
+        invoiced = [p for p in free if p.status == "invoiced" and p.is_internal]
+        done = 0
+        for part in _slices(invoiced, SLICE):
+            done += await _each_apart(continue_internal, part)
+        for part in _slices(new, SLICE):
+            done += await _each_apart(invoice_and_pay, part)
+        for payout in (p for p in free if not p.is_internal):
             done += self.start_external(payout)
         return done
 
     def start_external(self, payout: Payout) -> int:
-        """Pay outside in the background: a slow server out there delays nobody."""
+        """Pay outside, or ask the node what became of it, in the background: a slow
+        server out there, or a node that does not answer, delays nobody."""
         if payout.id in self.externals or not rounds.has_funding_source():
             return 0
 
         async def one() -> int:
             async with self.external_slots:
-                return await shield.run([payout.id], pay_external(payout))
+                return await _each_apart(pay_external, [payout])
 
-        what = f"external payout {payout.id}"
-        self.externals[payout.id] = asyncio.create_task(_apart(one(), what))
+        self.externals[payout.id] = asyncio.create_task(one())
 
         def forget(_: asyncio.Task) -> None:
             self.externals.pop(payout.id, None)
@@ -129,6 +124,26 @@ async def _apart(coro: Coroutine[Any, Any, int], what: str) -> int:
     except Exception:
         logger.exception(f"satmachineadmin: {what}")
         return 0
+
+
+async def _each_apart(
+    work: Callable[[Sequence[Payout]], Coroutine[Any, Any, int]], part: Sequence[Payout]
+) -> int:
+    """Work on several payouts at once; if that raises, on one after the other, so that
+    only the one that raises waits. Shielded: what is begun comes to its end."""
+    ids = [p.id for p in part]
+    try:
+        return await shield.run(ids, work(part))
+    except Exception as exc:
+        logger.exception(f"satmachineadmin: payouts {ids}")
+        if len(part) == 1:
+            await payouts_crud.note_payout(
+                part[0],
+                reason=f"An error of this server ({type(exc).__name__}): see its log.",
+                next_try_at=payouts.check_again_at(part[0], utc_now()),
+            )
+            return 0
+    return sum([await _each_apart(work, [payout]) for payout in part])
 
 
 async def process_settlement(settlement_id: str) -> Settlement | None:
@@ -177,11 +192,14 @@ async def invoice_and_pay(new: Sequence[Payout]) -> int:
     return len(kept) + len(dead)
 
 
-async def pay_internal(stored: Sequence[Payout]) -> int:
-    """Pay invoices that were stored by an earlier pass, or by another process."""
-    if not stored or not await lease.holds_lease(HOLDER):
-        return 0
-    return await _pay_stored(stored)
+async def continue_internal(invoiced: Sequence[Payout]) -> int:
+    """Look what became of invoices that were kept by an earlier pass, or by another
+    process, and pay those that LNbits has not tried."""
+    to_pay = await judge_and_apply(invoiced)
+    done = len(invoiced) - len(to_pay)
+    if to_pay and await lease.holds_lease(HOLDER):
+        done += await _pay_stored(to_pay)
+    return done
 
 
 async def _pay_stored(stored: Sequence[Payout]) -> int:
@@ -216,9 +234,13 @@ def _description(payout: Payout) -> str:
 # ----------------------------------------------------------------- external payouts
 
 
-async def pay_external(payout: Payout) -> int:
+async def pay_external(one_payout: Sequence[Payout]) -> int:
     """Fetch an invoice from outside if there is none, keep it, pay it, look."""
-    if payout.status == "new":
+    (payout,) = one_payout
+    if payout.status == "invoiced":
+        if not await judge_and_apply([payout]):
+            return 1
+    else:
         try:
             fetched = await payouts.fetch_external_invoice(payout)
         except DestinationError as exc:

@@ -13,11 +13,11 @@ calls failed and that its node pays later is paid twice; asking the node once mo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 from bolt11 import Bolt11Exception
 from bolt11 import decode as bolt11_decode
@@ -54,6 +54,10 @@ INVOICE_EXPIRY_SECONDS = 10 * 365 * 24 * 3600
 INTERNAL_PREFIX = "internal_in_"
 # LNbits' two commits of an internal payment are milliseconds apart
 HALF_DONE_SECONDS = 60
+# some clients of nodes wait for ever
+NODE_SECONDS = 30
+
+T = TypeVar("T")
 
 
 class Outcome(str, Enum):
@@ -306,7 +310,7 @@ async def is_really_failed(seen: Seen) -> bool:
         payment = await get_payment(seen.outgoing.checking_id, conn=conn)
     if not payment or payment.is_internal:
         return True
-    status = await check_payment_status(payment)
+    status = await _in_time(check_payment_status(payment))
     if not status.success:
         return True
     payment.status = PaymentState.SUCCESS
@@ -324,7 +328,15 @@ async def ask_node(seen: Seen) -> None:
     async with core_db.connect() as conn:
         payment = await get_payment(seen.outgoing.checking_id, conn=conn)
     if payment and payment.pending and not payment.is_internal:
-        await update_pending_payment(payment)
+        await _in_time(update_pending_payment(payment))
+
+
+async def _in_time(asking: Coroutine[Any, Any, T]) -> T:
+    """What the node answers; `OSError` if it does not answer at all."""
+    try:
+        return await asyncio.wait_for(asking, NODE_SECONDS)
+    except asyncio.TimeoutError as exc:
+        raise OSError(f"the node has not answered for {NODE_SECONDS} s") from exc
 
 
 def check_again_at(payout: Payout, now: datetime) -> datetime:
