@@ -21,7 +21,6 @@ from typing import Any, TypeVar
 
 from bolt11 import Bolt11Exception
 from bolt11 import decode as bolt11_decode
-from httpx import HTTPError
 from lnbits.core.crud.payments import (
     get_payment,
     update_payment,
@@ -40,7 +39,6 @@ from lnbits.core.services.payments import (
 from lnbits.db import Connection
 from lnbits.exceptions import InvoiceError
 from lnbits.task_manager import task_manager
-from lnurl import LnurlException
 from loguru import logger
 
 from . import payouts_crud
@@ -58,6 +56,8 @@ HALF_DONE_SECONDS = 60
 NODE_SECONDS = 30
 
 T = TypeVar("T")
+# LNbits' two requests to a Lightning address may take 10 s each when they fail fast
+OUTSIDE_SECONDS = 30
 
 
 class Outcome(str, Enum):
@@ -219,11 +219,7 @@ async def fetch_external_invoice(payout: Payout) -> Payout:
         )
     bolt11 = target
     if kind != "bolt11":
-        try:
-            bolt11 = await get_pr_from_lnurl(target, amount_sats * 1000)
-        except (LnurlException, HTTPError, ValueError, OSError) as exc:
-            why = str(exc)[:200] or type(exc).__name__
-            raise DestinationError(f"{target[:60]} gives no invoice: {why}") from exc
+        bolt11 = await _invoice_from_outside(target, amount_sats)
     try:
         invoice = bolt11_decode(bolt11)
     except (Bolt11Exception, ValueError) as exc:
@@ -241,6 +237,28 @@ async def fetch_external_invoice(payout: Payout) -> Payout:
             "sent_sats": sats,
         }
     )
+
+
+async def _invoice_from_outside(target: str, amount_sats: int) -> str:
+    """What a stranger's server hands out as an invoice. Raises `DestinationError`.
+
+    Whatever that server makes LNbits raise (JSON of a hundred thousand brackets is a
+    RecursionError) is one failed attempt: nothing has been paid yet. And however
+    slowly it speaks, it keeps one of the few places for payouts outside only so long:
+    LNbits' own limit is for each piece of an answer, not for all of it.
+    """
+    name = target[:60]
+    try:
+        return await asyncio.wait_for(
+            get_pr_from_lnurl(target, amount_sats * 1000), OUTSIDE_SECONDS
+        )
+    except asyncio.TimeoutError as exc:
+        raise DestinationError(
+            f"{name} gives no invoice: no answer within {OUTSIDE_SECONDS} s"
+        ) from exc
+    except Exception as exc:
+        why = str(exc)[:200] or type(exc).__name__
+        raise DestinationError(f"{name} gives no invoice: {why}") from exc
 
 
 async def try_to_pay(
