@@ -58,20 +58,25 @@ async def _wallet_sats(wallet_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
     }
 
 
-async def _answers(source: Source, query: ListQuery) -> MachinePage:
+async def _answers(
+    source: Source, query: ListQuery, *, with_operators: bool = False
+) -> MachinePage:
     """Machines with what their wallets and bays hold.
 
     The shown wallet of somebody else's machine is shortened, its balance is not.
     """
     listed, total = await fetch_page(source, query)
-    ids = [row["id"] for row in listed]
-    wallets = await registry.wallets_of_machines(ids)
-    sats = await _wallet_sats(list(wallets.values()))
+    known = await registry.wallets_and_owners([row["id"] for row in listed])
+    sats = await _wallet_sats([wallet for wallet, _ in known.values()])
+    names: Mapping[str, str | None] = {}
+    if with_operators:
+        names = await registry.usernames_of([owner for _, owner in known.values()])
     async with db.connect() as conn:
-        cash = await cash_of_machines(conn, ids)
+        cash = await cash_of_machines(conn, list(known))
     data = []
     for row in listed:
-        balance, free = sats.get(wallets.get(row["id"], ""), (0, 0))
+        wallet, owner = known.get(row["id"], ("", ""))
+        balance, free = sats.get(wallet, (0, 0))
         held = cash.get(row["id"], CashOfMachine())
         cents = held.cash_cents
         data.append(
@@ -81,6 +86,7 @@ async def _answers(source: Source, query: ListQuery) -> MachinePage:
                 free_balance_sats=free,
                 cash_fiat=None if cents is None else cents_text(cents),
                 days_until_empty=held.days_left,
+                operator_name=names.get(owner),
             )
         )
     return MachinePage(data=data, total=total)
@@ -110,7 +116,8 @@ async def _check_wallet(fields: Mapping[str, Any], user_id: str) -> None:
     openapi_extra=filter_docs(MACHINE_FIELDS, "MachineFilters"),
 )
 async def api_machines(scope: InScope, query: AskedOfMachines) -> MachinePage:
-    return await _answers(machines_source(scope.user_id, scope.is_all), query)
+    source = machines_source(scope.user_id, scope.is_all)
+    return await _answers(source, query, with_operators=scope.is_all)
 
 
 @router.post(

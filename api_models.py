@@ -219,6 +219,9 @@ class MachineAnswer(BaseModel):
         None, description="at the pace of the last seven days"
     )
     payouts_stopped_reason: str | None = None
+    operator_name: str | None = Field(
+        None, description="whose it is; told to the super with scope=all"
+    )
     created_at: datetime
     updated_at: datetime
 

@@ -8,10 +8,11 @@ Whether a wallet belongs to who names it is asked before, in the routes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from lnbits.core.db import db as core_db
 from lnbits.db import Connection
 from lnbits.helpers import urlsafe_short_hash
 
@@ -435,15 +436,31 @@ def _assignments(params: Mapping[str, Any]) -> str:
     return ", ".join(f"{k} = :{k}" for k in params if k != "id")
 
 
-async def wallets_of_machines(machine_ids: Sequence[str]) -> dict[str, str]:
-    """machine id -> its present wallet; for machines the reader was shown already."""
+async def wallets_and_owners(
+    machine_ids: Sequence[str],
+) -> dict[str, tuple[str, str]]:
+    """machine id -> its present wallet and its operator's user id; for machines that
+    the reader was shown already."""
     params: dict[str, Any] = {}
     listed = in_list("m", machine_ids, params)
     async with db.connect() as conn:
         found = await rows(
             conn,
-            f"SELECT id, wallet_id FROM {S}.dca_machines "  # noqa: S608
-            f"WHERE id IN {listed}",
+            f"SELECT id, wallet_id, operator_user_id "  # noqa: S608
+            f"FROM {S}.dca_machines WHERE id IN {listed}",
             params,
         )
-    return {row["id"]: row["wallet_id"] for row in found}
+    return {row["id"]: (row["wallet_id"], row["operator_user_id"]) for row in found}
+
+
+async def usernames_of(user_ids: Iterable[str]) -> dict[str, str | None]:
+    """What LNbits users call themselves, by id."""
+    params: dict[str, Any] = {}
+    listed = in_list("u", sorted(set(user_ids)), params)
+    async with core_db.connect() as conn:
+        found = await rows(
+            conn,
+            f"SELECT id, username FROM accounts WHERE id IN {listed}",  # noqa: S608
+            params,
+        )
+    return {row["id"]: row["username"] for row in found}

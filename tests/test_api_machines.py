@@ -57,6 +57,22 @@ async def test_a_new_machine_is_answered_whole(make_user, make_wallet, fund) -> 
     assert page == {"data": [machine], "total": 1}
 
 
+async def test_the_super_sees_whose_machine_it_is_and_not_its_wallet(
+    make_user: MakeUser, make_wallet: MakeWallet, super_session: UserSession
+) -> None:
+    operator = await make_user("operator")
+    machine = await add_machine(operator, make_wallet)
+    asked = f"/machines?scope=all&id={machine['id']}"
+    seen = ok(await super_session.api.get(asked))["data"][0]
+    wallet = machine["wallet_id"]
+    assert seen == {
+        **machine,
+        "wallet_id": f"{wallet[:4]}…{wallet[-4:]}",
+        "operator_name": operator.username,
+    }
+    assert machine["operator_name"] is None
+
+
 async def test_what_was_read_can_be_sent_back(make_user, make_wallet) -> None:
     operator = await make_user("operator")
     machine = await add_machine(operator, make_wallet)
