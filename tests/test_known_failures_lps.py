@@ -11,13 +11,37 @@ import asyncio
 import pytest
 from lnbits.settings import RedirectPath, settings
 from unheard import second_machine
-from world import MakeWorld, balance_sats, edit_core, update
+from world import Killed, MakeWorld, balance_sats, edit_core, killed_at, update
 
-from satmachineadmin import (
-    distribution,
-    planning,
-)
+from satmachineadmin import distribution, payouts, planning
 from satmachineadmin.targets import local_wallet_of_address
+
+
+async def test_known_failure_34_a_leg_of_a_merged_payment_on_its_way_stays_in_it(
+    make_world: MakeWorld,
+    engine_paused: distribution.Worker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = await make_world(deposits=["900.00"])
+    hashes = [await world.cash_out(), await world.cash_out()]
+    for payment_hash in hashes:
+        await world.landed(payment_hash)
+    with monkeypatch.context() as patch:
+        patch.setattr(payouts, "pay_invoice", killed_at)
+        with pytest.raises(Killed):
+            await engine_paused.run_until_idle()
+    first, second = [(await world.legs(h, "dca"))[0] for h in hashes]
+    assert first.payout_id == second.payout_id
+    answer = await world.operator.api.post(
+        f"/payments/{first.id}/void", json={"reason": "changed my mind"}
+    )
+    assert answer.status_code == 409, answer.text
+    assert "being paid" in answer.json()["detail"]
+    await engine_paused.run_until_idle()
+    assert await world.lps[0].balance_sats() == 200_000
+    for payment_hash in hashes:
+        assert (await world.settlement(payment_hash)).status == "completed"
+    await world.assert_ledger()
 
 
 async def test_known_failure_43_two_machines_dispense_to_one_lp_at_one_instant(

@@ -218,6 +218,27 @@ async def test_a_fee_above_and_below_what_the_fractions_give(
     await world.assert_ledger()
 
 
+async def test_the_shares_are_those_of_the_moment_it_landed(
+    make_world: MakeWorld, engine_paused: distribution.Worker
+) -> None:
+    world = await make_world(deposits=["300.00"])
+    payment_hash = await world.cash_out()
+    await world.landed(payment_hash)
+    await update("super_config", "default", super_cash_out_fee_fraction="0.0700")
+    await update(
+        "dca_machines", world.machine.id, operator_cash_out_fee_fraction="0.0100"
+    )
+    settlement = await world.settle(payment_hash)
+    assert (settlement.platform_fee_sats, settlement.operator_fee_sats) == (
+        3_000,
+        5_000,
+    )
+    assert str(settlement.super_cash_out_fee_fraction) == "0.0300"
+    assert str(settlement.operator_cash_out_fee_fraction) == "0.0500"
+    assert await balance_sats(world.platform.id) == 3_000
+    await world.assert_ledger()
+
+
 async def test_splits_share_the_dust(
     make_world: MakeWorld, engine_paused: distribution.Worker
 ) -> None:
