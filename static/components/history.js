@@ -8,19 +8,19 @@ satmachine.part('history', {
       }
       return this.words('audit_actor', actor)
     },
-    changes({before, after}) {
+    changes({before, after, subject_type}) {
       const old = before || {}
       const now = after || {}
       return [...new Set([...Object.keys(old), ...Object.keys(now)])]
         .filter(key => JSON.stringify(old[key]) !== JSON.stringify(now[key]))
         .map(key => {
           const name = this.words('field', key)
-          const was = this.value(key, old[key])
-          const is = this.value(key, now[key])
+          const was = this.value(key, old[key], subject_type)
+          const is = this.value(key, now[key], subject_type)
           return key in old ? `${name}: ${was} → ${is}` : `${name}: ${is}`
         })
     },
-    value(key, value) {
+    value(key, value, subject) {
       if (value === null || value === undefined || value === '') {
         return this.fmt.NOTHING
       }
@@ -30,18 +30,30 @@ satmachine.part('history', {
       if (key.endsWith('_fraction')) return this.fmt.percent(value)
       if (key.endsWith('_sats')) return this.fmt.sats(value)
       if (key.endsWith('_at')) return this.fmt.time(value)
-      if (typeof value === 'object') return JSON.stringify(value)
-      if (key === 'status') {
-        const groups = [
-          'settlement_status',
-          'leg_status',
-          'deposit_status',
-          'client_status'
-        ]
-        const group = groups.find(one => this.$te(`satmachine.${one}.${value}`))
-        if (group) return this.words(group, value)
-      }
-      return String(value)
+      if (key === 'leg_type' || key === 'tx_type') return this.words(key, value)
+      if (key === 'status') return this.status(value, subject)
+      return typeof value === 'object' ? this.several(value) : String(value)
+    },
+    status(value, subject) {
+      const kind = subject === 'payment' ? 'leg' : subject || 'settlement'
+      return this.words(`${kind}_status`, value)
+    },
+    // Bays and splits in a line, anything else as it was written.
+    several(value) {
+      const list = Array.isArray(value)
+        ? value
+        : Object.entries(value).map(([position, one]) => ({position, ...one}))
+      const texts = list.map(one => {
+        if (one?.denomination !== undefined) {
+          return `${one.position}: ${one.count} × ${one.denomination}`
+        }
+        if (one?.fraction !== undefined) {
+          const who = one.label || this.fmt.short(one.target)
+          return `${who} ${this.fmt.percent(one.fraction)}`
+        }
+        return typeof one === 'string' ? one : JSON.stringify(one)
+      })
+      return texts.join(', ') || this.fmt.NOTHING
     }
   }
 })

@@ -188,7 +188,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       price: '{price} for 1 BTC',
       accumulation: 'How it adds up',
       chart: 'Sats bought',
-      total: 'In all',
+      total: 'Added up',
       per_day: 'Per day',
       payments: 'Payments to you',
       deposits: 'Your deposits'

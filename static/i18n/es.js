@@ -189,7 +189,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       price: '{price} por 1 BTC',
       accumulation: 'Cómo se acumula',
       chart: 'Sats comprados',
-      total: 'En total',
+      total: 'Sumado',
       per_day: 'Por día',
       payments: 'Pagos a usted',
       deposits: 'Sus depósitos'

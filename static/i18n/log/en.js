@@ -99,7 +99,10 @@ window.i18n.global.mergeLocaleMessage('en', {
       destination: 'destination',
       reference: 'reference',
       relays: 'relays',
-      splits: 'splits'
+      splits: 'splits',
+      positions: 'bays',
+      target: 'target',
+      fraction: 'share'
     },
     subject: {
       settlement: 'settlement',

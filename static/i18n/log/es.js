@@ -99,7 +99,10 @@ window.i18n.global.mergeLocaleMessage('es', {
       destination: 'destino',
       reference: 'referencia',
       relays: 'relays',
-      splits: 'reparto'
+      splits: 'reparto',
+      positions: 'ranuras',
+      target: 'destino',
+      fraction: 'parte'
     },
     subject: {
       settlement: 'liquidación',
