@@ -143,8 +143,11 @@ def normalise_address(text: str) -> str:
     try:
         return str(LnAddress(address))
     except (LnurlException, ValueError) as exc:
+        # only what looks like an address is repeated: it may be a pasted secret
+        is_shown = "@" in text and "nsec1" not in address
+        what = repr(text.strip()[:80]) if is_shown else "This"
         raise ValueError(
-            f"{text.strip()[:80]!r} is not a Lightning address like name@domain.com."
+            f"{what} is not a Lightning address like name@domain.com."
         ) from exc
 
 
