@@ -1,9 +1,6 @@
 // What an LP has at work at one machine, and what it bought.
 satmachine.part('lp-machine', {
-  props: {
-    one: {type: Object, required: true},
-    now: {type: Number, default: null}
-  },
+  props: {one: {type: Object, required: true}},
   data() {
     return {
       signed: {
@@ -20,7 +17,8 @@ satmachine.part('lp-machine', {
     },
     gain() {
       const paid = Number(this.one.average_price)
-      const gain = paid && this.now ? Number(this.now) / paid - 1 : 0
+      const now = this.one.price_now
+      const gain = paid && now ? now / paid - 1 : 0
       return Math.abs(gain) < 0.001 ? 0 : gain
     }
   },

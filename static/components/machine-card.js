@@ -47,10 +47,7 @@ satmachine.part('machine-card', {
   methods: {
     feeText(way) {
       const own = this.machine[`operator_cash_${way}_fee_fraction`]
-      const platform =
-        this.machine[`platform_cash_${way}_fee_fraction`] ??
-        this.store.platform?.[way]
-      if (platform === undefined) return this.fmt.percent(own)
+      const platform = this.machine[`platform_cash_${way}_fee_fraction`]
       return this.t('fees.sum', {
         platform: this.fmt.percent(platform),
         own: this.fmt.percent(own),

@@ -59,8 +59,6 @@
         this.lowCash = this.fmt.toPercent(machine?.low_cash_fraction)
         this.error = ''
         this.shown = true
-        // The sum under the fees is a help; the form works without it.
-        satmachine.live.loadPlatform().catch(() => {})
       },
       required(value) {
         return !!value || this.t('common.required')

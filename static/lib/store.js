@@ -29,6 +29,12 @@
     const params = {limit: 100, sortby: 'name', direction: 'asc'}
     const page = await api.get('/machines', params)
     store.machines = page.data
+    // The same on every machine: what the form for a new one adds its fees to.
+    const [any] = page.data
+    store.platform = any && {
+      out: any.platform_cash_out_fee_fraction,
+      in: any.platform_cash_in_fee_fraction
+    }
     if (store.me?.super) {
       const all = await api.get('/machines', {...params, scope: 'all'})
       const own = new Set(page.data.map(({id}) => id))
@@ -41,23 +47,6 @@
     [...store.machines, ...store.otherMachines, ...store.lpMachines].find(
       one => one.id === id
     )
-
-  // The platform's fractions in force now. An operator may not read the super's
-  // settings, but what a settlement of theirs would owe: 10 000 sat show all
-  // four places.
-  async function loadPlatform() {
-    const [machine] = store.machines
-    if (!machine) return
-    const share = async tx_type => {
-      const example = await api.post('/splits/preview', {
-        machine_id: machine.id,
-        tx_type,
-        principal_sats: 10000
-      })
-      return (example.platform_fee_sats / 10000).toFixed(4)
-    }
-    store.platform = {out: await share('cash_out'), in: await share('cash_in')}
-  }
 
   async function poll() {
     if (document.visibilityState !== 'visible' || asking) return
@@ -88,5 +77,5 @@
 
   window.satmachine.store = store
   window.satmachine.machine = machine
-  window.satmachine.live = {start, stop, loadMe, loadMachines, loadPlatform}
+  window.satmachine.live = {start, stop, loadMe, loadMachines}
 })()

@@ -1,7 +1,7 @@
 satmachine.part('screen-dca', {
   mixins: [satmachine.loads],
   data() {
-    return {profile: null, machines: [], series: [], days: 30, prices: {}}
+    return {profile: null, machines: [], series: [], days: 30}
   },
   computed: {
     modeText() {
@@ -89,22 +89,7 @@ satmachine.part('screen-dca', {
             fiat_code: currency
           })
         )
-        this.priceNow()
         this.series = this.byDay(history)
-      }
-    },
-    // LNbits' own price of today; without one the comparison is left out.
-    async priceNow() {
-      for (const one of this.machines) {
-        const code = one.currency
-        if (code in this.prices) continue
-        this.prices[code] = null
-        try {
-          const {data} = await axios.get(`/api/v1/rate/${code}`)
-          this.prices[code] = data.price || null
-        } catch {
-          this.prices[code] = null
-        }
       }
     },
     // One number a day, whatever machines and currencies it came from.

@@ -17,6 +17,11 @@ satmachine.part('screen-lps', {
           right: true,
           format: (amount, row) => this.fmt.fiat(amount, row.currency)
         }),
+        col('sats_received', {
+          right: true,
+          format: value => this.fmt.number(value)
+        }),
+        col('dca_mode', {format: this.mode}),
         col('status'),
         col('created_at', {format: this.fmt.day})
       ]
@@ -44,6 +49,11 @@ satmachine.part('screen-lps', {
     }
   },
   methods: {
+    mode(code, {fixed_mode_daily_limit, currency}) {
+      const name = this.words('dca_mode', code)
+      if (code !== 'fixed' || !fixed_mode_daily_limit) return name
+      return `${name}: ${this.fmt.fiat(fixed_mode_daily_limit, currency)}`
+    },
     statusOf({status, has_profile}) {
       if (status === 'active' && !has_profile) {
         return {look: 'busy', label: this.t('lps.no_profile')}

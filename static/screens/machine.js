@@ -15,7 +15,6 @@ satmachine.part('screen-machine', {
   },
   methods: {
     async load(api) {
-      satmachine.live.loadPlatform().catch(() => {}) // the sums only
       const one = await api.get(`/machines/${this.id}`)
       return () => {
         const first = !this.one

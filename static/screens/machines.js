@@ -21,7 +21,6 @@ satmachine.part('screen-machines', {
   },
   methods: {
     async load(api) {
-      satmachine.live.loadPlatform().catch(() => {}) // the sums only
       const page = await api.get('/machines', {
         limit: this.limit,
         sortby: this.sort.replace('-', ''),

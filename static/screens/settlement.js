@@ -87,21 +87,7 @@ satmachine.part('screen-settlement', {
   methods: {
     async load(api) {
       const one = await api.get(`/settlements/${this.id}`)
-      await this.nameLps(one.legs || [], api)
       return () => (this.one = one)
-    },
-    // A leg names its LP by our id: the name is in the list of LPs.
-    async nameLps(legs, api) {
-      const unnamed = legs.filter(leg => leg.client_id && !leg.label)
-      if (!unnamed.length) return
-      const ids = [...new Set(unnamed.map(leg => leg.client_id))]
-      const page = await api.get('/clients', {
-        'id[in]': ids.slice(0, 200).join(','),
-        limit: 200,
-        ...(this.me.super && this.store.all ? {scope: 'all'} : {})
-      })
-      const names = new Map(page.data.map(({id, username}) => [id, username]))
-      unnamed.forEach(leg => (leg.label = names.get(leg.client_id)))
     }
   }
 })

@@ -321,6 +321,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       paid_out: 'Turned into sats',
       sats_received: 'Sats received',
       sats_on_the_way: 'Sats on their way',
+      dca_mode: 'Mode',
       none: 'No LP yet',
       none_text:
         'An LP fills the machine with cash and receives the sats of its cash-outs.',

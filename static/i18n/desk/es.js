@@ -324,6 +324,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       paid_out: 'Convertido en sats',
       sats_received: 'Sats recibidos',
       sats_on_the_way: 'Sats en camino',
+      dca_mode: 'Modo',
       none: 'Aún no hay LP',
       none_text:
         'Un LP llena el cajero de efectivo y recibe los sats de sus retiros.',
