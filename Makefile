@@ -7,7 +7,7 @@ PY := .venv/bin/python
 READY := .venv/.ready
 PYTEST := $(PY) -m pytest -c tests/pytest.ini tests $(ARGS)
 
-.PHONY: help setup run test lint format torture bench dist clean
+.PHONY: help setup run test lint format torture bench screenshots dist clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -54,6 +54,9 @@ torture: setup ## the money path killed at every kind of point, on both database
 
 bench: setup ## measures against LNbits without us, on both databases
 	@$(PY) -m bench $(ARGS)
+
+screenshots: setup ## docs/screenshots, made anew
+	@$(PY) -m dev.screenshots $(ARGS)
 
 dist: setup ## the release zip and its manifest (URL=where they will be served)
 	@$(PY) -m dev.dist $(URL)
