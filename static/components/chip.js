@@ -30,6 +30,7 @@
       quiet: 'warn',
       offline: 'bad',
       unpaired: 'busy',
+      keyed: 'good',
       inactive: 'calm'
     },
     deposit_status: {

@@ -7,15 +7,15 @@ satmachine.part('machine-card', {
       return `/satmachineadmin/machines/${this.machine.id}`
     },
     status() {
-      const {is_active, is_paired, last_seen_at, status} = this.machine
-      if (!is_active) return 'inactive'
-      // Machines that use LNbits' HTTP API need no pairing, and speak.
-      return is_paired || last_seen_at ? status : 'unpaired'
+      return satmachine.machineStatus(this.machine)
     },
     lastWord() {
-      return this.machine.last_seen_at
-        ? this.t('machine.seen', {ago: this.fmt.ago(this.machine.last_seen_at)})
-        : this.t('machine.never_seen')
+      if (this.machine.last_seen_at) {
+        const ago = this.fmt.ago(this.machine.last_seen_at)
+        return this.t('machine.seen', {ago})
+      }
+      const keyed = this.status === 'keyed'
+      return this.t(keyed ? 'machine.no_line' : 'machine.never_seen')
     },
     walletName() {
       const id = this.machine.wallet_id

@@ -42,6 +42,14 @@
     }
   }
 
+  // Machines that use LNbits' HTTP API need no pairing: their wallet's key
+  // proves them, and their settlements are all that is heard of them.
+  function machineStatus(one) {
+    if (!one.is_active) return 'inactive'
+    if (one.is_paired || one.last_seen_at) return one.status
+    return one.last_settlement_at ? 'keyed' : 'unpaired'
+  }
+
   // Any machine the reader may know of: their own, the platform's, their LP's.
   const machine = id =>
     [...store.machines, ...store.otherMachines, ...store.lpMachines].find(
@@ -77,5 +85,6 @@
 
   window.satmachine.store = store
   window.satmachine.machine = machine
+  window.satmachine.machineStatus = machineStatus
   window.satmachine.live = {start, stop, loadMe, loadMachines}
 })()

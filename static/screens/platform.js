@@ -77,9 +77,8 @@ satmachine.part('screen-platform', {
       const overview = await api.get('/super/overview', {days: this.days})
       return () => (this.overview = overview)
     },
-    statusOf({is_active, is_paired, last_seen_at, status}) {
-      if (!is_active) return 'inactive'
-      return is_paired || last_seen_at ? status : 'unpaired'
+    statusOf(machine) {
+      return satmachine.machineStatus(machine)
     }
   }
 })

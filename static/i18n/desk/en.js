@@ -73,6 +73,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       quiet: 'quiet',
       offline: 'offline',
       unpaired: 'not paired',
+      keyed: 'works with its wallet’s key',
       inactive: 'switched off'
     },
     client_status: {active: 'active', paused: 'paused'},
@@ -128,6 +129,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       saved: 'Saved: {name}',
       seen: 'last word {ago}',
       never_seen: 'has never spoken',
+      no_line: 'speaks only by its payments',
       fees_out: 'Cash-out fee',
       fees_in: 'Cash-in fee',
       balance: '{balance}, {free} of it free',

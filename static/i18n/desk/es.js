@@ -73,6 +73,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       quiet: 'callado',
       offline: 'sin conexión',
       unpaired: 'sin emparejar',
+      keyed: 'trabaja con la clave de su billetera',
       inactive: 'apagado'
     },
     client_status: {active: 'activo', paused: 'en pausa'},
@@ -130,6 +131,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       saved: 'Guardado: {name}',
       seen: 'última señal {ago}',
       never_seen: 'nunca ha dado señal',
+      no_line: 'solo habla con sus pagos',
       fees_out: 'Comisión de retiro',
       fees_in: 'Comisión de ingreso',
       balance: '{balance}, de ellos {free} libres',
