@@ -78,9 +78,9 @@ def csv_answer(source: Source, query: ListQuery, filename: str) -> StreamingResp
 
 async def _csv_lines(source: Source, query: ListQuery) -> AsyncIterator[str]:
     cells = [(name, _CELLS.get(k)) for name, k in query.fields.kinds.items()]
-    yield _csv_text([[name for name, _ in cells]])
+    yield csv_text([[name for name, _ in cells]])
     async for chunk in stream_rows(source, query):
-        yield _csv_text(
+        yield csv_text(
             [
                 [
                     cell(row[name]) if cell and row[name] is not None else row[name]
@@ -91,13 +91,15 @@ async def _csv_lines(source: Source, query: ListQuery) -> AsyncIterator[str]:
         )
 
 
-def _csv_text(table: Sequence[Sequence[Any]]) -> str:
+def csv_text(table: Sequence[Sequence[Any]]) -> str:
+    """Rows as CSV; their cells are defused already."""
     text = io.StringIO()
     csv.writer(text).writerows(table)
     return text.getvalue()
 
 
-def _defused(text: str) -> str:
+def defused(text: str) -> str:
+    """Text that no spreadsheet takes for a formula."""
     return f"'{text}" if text.lstrip(" ").startswith(_FORMULA_STARTS) else text
 
 
@@ -105,5 +107,5 @@ def _defused(text: str) -> str:
 _CELLS: dict[Kind, Callable[[Any], str]] = {
     "time": lambda value: value.isoformat(),
     "bool": lambda value: "true" if value else "false",
-    "text": _defused,
+    "text": defused,
 }

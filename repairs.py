@@ -22,7 +22,7 @@ from bolt11 import decode as bolt11_decode
 from lnbits.db import Connection
 from lnbits.helpers import urlsafe_short_hash
 
-from . import bitspire, crud, distribution
+from . import bitspire, crud, distribution, reconciliation_crud
 from . import repairs_crud as sql
 from .audit import write_audit
 from .bitspire import FeeFractions, SettlementInvariantError
@@ -917,13 +917,15 @@ def _sats_at(cents: int, exchange_rate: Decimal) -> int:
 
 
 async def resume_payouts(user_id: str, machine_id: str, reason: str) -> None:
-    """Let a machine pay again after a reconciliation stopped it."""
+    """Let a machine pay again after a reconciliation stopped it. What it found then
+    stops the machine no second time."""
     async with transaction() as conn:
         machine = await crud.get_machine(machine_id, conn)
         if machine is None or machine.operator_user_id != user_id:
             raise NotFoundError("There is no such machine of yours.")
         if not await sql.resume_payouts(conn, machine_id, user_id, utc_now()):
             raise ConflictError("The payouts of this machine are not stopped.")
+        await reconciliation_crud.accept_newest(conn, machine_id)
         await write_audit(
             conn,
             user_id,

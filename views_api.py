@@ -11,6 +11,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from . import (
+    api_books,
     api_clients,
     api_line,
     api_lp,
@@ -27,6 +28,7 @@ PARTS = (
     api_system,
     api_super,
     api_machines,
+    api_books,
     api_clients,
     api_settlements,
     api_repairs,

@@ -128,8 +128,10 @@ async def test_a_cause_that_comes_and_goes_is_told_once_an_hour(
 ) -> None:
     world = await make_world()
     operator = await address_of(world.operator.user_id)
-    silent = {"last_seen_at": db_time(utc_now() - timedelta(minutes=16))}
-    heard = {"last_seen_at": db_time(utc_now() + timedelta(hours=3))}
+    silent: dict[str, Any] = {
+        "last_seen_at": db_time(utc_now() - timedelta(minutes=16))
+    }
+    heard: dict[str, Any] = {"last_seen_at": db_time(utc_now() + timedelta(hours=3))}
     told = 0
     for minutes in range(0, 120, 10):
         clock(minutes=minutes)

@@ -1,0 +1,198 @@
+"""The books, over HTTP: the reconciliation of a machine, and a period's accounting."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from datetime import date, datetime, time, timedelta, timezone
+from typing import Annotated, Any
+
+from fastapi import Query
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, Field
+
+from . import reconciliation, reconciliation_crud
+from .accounting import COLUMNS, Asked, lines
+from .api_lists import CSV_ANSWER, csv_text, defused
+from .api_route import Caller, InScope, MachineId, new_router, refusals
+from .audit import ENGINE
+from .database import from_db_time
+from .reconciliation_crud import Row
+from .refusals import BadInputError, NotFoundError
+
+router = new_router()
+
+
+class PeriodInput(BaseModel):
+    """Days, both included, in UTC. Without them: the last 30 days until now."""
+
+    from_day: date | None = Field(None, alias="from", example="2025-01-01")
+    to_day: date | None = Field(None, alias="to", example="2025-01-31")
+
+
+class DifferenceAnswer(BaseModel):
+    kind: str
+    subject_type: str
+    subject_id: str
+    message: str
+    ids: list[str] = Field(..., description="what else it is about")
+    sats: int | None = None
+    stops: bool = Field(
+        ..., description="money could leave twice: the machine's payouts are stopped"
+    )
+
+
+class WalletBooks(BaseModel):
+    """A wallet's balance: what stays, what is unpaid, what is foreign."""
+
+    wallet_id: str
+    balance_sats: int
+    retained_sats: int
+    unpaid_sats: int
+    unplanned_sats: int
+    foreign_sats: int
+    difference_sats: int
+
+
+class LpBooks(BaseModel):
+    client_id: str
+    username: str | None = None
+    deposited: str
+    debited: str
+    remaining: str
+
+
+class BayBooks(BaseModel):
+    position: int
+    denomination: int
+    filled: int
+    dispensed: int = Field(..., description="since it was filled, as settlements say")
+    expected: int
+    reported: int | None = None
+    is_exact: bool = Field(
+        ..., description="false: a dispense since did not say which notes came out"
+    )
+
+
+class ReconciliationAnswer(BaseModel):
+    id: str
+    machine_id: str
+    created_at: datetime
+    actor: str = Field(..., description="your user id, or engine: the nightly one")
+    period_from: datetime
+    period_to: datetime
+    differences: list[DifferenceAnswer]
+    more: int = Field(..., description="differences beyond those that are listed")
+    checked: dict[str, int]
+    wallets: list[WalletBooks]
+    lps: list[LpBooks]
+    bays: list[BayBooks]
+
+
+def _answer(row: Row, user_id: str) -> ReconciliationAnswer:
+    return ReconciliationAnswer(
+        id=row["id"],
+        machine_id=row["machine_id"],
+        created_at=from_db_time(row["created_at"]),
+        actor=row["actor"] if row["actor"] in (ENGINE, user_id) else "operator",
+        period_from=from_db_time(row["period_from"]),
+        period_to=from_db_time(row["period_to"]),
+        **json.loads(row["report_json"]),
+    )
+
+
+@router.get(
+    "/machines/{machine_id}/reconciliation",
+    summary="The last reconciliation of a machine with LNbits' own books",
+    response_model=ReconciliationAnswer,
+    responses=refusals(404),
+)
+async def api_reconciliation(
+    account: Caller, machine_id: MachineId
+) -> ReconciliationAnswer:
+    row = await reconciliation_crud.newest_report(machine_id, account.id)
+    if row is None:
+        raise NotFoundError(
+            "There is no reconciliation of this machine yet, or it is not yours."
+        )
+    return _answer(row, account.id)
+
+
+@router.post(
+    "/machines/{machine_id}/reconciliation",
+    status_code=200,
+    summary="Reconcile a machine now",
+    description="Holds our rows of the period against LNbits' payments; it also runs "
+    "every night. A difference that means money could leave twice stops the machine's "
+    "payouts until `resume-payouts`.",
+    response_model=ReconciliationAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_reconcile(
+    account: Caller, machine_id: MachineId, body: PeriodInput | None = None
+) -> ReconciliationAnswer:
+    since, until = _period(body.from_day, body.to_day) if body else (None, None)
+    await reconciliation.reconcile_own(account.id, machine_id, since, until)
+    return await api_reconciliation(account, machine_id)
+
+
+def _period(
+    first: date | None, last: date | None
+) -> tuple[datetime | None, datetime | None]:
+    """The moments that days begin and end at. `BadInputError` for the wrong order."""
+    for day in (first, last):
+        if day and not 1970 <= day.year < 9000:
+            raise BadInputError(f"{day} is not a day to keep books of.")
+    since = datetime.combine(first, time(), timezone.utc) if first else None
+    until = None
+    if last:
+        until = datetime.combine(last + timedelta(days=1), time(), timezone.utc)
+    if since and until and since >= until:
+        raise BadInputError("to must not be before from.")
+    return since, until
+
+
+@router.get(
+    "/accounting.csv",
+    summary="Settlements, legs and fees of a period, with their counter-values",
+    description="At the rate of each transaction, in the machine's currency; test "
+    "settlements are left out. Days in UTC, both included; without `from` the month "
+    "of `to`.",
+    response_class=StreamingResponse,
+    responses={200: CSV_ANSWER, **refusals(400)},
+)
+async def api_accounting(
+    scope: InScope,
+    from_day: Annotated[date | None, Query(alias="from")] = None,
+    to_day: Annotated[date | None, Query(alias="to")] = None,
+    machine_id: Annotated[str | None, Query(max_length=200)] = None,
+) -> Any:
+    last = to_day or datetime.now(timezone.utc).date()
+    since, until = _period(from_day or last.replace(day=1), last)
+    if since is None or until is None:
+        raise BadInputError("The period is not clear.")
+    if machine_id and "\x00" in machine_id:
+        raise BadInputError("machine_id is no id.")
+    asked = Asked(scope.user_id, scope.is_all, since, until, machine_id)
+    return StreamingResponse(
+        _csv(asked),
+        media_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": 'attachment; filename="accounting.csv"'},
+    )
+
+
+_NUMBERS = ("sats", "counter_value", "exchange_rate")
+
+
+async def _csv(asked: Asked) -> AsyncIterator[str]:
+    yield csv_text([list(COLUMNS)])
+    async for page in lines(asked):
+        yield csv_text(
+            [
+                [
+                    line[name] if name in _NUMBERS else defused(line[name])
+                    for name in COLUMNS
+                ]
+                for line in page
+            ]
+        )
