@@ -31,8 +31,10 @@ from . import (
     landing,
     lease,
     line,
+    notices,
     payouts_crud,
     planning,
+    reconciliation,
     rounds,
 )
 from .database import CHUNK, db, db_time, in_list, rows
@@ -43,6 +45,9 @@ LEASE_RENEW_SECONDS = 10
 SWEEP_SECONDS = 60
 FULL_SWEEP_SECONDS = 3600
 SECOND_LOOK_SECONDS = 600
+DESK_SECONDS = 60
+# the super is told of what lasts longer
+TROUBLE = timedelta(minutes=5)
 IDLE_POLL_SECONDS = 2
 # LNbits' clocks (several processes, a slow commit) may differ by this much
 SWEEP_OVERLAP = timedelta(minutes=15)
@@ -61,6 +66,7 @@ class State:
     worker_at: datetime | None = None
     full_sweep: float = field(default=-1e9)
     second_look: float = field(default=-1e9)
+    relays_at: datetime = field(default_factory=utc_now)
 
 
 state = State()
@@ -219,6 +225,39 @@ async def mend() -> None:
         state.second_look = time.monotonic()
 
 
+async def desk_once() -> None:
+    """Tell people what waits for them, and reconcile by night. What goes wrong here
+    has a loop of its own, so that it delays no payment."""
+    if not state.is_engine:
+        return
+    try:
+        await notices.look(await trouble())
+        await reconciliation.nightly()
+    except (SQLAlchemyError, OSError):
+        logger.exception("satmachineadmin: desk")
+
+
+async def trouble() -> dict[str, str]:
+    """What the super must know of this process, by name; empty if all is well."""
+    now = utc_now()
+    found: dict[str, str] = {}
+    if state.sweep_error:
+        found["sweep"] = f"Payments are not looked for: {state.sweep_error}"
+    if is_ready() and state.worker_at and now - state.worker_at > TROUBLE:
+        found["worker"] = f"Nothing is paid since {state.worker_at:%Y-%m-%d %H:%M} UTC."
+    seen = await line.health()
+    if seen["problem"]:
+        found["service key"] = seen["problem"]
+    if not seen["relays"] or any(relay["connected"] for relay in seen["relays"]):
+        state.relays_at = now
+    elif now - state.relays_at > TROUBLE:
+        found["relays"] = (
+            f"None of the {len(seen['relays'])} relays can be reached: machines that "
+            "speak over Nostr are not heard."
+        )
+    return found
+
+
 async def work_once() -> None:
     """One turn of the worker: passes while there is work, then wait for more."""
     if not state.is_engine or not is_ready():
@@ -292,6 +331,7 @@ TASKS: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
     f"{PREFIX}_lease": hold_lease,
     f"{PREFIX}_sweep": _every(SWEEP_SECONDS, sweep_once),
     f"{PREFIX}_worker": _every(0, work_once),
+    f"{PREFIX}_desk": _every(DESK_SECONDS, desk_once),
     f"{PREFIX}_line": keep_line,
 }
 
