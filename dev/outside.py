@@ -32,7 +32,7 @@ from .accounts import (
     enable_extension,
     first_install,
 )
-from .server import Server, start
+from .server import HOST, Server, start
 
 NODE_SATS = 5_000_000
 CUSTOMER_SATS = 5_000_000
@@ -67,12 +67,14 @@ async def start_pair(
     folder: Path,
     *,
     database_url: str | None = None,
+    domain: str = HOST,
     env: Mapping[str, str] | None = None,
     endpoint_of: Callable[[Server], Awaitable[str]] | None = None,
 ) -> Pair:
-    """Starts B, then A funded by it. `database_url` is A's; B is on SQLite.
+    """Starts B, then A funded by it. `database_url` and `domain` are A's.
 
-    `env` are more settings of A; `endpoint_of(b)` may put a line between A and B.
+    B is on SQLite. `env` are more settings of A; `endpoint_of(b)` may put a line
+    between A and B.
     """
     b = await start(folder / "outside", with_extension=False).ready()
     b_super = await first_install(b.url)
@@ -83,6 +85,7 @@ async def start_pair(
     a = start(
         folder / "inside",
         database_url=database_url,
+        domain=domain,
         env={
             "LNBITS_BACKEND_WALLET_CLASS": "LNbitsWallet",
             "LNBITS_ENDPOINT": await endpoint_of(b) if endpoint_of else b.url,
