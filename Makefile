@@ -1,5 +1,5 @@
 # make run    a server with a demo on it        make test   everything CI checks
-# Options:    make run DB=postgres DEMO=off PORT=5000
+# Options:    make run DB=postgres DEMO=off PORT=5000 LINE=http
 #             make test ARGS="-k crash"         (more arguments for pytest)
 
 SHELL := /bin/bash
@@ -32,7 +32,7 @@ $(READY): requirements-dev.txt
 	@touch $(READY)
 
 run: setup ## LNbits with this extension and a simulated machine, until Ctrl-C
-	@$(PY) -W "ignore:XDG_RUNTIME_DIR is not set" -m dev.run $(if $(DB),--db $(DB)) $(if $(DEMO),--demo $(DEMO)) $(if $(PORT),--port $(PORT))
+	@$(PY) -W "ignore:XDG_RUNTIME_DIR is not set" -m dev.run $(if $(DB),--db $(DB)) $(if $(DEMO),--demo $(DEMO)) $(if $(LINE),--line $(LINE)) $(if $(PORT),--port $(PORT))
 
 test: lint ## all tests, on SQLite and on PostgreSQL
 	@$(PY) -m dev.browser

@@ -9,6 +9,7 @@ repeats until it has an OK, also after a crash and after days without a network.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
@@ -38,6 +39,7 @@ HOPELESS = (
     "unknown_payment",
     "unknown_rpc",
 )
+POLL_SECONDS = 0.3
 DONE_PAYOUTS = ("paid", "failed")
 FULL_CASSETTES = {1: (20, 500), 2: (50, 500), 3: (100, 500), 4: (200, 500)}
 
@@ -289,6 +291,8 @@ class NostrMachine:
         deadline = time.monotonic() + self.patience_seconds
         while self.state.outbox and time.monotonic() < deadline:
             await self.drain()
+            if self.state.outbox:
+                await asyncio.sleep(POLL_SECONDS)
         if self.state.outbox:
             raise NoAnswerError("The customer has not paid, or nobody answers.")
 
@@ -343,6 +347,7 @@ class NostrMachine:
             is_late = time.monotonic() > deadline
             if answer["payment_status"] in DONE_PAYOUTS or is_late:
                 return answer
+            await asyncio.sleep(POLL_SECONDS)
 
     def _done(
         self, tx_type: str, body: dict[str, Any], payment_hash: str, status: str

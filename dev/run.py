@@ -1,10 +1,12 @@
 """`make run`: LNbits with this extension, and a demo on it, until Ctrl-C.
 
-    python -m dev.run [--db sqlite|postgres] [--demo on|off] [--port N]
+    python -m dev.run [--db sqlite|postgres] [--demo on|off] [--line nostr|http]
+                      [--port N]
 
 The data lies in .data/ and is kept: the next run goes on with it, `make clean`
 forgets it. With ``--demo off`` the same people and machines are there, but no
-customers: a quiet server to work on.
+customers: a quiet server to work on. Machines speak over a Nostr relay that runs here
+too; with ``--line http`` they use LNbits' HTTP API and a wallet key instead.
 """
 
 from __future__ import annotations
@@ -24,8 +26,11 @@ import httpx
 from . import postgres
 from .accounts import PASSWORD, UserSession, answer
 from .demo import DEPOSITS, DOMAIN, FIAT, FIXED_DAILY, Demo, refill, set_up
-from .http_machine import pick_bills
+from .demo_line import LineMachine, on_line
+from .http_machine import HttpMachine, pick_bills
 from .installation import ROOT
+from .line_client import NoAnswerError
+from .nostr_machine import RefusedError
 from .prices import Prices, serve_prices
 from .server import HOST, Server, free_port, start
 
@@ -128,20 +133,25 @@ def welcome(server: Server, db: str) -> str:
 # ------------------------------------------------------------------------ what happens
 
 
-async def trade_on(demo: Demo, prices: Prices, chance: random.Random) -> None:
+async def trade_on(
+    demo: Demo,
+    machines: Sequence[HttpMachine | LineMachine],
+    prices: Prices,
+    chance: random.Random,
+) -> None:
     """Customers at both machines, one after the other, for ever."""
     while True:
         prices.walk()
         for line in await refill(demo):
             print(f"          {line}", flush=True)
-        machine = chance.choice(list(demo.machines.values()))
+        machine = chance.choice(machines)
         rate = prices.sats_per_unit(FIAT)
         try:
             if chance.randrange(10) < CASH_OUTS_IN_TEN:
                 await machine.cash_out(demo.customer, pick_bills(chance), rate)
             else:
                 await machine.cash_in(demo.customer, pick_bills(chance, 4), rate)
-        except httpx.HTTPError as refused:
+        except (httpx.HTTPError, RefusedError, NoAnswerError) as refused:
             print(f"          {machine.name} turns a customer away: {refused}")
         await asyncio.sleep(chance.uniform(*SECONDS_BETWEEN_TRADES))
 
@@ -206,7 +216,7 @@ async def _until_stopped(work: Sequence[asyncio.Task[None]]) -> None:
         task.result()
 
 
-async def run(db: str, demo_on: bool, port: int | None) -> None:
+async def run(db: str, demo_on: bool, line: str, port: int | None) -> None:
     chance = random.Random()  # noqa: S311 (a demo's customers, not a secret)
     async with AsyncExitStack() as stack:
         print("Starting LNbits...", flush=True)
@@ -215,10 +225,20 @@ async def run(db: str, demo_on: bool, port: int | None) -> None:
         prices = await stack.enter_async_context(serve_prices(chance))
         demo = await set_up(server.url, prices)
         stack.push_async_callback(demo.aclose)
+        machines: Sequence[HttpMachine | LineMachine] = [*demo.machines.values()]
+        if line == "nostr":
+            wallets = {name: m.wallet for name, m in demo.machines.items()}
+            online = await stack.enter_async_context(
+                on_line(
+                    demo.anonymous, demo.platform, demo.operator, wallets, DATA / db
+                )
+            )
+            machines = [*online.values()]
         print(welcome(server, db), flush=True)
         work = [asyncio.create_task(tell(demo))]
         if demo_on:
-            work.append(asyncio.create_task(trade_on(demo, prices, chance)))
+            trade = trade_on(demo, machines, prices, chance)
+            work.append(asyncio.create_task(trade))
         await _until_stopped(work)
         print("\nStopping.", flush=True)
 
@@ -227,10 +247,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--db", choices=("sqlite", "postgres"), default="sqlite")
     parser.add_argument("--demo", choices=("on", "off"), default="on")
+    parser.add_argument("--line", choices=("nostr", "http"), default="nostr")
     parser.add_argument("--port", type=int)
     asked = parser.parse_args()
     try:
-        asyncio.run(run(asked.db, asked.demo == "on", asked.port))
+        asyncio.run(run(asked.db, asked.demo == "on", asked.line, asked.port))
     except KeyboardInterrupt:
         print("\nStopped before it was set up; the next run goes on with it.")
     except postgres.UnusableFolderError as unusable:
