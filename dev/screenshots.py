@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, ViewportSize, async_playwright
 
 from . import browser
 from .accounts import UserSession, answer, create_user, enable_extension
@@ -33,8 +33,8 @@ from .server import Server, running
 FOLDER = ROOT / "docs" / "screenshots"
 TRADES = 70
 DAYS = 30
-PHONE = {"width": 390, "height": 844}
-DESK = {"width": 1280, "height": 900}
+PHONE = ViewportSize(width=390, height=844)
+DESK = ViewportSize(width=1280, height=900)
 
 
 @dataclass
@@ -184,7 +184,7 @@ async def _furnish(
         # cash-ins land with the sweep, up to a minute later
         if answer(await demo.operator.api.get("/settlements"))["total"] < TRADES:
             return False
-        params = {"status[in]": "pending,processing", "limit": 1}
+        params = {"status[in]": "pending,processing"}
         page = answer(await demo.operator.api.get("/settlements", params=params))
         return page["total"] == 0
 

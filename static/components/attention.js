@@ -32,6 +32,10 @@
       verb(item) {
         return this.look(item)[2]
       },
+      // Of other operators' troubles the super mends only deposits.
+      isOurs({kind, machine_id}) {
+        return kind === 'deposit_pending' || this.isOwn(machine_id)
+      },
       target(item) {
         const base = '/satmachineadmin/'
         if (item.settlement_id)

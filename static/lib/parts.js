@@ -37,6 +37,11 @@
         if (!found) return format.short(id || '')
         return found.name || format.short(found.machine_npub)
       },
+      // The super sees everybody's rows in lists; opening and mending them is
+      // their operator's.
+      isOwn(machineId) {
+        return !this.store.otherMachines.some(one => one.id === machineId)
+      },
       // Who a leg is for: our own fee has a label of the server's language.
       legName({leg_type, label, destination_ln_address}) {
         const known = leg_type !== 'super_fee' && leg_type !== 'refund'

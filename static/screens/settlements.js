@@ -68,7 +68,7 @@ satmachine.part('screen-settlements', {
   },
   methods: {
     open(row) {
-      this.go(`settlements/${row.id}`)
+      if (this.isOwn(row.machine_id)) this.go(`settlements/${row.id}`)
     }
   }
 })

@@ -19,7 +19,13 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Page, Response
+from playwright.async_api import (
+    Browser,
+    ConsoleMessage,
+    Page,
+    Response,
+    ViewportSize,
+)
 from playwright.async_api import TimeoutError as PlaywrightTimeoutError
 
 from dev import accounts, axe
@@ -27,8 +33,8 @@ from dev.accounts import UserSession, WalletKeys
 from dev.http_machine import HttpMachine, Quote
 from dev.server import Server
 
-PHONE = {"width": 390, "height": 844}
-DESK = {"width": 1280, "height": 900}
+PHONE = ViewportSize(width=390, height=844)
+DESK = ViewportSize(width=1280, height=900)
 RATE = Decimal("133.3333")
 # Our part of the page; LNbits' own header and drawer are not ours to mend.
 OURS = (".satm", ".q-dialog")

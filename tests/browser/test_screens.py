@@ -162,7 +162,8 @@ async def test_operators_things(stage: Stage, desk: Desk) -> None:
 
 async def test_lp_super_and_newcomer(stage: Stage, desk: Desk) -> None:
     wrong = await _screens(stage, desk.lp, ["dca"])
-    wrong += await _screens(stage, stage.platform, ["platform"])
+    paths = ["platform", "settlements", "lps?show=deposits", "log"]
+    wrong += await _screens(stage, stage.platform, paths)
     wrong += await _screens(stage, await stage.person("new"), [""])
     _assert_none(wrong)
 
@@ -209,6 +210,20 @@ async def test_dialogs(stage: Stage, desk: Desk) -> None:
         wrong += watched.problems
         await page.context.close()
     _assert_none(wrong)
+
+
+async def test_the_super_sees_everybodys_rows_and_opens_none_of_them(
+    stage: Stage, desk: Desk
+) -> None:
+    watched = await stage.open(stage.platform, "settlements")
+    page = watched.page
+    await page.locator("tbody tr").first.wait_for()
+    assert await page.locator("tbody tr").count() >= 3
+    assert await page.locator("tbody a").count() == 0
+    await page.locator("tbody tr").first.click()
+    assert page.url.endswith("/satmachineadmin/settlements")
+    watched.assert_clean()
+    await page.context.close()
 
 
 async def test_every_control_is_reached_with_the_keyboard(
