@@ -218,5 +218,5 @@ def database() -> str:
     return environment.DATABASE
 
 
-from world import engine_paused, make_world  # noqa: E402,F401
 from line_world import lines, make_on_line  # noqa: E402,F401
+from world import engine_paused, make_world  # noqa: E402,F401

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -261,7 +262,7 @@ async def test_the_secret_is_encrypted_at_rest_and_in_no_answer(
 async def test_processes_that_start_at_once_share_one_key(
     lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each of them looks, finds none, and makes one: the first that is written stays."""
+    """Each of them looks, finds none, and makes one: the first one written stays."""
     before = await line_keys.key_ring()
     for _ in range(3):
         key = ServiceKey.generate()
@@ -310,7 +311,7 @@ async def test_the_key_is_rotated_while_reports_are_on_their_way(
     new = rotated["service_npub"]
     assert new != old
     assert line.current
-    await wait_for(lambda: line.current and line.current.ring.npub == new)
+    await wait_for(lambda: _ring().npub == new)
     told = await found.ask(
         "dispense",
         {"payment_hash": invoice["payment_hash"], "dispensed_fiat": "200.00"},
@@ -323,6 +324,17 @@ async def test_the_key_is_rotated_while_reports_are_on_their_way(
     await found.world.until(invoice["payment_hash"], "completed")
 
 
+def _ring() -> line_keys.KeyRing:
+    """The keys that the line listens with now."""
+    assert line.current and line.current.ring
+    return line.current.ring
+
+
+def _reads(pubkey: str, is_read: bool) -> bool:
+    """Whether the line reads (or no longer reads) what is sent to an older key."""
+    return (pubkey in _ring().readable) is is_read
+
+
 async def test_an_old_key_is_read_for_thirty_days(
     make_on_line: MakeOnLine, super_session: UserSession
 ) -> None:
@@ -333,9 +345,7 @@ async def test_an_old_key_is_read_for_thirty_days(
         retired = db_time(utc_now() - timedelta(days=days))
         await update("dca_nostr_keys", old, key="pubkey", retired_at=retired)
         line.wake()
-        await wait_for(
-            lambda r=is_read: line.current and (old in line.current.ring.readable) is r
-        )
+        await wait_for(partial(_reads, old, is_read))
         if is_read:
             assert (await found.ask("ping"))["pong"] is True
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import partial
 
 from line_world import BILLS, RATE, MakeOnLine, OnLine
 from lnbits.core.crud import get_standalone_payment
@@ -156,7 +157,7 @@ async def test_fifty_settlements_through_a_dying_relay(
 
 
 def found_relays(lines: object) -> list:
-    return lines.relays  # type: ignore[attr-defined, no-any-return]
+    return lines.relays  # type: ignore[attr-defined]
 
 
 async def _invoices(found: OnLine, count: int) -> list[str]:
@@ -168,7 +169,7 @@ async def _invoices(found: OnLine, count: int) -> list[str]:
         await found.customer_pays(invoice["bolt11"])
         hashes.append(invoice["payment_hash"])
     for payment_hash in hashes:
-        await wait_for(lambda h=payment_hash: crud.get_settlement_by_hash(h))
+        await wait_for(partial(crud.get_settlement_by_hash, payment_hash))
     return hashes
 
 
