@@ -380,6 +380,18 @@ async def refresh_settlements(conn: Connection, settlement_ids: Iterable[str]) -
         )
 
 
+async def hashes_landed_since(since: datetime) -> list[str]:
+    """Payment hashes of what machines were paid since then."""
+    async with db.connect() as conn:
+        found = await rows(
+            conn,
+            "SELECT payment_hash FROM satoshimachine.dca_settlements "
+            "WHERE transaction_time >= :since AND tx_type <> 'cash_in'",
+            {"since": db_time(since)},
+        )
+    return [r["payment_hash"] for r in found]
+
+
 async def overdue_dispenses(before: datetime) -> int:
     """Turn `awaiting_dispense` settlements older than `before` to `attention`."""
     async with transaction() as conn:

@@ -378,5 +378,13 @@ async def look_again(paid: Iterable[Payout]) -> int:
     return mended
 
 
+async def look_again_at_landed(hashes: Sequence[str]) -> int:
+    """The same for payments that machines received from wallets of this instance."""
+    mended = 0
+    for seen in await payouts.undone_receipts(hashes):
+        mended += await payouts.finish_half_done(seen)
+    return mended
+
+
 def _slices(items: Sequence[Payout], size: int) -> list[list[Payout]]:
     return [list(items[i : i + size]) for i in range(0, len(items), size)]

@@ -113,12 +113,28 @@ def judge(outgoing: LnbitsRow | None, incoming: LnbitsRow | None) -> Outcome:
 async def read_outcomes(payouts: Iterable[Payout]) -> dict[str, Seen]:
     """What became of payouts, from LNbits' rows in one query: payout id -> seen."""
     wanted = [p for p in payouts if p.payment_hash]
+    by_hash = await _rows_by_hash([str(p.payment_hash) for p in wanted])
+    return {p.id: _seen(p, by_hash.get(str(p.payment_hash), [])) for p in wanted}
+
+
+async def undone_receipts(hashes: Sequence[str]) -> list[Seen]:
+    """Payments within this instance whose payer paid and whose receipt LNbits calls
+    failed: a status check of another process, or a slow one, wrote over the success."""
+    undone = []
+    for found in (await _rows_by_hash(hashes)).values():
+        received = [r for r in found if _is_receipt(r) and r.status == "failed"]
+        paid = [r for r in found if r.amount_msat < 0 and r.status == "success"]
+        if received and paid:
+            undone.append(Seen(Outcome.HALF_DONE, paid[0], received[0]))
+    return undone
+
+
+async def _rows_by_hash(hashes: Sequence[str]) -> dict[str, list[LnbitsRow]]:
     by_hash: dict[str, list[LnbitsRow]] = {}
     async with core_db.connect() as conn:
-        for start in range(0, len(wanted), CHUNK):
+        for start in range(0, len(hashes), CHUNK):
             params: dict[str, Any] = {}
-            hashes = [p.payment_hash for p in wanted[start : start + CHUNK]]
-            listed = in_list("h", hashes, params)
+            listed = in_list("h", hashes[start : start + CHUNK], params)
             for row in await rows(
                 conn,
                 "SELECT checking_id, payment_hash, wallet_id, amount, fee, status, "  # noqa: S608
@@ -126,7 +142,7 @@ async def read_outcomes(payouts: Iterable[Payout]) -> dict[str, Seen]:
                 params,
             ):
                 by_hash.setdefault(row["payment_hash"], []).append(_lnbits_row(row))
-    return {p.id: _seen(p, by_hash.get(str(p.payment_hash), [])) for p in wanted}
+    return by_hash
 
 
 def _lnbits_row(row: Mapping[str, Any]) -> LnbitsRow:
@@ -149,16 +165,13 @@ def _seen(payout: Payout, found: Sequence[LnbitsRow]) -> Seen:
         ),
         None,
     )
-    incoming = next(
-        (
-            r
-            for r in found
-            # a service fee is a third row with the same hash, positive and success
-            if r.amount_msat > 0 and not r.checking_id.startswith("service_fee_")
-        ),
-        None,
-    )
+    incoming = next((r for r in found if _is_receipt(r)), None)
     return Seen(judge(outgoing, incoming), outgoing, incoming)
+
+
+def _is_receipt(row: LnbitsRow) -> bool:
+    """A service fee is a third row with the same hash, positive and success."""
+    return row.amount_msat > 0 and not row.checking_id.startswith("service_fee_")
 
 
 def reserve_sats(amount_sats: int, is_internal: bool) -> int:

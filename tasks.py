@@ -183,7 +183,7 @@ async def _land_row(row: Mapping[str, Any]) -> int:
 
 
 async def keep_lease() -> None:
-    """Become the engine or stay it; every 10 s, a lease lasts 60."""
+    """Become the engine or stay it; every 10 s, a lease lasts 55."""
     was = state.is_engine
     state.is_engine = await lease.take_lease(distribution.HOLDER)
     if state.is_engine:
@@ -219,9 +219,9 @@ async def mend() -> None:
     await crud.overdue_dispenses(planning.overdue_before(now))
     await payouts_crud.void_stale_autoforwards(now - timedelta(hours=24))
     if time.monotonic() - state.second_look >= SECOND_LOOK_SECONDS:
-        await distribution.look_again(
-            await payouts_crud.paid_payouts_since(now - timedelta(hours=48))
-        )
+        since = now - timedelta(hours=48)
+        await distribution.look_again(await payouts_crud.paid_payouts_since(since))
+        await distribution.look_again_at_landed(await crud.hashes_landed_since(since))
         state.second_look = time.monotonic()
 
 
@@ -315,11 +315,21 @@ async def hold_lease() -> None:
     the engine next pays that same invoice or none, and LNbits pays an invoice once.
     """
     try:
-        await _every(LEASE_RENEW_SECONDS, keep_lease)()
+        while settings.lnbits_running:
+            await keep_lease()
+            await asyncio.sleep(await _until_next_look())
     except asyncio.CancelledError:
         state.is_engine = False
         await lease.release_lease(distribution.HOLDER)
         raise
+
+
+async def _until_next_look() -> float:
+    """The engine renews every 10 s; the others look when its lease may be over."""
+    if state.is_engine:
+        return LEASE_RENEW_SECONDS
+    left = (await lease.lease_state())["seconds_left"]
+    return min(LEASE_RENEW_SECONDS, left + 0.2)
 
 
 async def keep_line() -> None:

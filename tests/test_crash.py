@@ -316,8 +316,8 @@ async def test_two_processes_on_one_database_settle_once_and_take_over(
         )
         taken_over_seconds = time.monotonic() - killed_at
         print(f"the other process took over after {taken_over_seconds:.1f} s")
-        # The lease lasts 60 s and is asked for every 10.
-        assert taken_over_seconds <= 70
+        # The lease lasts 55 s; the others look when it may be over.
+        assert taken_over_seconds <= 60
         await two.stop()
         assert_everybody_was_paid_once(books, demo)
         books.assert_ledger_balances()

@@ -279,6 +279,27 @@ async def test_known_failure_31_a_slow_check_overwrote_a_paid_row(
     await assert_everybody_paid(world, payment_hash)
 
 
+async def test_known_failure_31_a_check_of_another_process_overwrote_a_cash_out(
+    make_world: MakeWorld, engine_paused: distribution.Worker
+) -> None:
+    """Seen with FakeWallet: a second process boots, knows nothing of the payment, and
+    calls the machine's paid invoice failed."""
+    world = await make_world()
+    payment_hash = await world.cash_out()
+    await world.settle(payment_hash)
+    held = await balance_sats(world.machine_wallet.id)
+    await edit_core(
+        "UPDATE apipayments SET status = 'failed' "
+        "WHERE payment_hash = :hash AND amount > 0",
+        hash=payment_hash,
+    )
+    await age_core(payment_hash, minutes=2)
+    assert await balance_sats(world.machine_wallet.id) == held - 108_000
+    tasks.state.second_look = float("-inf")
+    await tasks.mend()
+    assert await balance_sats(world.machine_wallet.id) == held
+
+
 async def test_known_failure_32_a_frozen_worker_wakes_up_and_pays_its_older_invoice(
     make_world: MakeWorld,
     engine_paused: distribution.Worker,
