@@ -34,15 +34,14 @@ from . import (
     distribution,
     landing,
     line_crud,
-    payouts_crud,
     repairs,
     requests_crud,
-    targets,
 )
 from .audit import MACHINE
 from .bitspire import FeeFractions, Figures, SettlementInvariantError
 from .calculations import fiat_cents, split_principal_based
 from .database import db, in_list, rows, transaction
+from .line_funds import max_cash_in_sats
 from .models import CASH_IN, CASH_OUT, Fiat, Machine, Settlement, utc_now
 from .nostr import Incoming, LineError
 from .refusals import BadInputError, RefusedError
@@ -100,37 +99,6 @@ async def quote(machine: Machine, body: Mapping[str, Any]) -> dict[str, Any]:
         "operator_fee_fraction": format(operator, "f"),
         "max_cash_in_sats": await max_cash_in_sats(machine),
     }
-
-
-async def free_sats(wallet_id: str) -> int:
-    """What a wallet owes to nobody: balance, less unpaid legs and unplanned cash-outs.
-
-    What it owes is read before and after the balance, and the larger counts: a payment
-    that moves in between must not make it look richer than it is.
-    """
-    before = await _owed_sats(wallet_id)
-    balance = (await targets.balances_msat([wallet_id]))[wallet_id] // 1000
-    return balance - max(before, await _owed_sats(wallet_id))
-
-
-async def _owed_sats(wallet_id: str) -> int:
-    async with db.connect() as conn:
-        reserved = await payouts_crud.reserved_sats(conn, [wallet_id])
-    return sum(reserved[wallet_id])
-
-
-async def max_cash_in_sats(machine: Machine) -> int:
-    """Free balance, within what the operator allows for one payout and for today."""
-    day_start = utc_now().replace(hour=0, minute=0, second=0, microsecond=0)
-    spent = await requests_crud.attempted_sats(machine.id, day_start)
-    return max(
-        0,
-        min(
-            await free_sats(machine.wallet_id),
-            machine.max_payout_sats,
-            machine.max_daily_payout_sats - spent,
-        ),
-    )
 
 
 def must_be_active(machine: Machine) -> None:

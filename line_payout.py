@@ -47,10 +47,10 @@ from . import (
 from .database import in_list, one
 from .line_calls import (
     external_id,
-    free_sats,
     must_be_fresh,
     request_for,
 )
+from .line_funds import free_sats
 from .models import CASH_IN, Machine, Payout, utc_now
 from .nostr import Incoming, LineError
 from .payouts import Outcome, Seen

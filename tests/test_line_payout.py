@@ -7,11 +7,14 @@ pending or failed by its funding source, and the outcome is always read from its
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from typing import Any
 
 import pytest
 from line_world import MakeOnLine, OnLine
+from lnbits.core.crud.payments import create_payment
+from lnbits.core.models import CreatePayment, PaymentState
 from lnbits.core.services import create_invoice
 from lnbits.settings import settings
 from lnbits.wallets import get_funding_source
@@ -25,6 +28,7 @@ from world import Killed, balance_sats, core_rows, update
 
 from satmachineadmin import line, line_payout, payouts, requests_crud
 from satmachineadmin.database import transaction
+from satmachineadmin.line_funds import free_sats
 
 from conftest import wait_for
 from dev.line_client import NoAnswerError
@@ -230,6 +234,27 @@ async def test_only_free_balance_is_spent(make_on_line: MakeOnLine) -> None:
     assert (await found.ask("quote", quote))["max_cash_in_sats"] == 0
     await found.world.fund(found.world.machine_wallet.id, WIRE)
     assert (await ask_payout(found, "in", bolt11))["payment_status"] == "paid"
+
+
+async def test_sats_that_have_not_landed_yet_are_not_free(
+    make_on_line: MakeOnLine,
+) -> None:
+    """A customer has just paid for a cash-out, and nobody has noticed so far."""
+    found = await make_rich(make_on_line)
+    payment_hash = secrets.token_hex(32)
+    await create_payment(
+        checking_id=f"internal_{payment_hash}",
+        data=CreatePayment(
+            wallet_id=found.world.machine_wallet.id,
+            bolt11="",
+            payment_hash=payment_hash,
+            amount_msat=50_000_000,
+            memo="paid, and no listener heard of it",
+            extra=found.world.stamp(principal=46_000, fee=4_000),
+        ),
+        status=PaymentState.SUCCESS,
+    )
+    assert await free_sats(found.world.machine_wallet.id) == 200_000
 
 
 async def test_the_operators_limits(make_on_line: MakeOnLine) -> None:

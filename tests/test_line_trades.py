@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from functools import partial
 
 from line_world import BILLS, RATE, MakeOnLine, OnLine
 from lnbits.core.crud import get_standalone_payment
-from world import balance_sats
+from world import balance_sats, update
 
-from satmachineadmin import crud
+from satmachineadmin import crud, tasks
+from satmachineadmin.database import db_time
+from satmachineadmin.models import utc_now
 
 from conftest import wait_for
 
@@ -82,6 +85,27 @@ async def test_nothing_is_paid_before_the_dispense_is_reported(
     )
     assert told["settlement_id"] == settlement.id
     await found.world.until(invoice["payment_hash"], "completed")
+
+
+async def test_after_a_quarter_of_an_hour_somebody_must_look(
+    make_on_line: MakeOnLine,
+) -> None:
+    """The machine is silent after the customer paid; its report is welcome late."""
+    found = await make_on_line(deposits=["300.00"])
+    invoice = await found.ask("invoice", found.figures("silent"))
+    payment_hash = invoice["payment_hash"]
+    await found.customer_pays(invoice["bolt11"])
+    settlement = await found.world.until(payment_hash, "awaiting_dispense")
+    now = utc_now()
+    for minutes, status in ((14, "awaiting_dispense"), (16, "attention")):
+        at = db_time(now - timedelta(minutes=minutes))
+        await update("dca_settlements", settlement.id, transaction_time=at)
+        await tasks.mend()
+        assert (await found.world.settlement(payment_hash)).status == status
+    await found.ask(
+        "dispense", {"payment_hash": payment_hash, "dispensed_fiat": "200.00"}
+    )
+    await found.world.until(payment_hash, "completed")
 
 
 async def test_the_machine_needs_no_key_of_lnbits(make_on_line: MakeOnLine) -> None:
