@@ -302,7 +302,13 @@ async def run() -> None:
 
             shots = _shots(
                 await first("/machines", name="Zona 10"),
-                await first("/settlements", status="completed", tx_type="cash_out"),
+                await first(
+                    "/settlements",
+                    status="completed",
+                    tx_type="cash_out",
+                    sortby="principal_sats",
+                    direction="desc",
+                ),
                 await first("/settlements", status="attention"),
                 await first("/clients", username="lucia"),
             )

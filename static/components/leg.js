@@ -46,7 +46,9 @@ satmachine.part('leg', {
       if (this.leg.in_flight) return false
       if (!this.isOwn(this.leg.machine_id)) return false
       if (this.own && this.leg.leg_type !== 'autoforward') return false
-      return this.leg.status === 'failed'
+      // What waits after a failed try may be tried at once, too.
+      const {status, attempts} = this.leg
+      return status === 'failed' || (status === 'pending' && attempts > 0)
     },
     next() {
       const {status, next_try_at, attempts} = this.leg

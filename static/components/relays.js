@@ -2,7 +2,7 @@
 satmachine.part('relays', {
   mixins: [satmachine.loads],
   data() {
-    return {npub: '', text: '', was: '', busy: false, failure: ''}
+    return {npub: '', problem: '', text: '', was: '', busy: false, failure: ''}
   },
   computed: {
     relays() {
@@ -14,9 +14,10 @@ satmachine.part('relays', {
       const answer = await api.get('/super/nostr')
       return () => this.show(answer)
     },
-    show({service_npub, relays}) {
+    show({service_npub, relays, problem}) {
       const same = this.text === this.was
       this.npub = service_npub
+      this.problem = problem
       this.was = (relays || []).join('\n')
       if (same) this.text = this.was
     },
