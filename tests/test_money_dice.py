@@ -14,6 +14,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -163,7 +164,7 @@ class Game:
             "UPDATE apipayments SET updated_at = :at WHERE status = 'pending' "
             "OR payment_hash IN (SELECT payment_hash FROM apipayments "
             "WHERE status <> 'success')",
-            at=db_time(utc_now().replace(microsecond=0) - tasks.timedelta(minutes=2)),
+            at=db_time(utc_now().replace(microsecond=0) - timedelta(minutes=2)),
         )
         await self.world.make_due()
 
