@@ -424,6 +424,9 @@ class LegAnswer(BaseModel):
     next_try_at: datetime | None = None
     external_payment_hash: str | None = None
     in_flight: bool = Field(..., description="being paid: nothing can be done to it")
+    from_free_balance: bool = Field(
+        ..., description="paid from what the wallet owes to nobody"
+    )
     transaction_time: datetime
     created_at: datetime
 
@@ -437,6 +440,9 @@ class SettlementDetail(SettlementAnswer):
 
     legs: list[LegAnswer]
     retained_sats: int | None = Field(None, description="stays in the machine wallet")
+    loss_sats: int = Field(
+        ..., description="the customer's refund beyond what the settlement still held"
+    )
     refundable_sats: int = Field(..., description="still owed to the customer")
     max_refund_sats: int = Field(
         ..., description="of that, what can be sent outside, less the routing reserve"

@@ -367,6 +367,7 @@ LEG_FIELDS = Fields(
         "next_try_at": "time",
         "external_payment_hash": "text",
         "in_flight": "bool",
+        "from_free_balance": "bool",
         "transaction_time": "time",
         "created_at": "time",
     },

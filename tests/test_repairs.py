@@ -280,6 +280,7 @@ async def test_a_short_report_after_everything_is_paid_is_the_operators_loss(
     await world.assert_ledger()
     detail = ok(await world.operator.api.get(f"/settlements/{settlement.id}"))
     assert detail["retained_sats"] == 0
+    assert detail["loss_sats"] == 54_000 - retained
     assert detail["refundable_sats"] == 54_000
     bolt11 = await customer_invoice(world, detail["max_refund_sats"])
     body = {"destination": bolt11, "idempotency_key": uuid4().hex}
