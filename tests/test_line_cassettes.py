@@ -389,8 +389,8 @@ async def test_relays_are_the_supers(
         bad = await super_session.api.put("/super/nostr", json=body)
         assert bad.status_code == 400 and part in bad.json()["detail"], body
     assert answer(await super_session.api.put("/super/nostr", json={})) == told
-    audit = answer(await super_session.api.get("/audit?scope=all&limit=50"))["data"]
-    assert "nostr.relays" in {row["action"] for row in audit}
+    audit = await super_session.api.get("/audit?scope=all&action=nostr.relays")
+    assert answer(audit)["total"] >= 1
 
 
 async def test_without_relays_the_server_is_quiet(
