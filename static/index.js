@@ -124,6 +124,10 @@
       )
     )
 
+  // LNbits reads the id of the wallet in view whenever a payment arrives, and
+  // there is none before a wallet's page was opened.
+  window.g.wallet ||= window.g.user?.wallets[0]
+
   window.satmachine = window.satmachine || {}
 
   window.PageSatmachine = {
@@ -180,9 +184,6 @@
           const {live, store} = window.satmachine
           if (!store.me) await live.loadMe()
           this.store = store
-          // LNbits reads the id of the wallet in view whenever a payment
-          // arrives, and there is none before a wallet's page was opened.
-          this.g.wallet ||= this.g.user.wallets[0]
           const machines = this.me.operator || this.me.super
           await Promise.all([
             loadScreen(this.screen),

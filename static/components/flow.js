@@ -1,7 +1,8 @@
 // The picture of where every sat went: what came in, its parts, and who got
 // them. Widths are in proportion; the list of legs below says it in words.
 ;(() => {
-  const NODE = 10
+  // Across, the picture is drawn in thousandths of whatever width there is.
+  const WIDTH = 1000
   const SLOT = 42
   const SHOWN = 8
   const PART_OF = {
@@ -14,9 +15,6 @@
 
   satmachine.part('flow', {
     props: {settlement: {type: Object, required: true}},
-    data() {
-      return {width: 640}
-    },
     computed: {
       cashOut() {
         return this.settlement.tx_type !== 'cash_in'
@@ -83,12 +81,14 @@
         const open = ['awaiting_dispense', 'pending'].includes(status)
         return this.t(open && !this.legs.length ? 'flow.open' : 'flow.kept')
       },
+      bar() {
+        return this.phone ? 26 : 10
+      },
       picture() {
         const scale = 170 / this.whole
         const high = sats => Math.max(2, sats * scale)
-        const wide = this.width > 520
-        const x1 = Math.round(this.width * (wide ? 0.34 : 0.29))
-        const x2 = Math.round(this.width * (wide ? 0.68 : 0.62))
+        const x1 = this.phone ? 290 : 340
+        const x2 = this.phone ? 620 : 680
         const nodes = []
         const ribbons = []
         const inset = 18
@@ -107,7 +107,7 @@
           const at = Math.max(middle, end) + (mine.length ? 2 : 0)
           const name = this.t(`flow.${key}`)
           nodes.push(this.node(key, name, sats, x1, at, height, x2))
-          ribbons.push(this.ribbon(key, NODE, from, height, x1, at))
+          ribbons.push(this.ribbon(key, this.bar, from, height, x1, at))
           from += sats * scale
           let leave = at
           mine.forEach((one, index) => {
@@ -121,12 +121,12 @@
                 x2,
                 end + 2,
                 thick,
-                this.width,
+                WIDTH,
                 kind
               )
             )
             ribbons.push(
-              this.ribbon(kind, x1 + NODE, leave, thick, x2, end + 2)
+              this.ribbon(kind, x1 + this.bar, leave, thick, x2, end + 2)
             )
             leave += one.sats * scale
             end += slots[index]
@@ -151,12 +151,14 @@
     },
     methods: {
       node(key, name, sats, x, y, height, until, kind = key) {
-        const room = until - x - NODE - 12
-        const place =
-          key === 'whole'
-            ? {left: 0, top: 0, width: `${until - 8}px`}
-            : {left: `${x + NODE + 6}px`, top: `${y - 2}px`, width: `${room}px`}
-        if (key === 'whole') place.top = `${y + height + 2}px`
+        const whole = key === 'whole'
+        const place = {
+          left: whole ? 0 : `calc(${(x + this.bar) / 10}% + 6px)`,
+          top: `${whole ? y + height + 2 : y - 2}px`,
+          width: whole
+            ? `${until / 10}%`
+            : `calc(${(until - x - this.bar) / 10}% - 14px)`
+        }
         return {key, name, sats, x, y, height, kind, place}
       },
       ribbon(kind, x, y, height, toX, toY) {
@@ -166,18 +168,7 @@
           `v${height} C${half},${toY + height} ${half},${y + height} ` +
           `${x},${y + height} Z`
         return {kind, path}
-      },
-      measure() {
-        this.width = this.$refs.box?.clientWidth || this.width
       }
-    },
-    mounted() {
-      this.measure()
-      this.watcher = new ResizeObserver(() => this.measure())
-      this.watcher.observe(this.$refs.box)
-    },
-    beforeUnmount() {
-      this.watcher.disconnect()
     }
   })
 })()
