@@ -182,7 +182,7 @@ async def test_known_failure_04_killed_between_lnbits_two_commits(
     monkeypatch.setattr(task_manager.internal_invoice_queue, "put_nowait", told.append)
     await age_core(half_hash, minutes=2)
     await world.run_due()
-    assert [p.payment_hash for p in told] == [half_hash]
+    assert [p.payment_hash for p in told].count(half_hash) == 1
     await assert_everybody_paid(world, payment_hash)
 
 

@@ -270,7 +270,8 @@ async def test_known_failure_23_our_tasks_carry_our_name(app: Any) -> None:
     ours = {*tasks.TASKS, f"{tasks.PREFIX}_invoice_listener"}
     assert ours <= names
     assert all(name.startswith("ext_satmachineadmin_") for name in ours)
-    assert len(task_manager.tasks) == len(names)
+    for name in ours:
+        assert [t.name for t in task_manager.tasks].count(name) == 1
 
 
 async def test_known_failure_24_a_wallet_gone_for_an_hour(
@@ -402,7 +403,7 @@ async def test_known_failure_41_ten_newer_pending_payments_hide_ours_from_lnbits
     with monkeypatch.context() as patch:
         patch.setattr(node, "get_payment_status", paid)
         await world.run_due()
-    assert asked == [leg_hash]
+    assert asked.count(leg_hash) == 1
     assert (await split_leg(world, payment_hash)).status == "completed"
     await edit_core(
         "DELETE FROM apipayments WHERE wallet_id = :w AND status = 'pending'",

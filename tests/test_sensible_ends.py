@@ -55,7 +55,7 @@ async def test_known_failure_22_prices_unreachable(
         assert (await world.settlement(payment_hash)).status == "completed"
     # LNbits asks once an invoice and once a payment: what we can do is pay less often
     assert len(await world.payouts()) == 3
-    assert len(asked) == 6
+    assert len(asked) >= 6
     await world.assert_ledger()
 
 
