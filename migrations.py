@@ -1105,7 +1105,8 @@ async def _fill_in_old_rows(db: Connection) -> None:
         UPDATE satoshimachine.dca_settlements SET
             planned_at = created_at,
             retained_sats = CASE WHEN tx_type = 'cash_in' THEN fee_sats
-                ELSE wire_sats END - (SELECT COALESCE(SUM(p.amount_sats), 0) {legs}),
+                ELSE wire_sats END - (SELECT COALESCE(SUM(p.amount_sats), 0) {legs}
+                    AND p.status <> 'voided'),
             status = CASE WHEN EXISTS (SELECT 1 {legs} AND p.status = 'failed')
                 THEN 'attention' ELSE 'completed' END
         WHERE planned_at IS NULL AND status <> 'voided' AND EXISTS (SELECT 1 {legs})
