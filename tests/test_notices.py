@@ -17,7 +17,7 @@ from lnbits.core.crud.users import get_account, update_account
 from lnbits.settings import settings
 from world import MakeWorld, World, update
 
-from satmachineadmin import distribution, notices
+from satmachineadmin import distribution, notices, tasks
 from satmachineadmin.database import db, db_time, rows, run, transaction
 from satmachineadmin.models import utc_now
 
@@ -293,3 +293,49 @@ async def test_what_is_said_is_handed_to_lnbits_as_it_wants_it(
         await asyncio.sleep(0.02)
     found = [message for emails, message in posted if emails == [operator]]
     assert len(found) == 1 and "is silent." in found[0], json.dumps(found)
+
+
+async def test_what_is_trouble_for_the_super(
+    app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relays = [{"url": "wss://a.example", "connected": False}]
+    line_health: dict[str, Any] = {"problem": None, "relays": relays}
+
+    async def health() -> Any:
+        return line_health
+
+    monkeypatch.setattr(tasks.line, "health", health)
+    state = tasks.State(worker_at=utc_now(), relays_at=utc_now())
+    monkeypatch.setattr(tasks, "state", state)
+    # a relay may be away for a moment
+    assert await tasks.trouble() == {}
+    state.relays_at -= timedelta(minutes=6)
+    assert "None of the 1 relays" in (await tasks.trouble())["relays"]
+    relays[0]["connected"] = True
+    assert await tasks.trouble() == {}
+    relays[0]["connected"] = False
+    assert await tasks.trouble() == {}
+    line_health["problem"] = "The service key cannot be decrypted."
+    state.sweep_error = "OperationalError: disk full"
+    state.worker_at = utc_now() - timedelta(minutes=6)
+    found = await tasks.trouble()
+    assert sorted(found) == ["service key", "sweep", "worker"]
+    assert "disk full" in found["sweep"]
+
+
+async def test_only_the_engine_tells_and_trouble_there_stops_nothing(
+    app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[Any] = []
+
+    async def look(trouble: Any) -> int:
+        looked.append(trouble)
+        raise OSError("no such file")
+
+    monkeypatch.setattr(notices, "look", look)
+    monkeypatch.setattr(tasks, "state", tasks.State(is_engine=False))
+    await tasks.desk_once()
+    assert looked == []
+    monkeypatch.setattr(tasks, "state", tasks.State(is_engine=True))
+    await tasks.desk_once()
+    assert len(looked) == 1
