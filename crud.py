@@ -478,16 +478,21 @@ async def day_debits(
     conn: Connection, machine_id: str, fiat_code: str, at: datetime
 ) -> dict[str, int]:
     """Minor units each LP of this machine received by DCA on the UTC day of `at`,
-    over all machines of this currency: LNbits user id -> cents."""
+    over all machines of this currency: LNbits user id -> cents.
+
+    CROSS JOIN keeps SQLite from starting with the LPs and reading all their years of
+    legs: it begins with the day's.
+    """
     day = at.astimezone(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
     found = await rows(
         conn,
         f"""
         SELECT c.user_id, SUM({cents_sql("p.amount_fiat")}) AS cents
         FROM satoshimachine.dca_payments p
-        JOIN satoshimachine.dca_clients c ON c.id = p.client_id
-        JOIN satoshimachine.dca_machines m ON m.id = p.machine_id
-        WHERE p.transaction_time >= :day AND p.transaction_time < :next
+        CROSS JOIN satoshimachine.dca_clients c
+        CROSS JOIN satoshimachine.dca_machines m
+        WHERE c.id = p.client_id AND m.id = p.machine_id
+          AND p.transaction_time >= :day AND p.transaction_time < :next
           AND p.leg_type = 'dca' AND p.status NOT IN ('voided', 'refunded')
           AND m.fiat_code = :code AND c.user_id IN (
               SELECT user_id FROM satoshimachine.dca_clients
