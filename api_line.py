@@ -234,6 +234,7 @@ async def api_new_pairing_code(account: Caller, machine_id: MachineId) -> Pairin
             operator_user_id=account.id,
             machine_id=machine_id,
         )
+    await line.refresh()
     return await pairing_answer(await own_machine(machine_id, account.id))
 
 

@@ -3,11 +3,12 @@
 One process of all that share a database, the engine, listens and answers. An event
 passes size, kind, `p` tag and signature (`nostr.open_event`), then "known machine",
 then waits in the queue of its machine, where requests are answered one by one: a slow
-payout or a machine gone mad delays nobody else.
+payout or a machine gone mad delays nobody else. Relays are asked for the messages of
+our machines only, so that an honest relay keeps strangers away.
 
-Guaranteed: no event raises out of here; strangers cost a signature check and are
-counted, not logged one by one; a machine's message gets an answer, also one that cannot
-be read.
+Guaranteed: no event raises out of here; strangers whom a relay lets through cost a
+signature check and are counted, not logged one by one; a machine's message gets an
+answer, also one that cannot be read.
 Not guaranteed: that a request is answered once, or at all (the engine may die, or a
 queue be full): machines repeat theirs, and every call is answered from the present
 state.
@@ -70,6 +71,16 @@ def wake() -> None:
     changed.set()
 
 
+async def refresh() -> None:
+    """The same, and return when it is done: a machine that is about to speak is heard.
+
+    In another process than the engine it does nothing: the engine reads every 5 s, and
+    machines repeat what they have no answer to.
+    """
+    if current and current.ring:
+        await current.read_settings()
+
+
 class Line:
     """The line of this process while it is the engine."""
 
@@ -79,7 +90,8 @@ class Line:
         self.ring: KeyRing | None = None
         self.relays: list[str] = []
         self.known: set[str] = set()
-        self.authors: list[str] = []
+        self.asked: dict[str, dict[str, Any]] = {}
+        self.reading = asyncio.Lock()
         self.strangers: deque[Incoming] = deque(maxlen=MAX_STRANGERS_KEPT)
         self.is_looking = False
         self.waiting: dict[str, deque[Incoming]] = {}
@@ -130,45 +142,39 @@ class Line:
 
     async def read_settings(self) -> None:
         """Keys, relays and machines of now; asks the relays anew if they changed."""
-        ring = await line_keys.key_ring()
-        if ring.problem and (self.ring is None or not self.ring.problem):
-            logger.error(f"satmachineadmin: {ring.problem}")
-        relays = await line_crud.get_relays()
-        known, authors = await line_crud.machine_keys()
-        self.known = set(_hex_keys(known))
-        authors = sorted(_hex_keys(authors))
-        old_keys = set(self.ring.readable) if self.ring else set()
-        is_new_relay = set(relays) - set(self.relays)
-        self.ring = ring
-        if relays != self.relays:
-            await self.pool.set_relays(relays)
-            self.relays = relays
-        if is_new_relay or set(ring.readable) != old_keys:
-            await self._ask_for_requests()
-        if is_new_relay or authors != self.authors:
-            await self._ask_for_reports(authors)
-            self.authors = authors
-
-    async def _ask_for_requests(self) -> None:
-        if self.ring and self.ring.readable:
-            await self.pool.subscribe(
-                "requests", {"kinds": [RPC_KIND], "#p": sorted(self.ring.readable)}
+        async with self.reading:
+            ring = await line_keys.key_ring()
+            if ring.problem and (self.ring is None or not self.ring.problem):
+                logger.error(f"satmachineadmin: {ring.problem}")
+            relays = await line_crud.get_relays()
+            known, paired = await line_crud.machine_keys()
+            self.known = set(_hex_keys(known))
+            self.ring = ring
+            is_new_relay = bool(set(relays) - set(self.relays))
+            if relays != self.relays:
+                await self.pool.set_relays(relays)
+                self.relays = relays
+            await self._ask(
+                self._wanted(set(_hex_keys(paired)), sorted(ring.readable)),
+                anew=is_new_relay,
             )
 
-    async def _ask_for_reports(self, authors: list[str]) -> None:
-        """What paired machines publish; a relay sends the newest it has at once."""
-        parts = [
-            authors[i : i + AUTHORS_PER_FILTER]
-            for i in range(0, len(authors), AUTHORS_PER_FILTER)
-        ]
-        before = -(-len(self.authors) // AUTHORS_PER_FILTER)
-        for index in range(len(parts), before):
-            await self.pool.unsubscribe(f"reports-{index}")
-        for index, part in enumerate(parts):
-            await self.pool.subscribe(
-                f"reports-{index}",
-                {"kinds": [APP_DATA_KIND, TELEMETRY_KIND], "authors": part},
-            )
+    def _wanted(self, paired: set[str], keys: list[str]) -> dict[str, dict[str, Any]]:
+        """Requests of all machines, to our keys, and what paired ones publish."""
+        requests = {"kinds": [RPC_KIND], "#p": keys} if keys else None
+        reports = {"kinds": [APP_DATA_KIND, TELEMETRY_KIND]}
+        return {
+            **_filters("requests", requests, self.known),
+            **_filters("reports", reports, paired),
+        }
+
+    async def _ask(self, wanted: dict[str, dict[str, Any]], *, anew: bool) -> None:
+        for name in [name for name in self.asked if name not in wanted]:
+            await self.pool.unsubscribe(name)
+        for name, found in wanted.items():
+            if anew or self.asked.get(name) != found:
+                await self.pool.subscribe(name, found)
+        self.asked = wanted
 
     # what comes in ---------------------------------------------------------------
 
@@ -399,6 +405,20 @@ def _hex_keys(npubs: Iterable[str]) -> Iterator[str]:
     for npub in npubs:
         with suppress(ValueError):
             yield hex_of(npub)
+
+
+def _filters(
+    name: str, found: dict[str, Any] | None, authors: set[str]
+) -> dict[str, dict[str, Any]]:
+    """One filter for so many authors as relays take; none without authors."""
+    listed = sorted(authors) if found else []
+    return {
+        f"{name}-{part}": {
+            **(found or {}),
+            "authors": listed[part * AUTHORS_PER_FILTER :][:AUTHORS_PER_FILTER],
+        }
+        for part in range(-(-len(listed) // AUTHORS_PER_FILTER))
+    }
 
 
 def _time_of(event: Incoming) -> datetime:

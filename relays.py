@@ -44,6 +44,7 @@ SEND_TIMEOUT_SECONDS = 12
 MAX_RESEND_SECONDS = 30
 RECONNECT_SECONDS = 2
 ASK_AGAIN_SECONDS = 0.5
+LISTEN_AGAIN_SECONDS = 0.05
 MAX_RELAYS = 20
 
 
@@ -151,7 +152,9 @@ class RelayPool:
                 await client.handle_notifications(listener)
             except NostrSdkError as exc:
                 logger.warning(f"satmachineadmin: listening to relays failed: {exc}")
-            await asyncio.sleep(1)
+            # It also ends when more came than could be read: that much is lost, and
+            # whoever has no answer asks again.
+            await asyncio.sleep(LISTEN_AGAIN_SECONDS)
 
     def _heard(self, url: str, event_json: str) -> None:
         self._last_events[url] = time.time()
