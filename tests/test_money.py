@@ -10,8 +10,6 @@ from decimal import Decimal
 
 from world import MakeWorld, balance_sats
 
-from ledger import assert_ledger_balances
-
 
 async def test_cash_out_pays_platform_operator_and_lps_to_the_sat(
     make_world: MakeWorld,
@@ -35,7 +33,7 @@ async def test_cash_out_pays_platform_operator_and_lps_to_the_sat(
         Decimal("50.00"),
     ]
     assert settlement.retained_sats == 0
-    await assert_ledger_balances()
+    await world.assert_ledger()
 
 
 async def test_cash_in_pays_the_fees_and_no_dca(make_world: MakeWorld) -> None:
@@ -53,4 +51,4 @@ async def test_cash_in_pays_the_fees_and_no_dca(make_world: MakeWorld) -> None:
     assert await world.legs(payment_hash, "dca") == []
     assert await balance_sats(world.machine_wallet.id) == 0
     assert await world.remaining(world.lps[0]) == Decimal("300.00")
-    await assert_ledger_balances()
+    await world.assert_ledger()

@@ -48,8 +48,6 @@ from satmachineadmin import (
 )
 from satmachineadmin.database import run, transaction
 
-from ledger import assert_ledger_balances
-
 MONEY_PATH = (
     crud,
     distribution,
@@ -279,7 +277,7 @@ async def test_killed_at_every_point_everybody_ends_with_the_same_sats(
     unharmed, _, expected = await _run(make_world, shop, 0)
     total, kinds = points.passed, len(set(points.order))
     chosen = choose(points.order)
-    await assert_ledger_balances()
+    await unharmed.world.assert_ledger()
     assert total > 300, "the points were not discovered"
     for payment_hash in unharmed.hashes:
         assert (await unharmed.world.settlement(payment_hash)).status == "completed"
@@ -289,13 +287,13 @@ async def test_killed_at_every_point_everybody_ends_with_the_same_sats(
         story, was_killed, holdings = await _run(make_world, shop, target)
         kills += was_killed
         slowest = max(slowest, time.monotonic() - started)
+        await story.world.assert_ledger()
         if holdings != expected:
             findings.append((target, points.died_at, holdings))
         for payment_hash in story.hashes:
             status = (await story.world.settlement(payment_hash)).status
             if status != "completed":
                 findings.append((target, points.died_at, status))
-    await assert_ledger_balances()
     print(
         f"\n{total} points of {kinds} kinds, {len(chosen)} runs, {kills} kills, "
         f"{len(findings)} findings; longest run {slowest:.1f} s"
