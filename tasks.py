@@ -170,7 +170,10 @@ async def _land_row(row: Mapping[str, Any]) -> int:
     """One payment that cannot be landed never stops the ones behind it."""
     try:
         found = await landing.land_payment(dict_to_model(dict(row), Payment))
-    except (SQLAlchemyError, ArithmeticError, LookupError, TypeError, ValueError):
+    except (
+        *(SQLAlchemyError, ArithmeticError, LookupError, TypeError, ValueError),
+        RecursionError,  # an `extra` of a thousand brackets, which LNbits cannot read
+    ):
         logger.exception(
             f"satmachineadmin: payment {row['payment_hash']} in wallet "
             f"{row['wallet_id']} could not be landed; the next full sweep tries again"
