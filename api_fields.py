@@ -7,23 +7,20 @@ PostgreSQL alike. Numbers may come as JSON numbers or as text.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any, ClassVar
 
 from lnbits.utils.exchange_rates import currencies
 from pydantic.fields import ModelField
-from pynostr.bech32 import Encoding, bech32_decode, bech32_encode, convertbits
 
 from .calculations import cents_text, exact_number, fiat_cents, fraction4, shown
+from .nostr import npub_of
 from .targets import normalise_forwarding
 
 Validators = Iterator[Callable[..., Any]]
 
 MAX_SATS = 2_100_000_000_000_000
-
-_HEX_KEY = re.compile(r"[0-9a-fA-F]{64}")
 
 
 def storable_text(value: Any, what: str) -> str:
@@ -172,37 +169,10 @@ class Npub(Text):
 
     @classmethod
     def validate(cls, value: Any, field: ModelField) -> str:
-        key = storable_text(value, field.name).strip()
-        if key.lower().startswith("nostr:"):
-            key = key[6:]
-        if key.lower().startswith("nsec"):
-            # Neither repeated nor kept: whoever reads it is that machine.
-            raise ValueError(
-                f"{field.name} holds a SECRET key (nsec). Never give it to anybody: "
-                "send the machine's public key, which begins with npub."
-            )
-        npub = npub_of(key)
-        if npub is None:
-            raise ValueError(
-                f"{field.name} is not a public key: send the machine's npub, "
-                "or its 64 hex digits."
-            )
-        return npub
-
-
-def npub_of(key: str) -> str | None:
-    """The npub of a public key given as npub or 64 hex digits; or None."""
-    if _HEX_KEY.fullmatch(key):
-        raw = list(bytes.fromhex(key))
-    else:
-        prefix, data, spec = bech32_decode(key)
-        if prefix != "npub" or data is None or spec != Encoding.BECH32:
-            return None
-        decoded = convertbits(data, 5, 8, False)
-        if decoded is None or len(decoded) != 32:
-            return None
-        raw = decoded
-    return bech32_encode("npub", convertbits(raw, 8, 5), Encoding.BECH32)
+        try:
+            return npub_of(storable_text(value, field.name))
+        except ValueError as exc:
+            raise ValueError(f"{field.name}: {exc}") from None
 
 
 class WholeNumber(int):
