@@ -318,6 +318,12 @@ async def test_two_processes_on_one_database_settle_once_and_take_over(
         print(f"the other process took over after {taken_over_seconds:.1f} s")
         # The lease lasts 55 s; the others look when it may be over.
         assert taken_over_seconds <= 60
+        # forwards gather a little longer than the settlement takes
+        await wait_for(
+            lambda: books.query(OPEN_LEGS)[0]["n"] == 0,
+            LONG_SECONDS,
+            interval_seconds=0.5,
+        )
         await two.stop()
         assert_everybody_was_paid_once(books, demo)
         books.assert_ledger_balances()
