@@ -335,3 +335,34 @@ async def test_landing_is_acknowledged_before_anything_is_paid(
     assert await world.legs(invoice.payment_hash) == []
     assert await world.payouts() == []
     assert (await world.settle(invoice.payment_hash)).status == "completed"
+
+
+UNREADABLE = {
+    "no json": "bitspire {",
+    "a nest of five thousand": '{"source": "bitspire", "n": %s}'
+    % ("[" * 5_000 + "]" * 5_000),
+    "not an object": '["bitspire"]',
+    "a text": '"bitspire"',
+}
+
+
+async def test_known_failure_38_a_row_that_cannot_even_be_read_stops_none_behind_it(
+    make_world: MakeWorld,
+) -> None:
+    """LNbits' own reader of the row raises: nothing of it can be known."""
+    world = await make_world(deposits=["300.00"])
+    sql = "UPDATE apipayments SET extra = :extra WHERE payment_hash = :hash"
+    hashes = []
+    for extra in UNREADABLE.values():
+        hashes.append(await received(world, world.stamp()))
+        await edit_core(sql, extra=extra, hash=hashes[-1])
+    good = await received(world, world.stamp())
+    await tasks.sweep(is_full=True)
+    await world.until(good, "completed")
+    # whoever mends the row will see it land
+    for payment_hash in hashes:
+        await edit_core(sql, extra=json.dumps(world.stamp()), hash=payment_hash)
+    await tasks.sweep(is_full=True)
+    for payment_hash in hashes:
+        await world.until(payment_hash, "completed")
+    await world.assert_ledger()

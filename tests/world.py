@@ -437,6 +437,16 @@ async def build_world(
     return world
 
 
+async def _let_sleep_what_other_tests_left() -> None:
+    tomorrow = {"at": db_time(utc_now() + timedelta(days=1))}
+    async with transaction() as conn:
+        for rows_left in (
+            "dca_payments SET next_try_at = :at WHERE status = 'pending'",
+            "dca_payouts SET next_try_at = :at WHERE status IN ('new', 'invoiced')",
+        ):
+            await run(conn, f"UPDATE satoshimachine.{rows_left}", tomorrow)
+
+
 @pytest_asyncio.fixture
 async def engine_paused(
     app: Any, monkeypatch: pytest.MonkeyPatch
@@ -451,6 +461,7 @@ async def engine_paused(
     async with worker.lock:
         # the pass that was under way is over, and no other one begins
         await asyncio.gather(*worker.externals.values())
+    await _let_sleep_what_other_tests_left()
     yield worker
 
 
