@@ -214,18 +214,26 @@ async def is_own_payment(conn: Connection, payment_hash: str) -> bool:
 async def recent_rates(
     conn: Connection, machine_id: str, before: datetime
 ) -> list[Decimal]:
-    """principal / fiat of the machine's last ten good settlements of the past week."""
+    """principal / fiat of the machine's last ten good settlements of the past week.
+
+    Without those marked as a test: the way out when the very first figures were wrong
+    and everything true looks unusual beside them.
+    """
     found = await rows(
         conn,
         f"""
         SELECT principal_sats, {cents_sql("fiat_amount")} AS cents
         FROM satoshimachine.dca_settlements
         WHERE machine_id = :machine AND transaction_time >= :since
-          AND status NOT IN ('quarantined', 'voided')
+          AND status NOT IN ('quarantined', 'voided') AND is_test = :no
           AND principal_sats > 0 AND fiat_amount > 0
         ORDER BY transaction_time DESC LIMIT 10
         """,  # noqa: S608
-        {"machine": machine_id, "since": db_time(before - timedelta(days=7))},
+        {
+            "machine": machine_id,
+            "since": db_time(before - timedelta(days=7)),
+            "no": False,
+        },
     )
     return [Decimal(int(r["principal_sats"])) * 100 / int(r["cents"]) for r in found]
 
