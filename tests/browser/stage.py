@@ -42,6 +42,13 @@ OURS = (".satm", ".q-dialog")
 
 STILL = "* { transition-duration: 0s !important; animation-duration: 0s !important }"
 SIDEWAYS = "() => Math.max(0, document.scrollingElement.scrollWidth - innerWidth)"
+# LNbits' drawer, open on a desk, may stay open when the window becomes narrow: on a
+# phone nobody would have opened it.
+NO_DRAWER = """() => {
+  window.g.visibleDrawer = false
+  const container = document.querySelector('.q-page-container')
+  return !container || !parseFloat(getComputedStyle(container).paddingLeft)
+}"""
 CUT_OFF = """() => {
   const scrolls = element => {
     for (let e = element; e; e = e.parentElement) {
@@ -141,6 +148,8 @@ class Watched:
             }""",
             [dark, language],
         )
+        if phone:
+            await self.page.wait_for_function(NO_DRAWER)
         await self.page.wait_for_function(
             "language => window.i18n.global.locale === language", arg=language
         )
