@@ -107,13 +107,7 @@ async def settlement_detail(user_id: str, settlement_id: str) -> SettlementDetai
         **pick(row, SettlementAnswer),
         legs=[LegAnswer(**leg) for leg in legs],
         retained_sats=row["retained_sats"],
-        loss_sats=sum(
-            leg["amount_sats"]
-            for leg in legs
-            if leg["leg_type"] == "refund"
-            and leg["from_free_balance"]
-            and leg["status"] != "voided"
-        ),
+        loss_sats=row["loss_sats"],
         refundable_sats=refundable,
         max_refund_sats=max(0, refundable - reserve_sats(refundable, False)),
         refund_sats=row["refund_sats"],

@@ -299,7 +299,11 @@ async def set_settlement_status(
 
 
 async def write_plan(
-    conn: Connection, settlement: Settlement, legs: Sequence[Leg], retained_sats: int
+    conn: Connection,
+    settlement: Settlement,
+    legs: Sequence[Leg],
+    retained_sats: int,
+    loss_sats: int = 0,
 ) -> None:
     """Legs, debits and the settlement's new status, in the caller's transaction."""
     await insert_legs(conn, legs)
@@ -309,10 +313,15 @@ async def write_plan(
         """
         UPDATE satoshimachine.dca_settlements
         SET status = 'processing', error_message = NULL,
-            planned_at = :now, retained_sats = :retained
+            planned_at = :now, retained_sats = :retained, loss_sats = :loss
         WHERE id = :id AND status = 'pending'
         """,
-        {"id": settlement.id, "now": db_time(now), "retained": retained_sats},
+        {
+            "id": settlement.id,
+            "now": db_time(now),
+            "retained": retained_sats,
+            "loss": loss_sats,
+        },
     )
     await refresh_settlements(conn, [settlement.id])
 

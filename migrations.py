@@ -744,6 +744,11 @@ async def m013_desk(db: Connection) -> None:
     )
 
 
+async def m014_loss(db: Connection) -> None:
+    """What a settlement cost the operator: paid out beyond what came in."""
+    await _add_column(db, "dca_settlements", "loss_sats", "BIGINT NOT NULL DEFAULT 0")
+
+
 # Parts of single migrations ---------------------------------------------------------
 
 

@@ -208,6 +208,7 @@ class Settlement(BaseModel):
     dispensed_operator_fee_sats: int | None = None
     refund_sats: int = 0
     retained_sats: int | None = None
+    loss_sats: int = 0
     planned_at: datetime | None = None
     is_test: bool = False
 

@@ -43,7 +43,7 @@ from .targets import is_outside
 
 ALREADY_HERE = "already in this wallet"
 REFUND_LABEL = "Refund to the customer"
-LOSS_LABEL = "Refund to the customer, the operator's loss"
+FREE_REFUND_LABEL = "Refund to the customer, from what is free in the wallet"
 UNCLAIMED = "waiting for a destination for the customer's refund"
 
 
@@ -100,6 +100,7 @@ def owed_of(settlement: Settlement) -> Owed:
 class Plan:
     legs: list[Leg]
     retained_sats: int
+    loss_sats: int = 0
 
 
 class LegMaker:
@@ -207,19 +208,19 @@ class LegMaker:
         return datetime.fromtimestamp(due, timezone.utc)
 
     def refund(
-        self, amount_sats: int, *, number: int = 1, is_loss: bool = False
+        self, amount_sats: int, *, number: int = 1, is_free: bool = False
     ) -> list[Leg]:
-        """What the customer is owed; a loss is paid from what is free in the wallet."""
+        """What the customer is owed, out of the settlement or of what is free."""
         if amount_sats <= 0:
             return []
         leg = self.leg(
             "refund",
             str(number),
             amount_sats,
-            label=LOSS_LABEL if is_loss else REFUND_LABEL,
+            label=FREE_REFUND_LABEL if is_free else REFUND_LABEL,
             error_message=UNCLAIMED,
         )
-        leg.from_free_balance = is_loss
+        leg.from_free_balance = is_free
         return [leg]
 
 
@@ -276,7 +277,7 @@ def build_plan(
     if settlement.tx_type == CASH_OUT:
         legs += make.dca(owed, positions, used_cents)
         legs += make.refund(owed.refund_sats)
-        losses = make.refund(owed.loss_sats, number=2, is_loss=True)
+        losses = make.refund(owed.loss_sats, number=2, is_free=True)
     amounts = [leg.amount_sats for leg in legs]
     retained = owed.available_sats - sum(amounts)
     check_conservation(
@@ -289,7 +290,7 @@ def build_plan(
         sum(int(leg.amount_fiat * 100) for leg in legs if leg.amount_fiat),
         owed.fiat_cents,
     )
-    return Plan([*legs, *losses], retained)
+    return Plan([*legs, *losses], retained, sum(x.amount_sats for x in losses))
 
 
 async def plan_settlement(settlement_id: str, holder: str) -> bool:
@@ -318,7 +319,9 @@ async def plan_settlement(settlement_id: str, holder: str) -> bool:
                 error_message=f"No plan could be made: {exc}",
             )
             return False
-        await crud.write_plan(conn, settlement, plan.legs, plan.retained_sats)
+        await crud.write_plan(
+            conn, settlement, plan.legs, plan.retained_sats, plan.loss_sats
+        )
         skipped = [leg for leg in plan.legs if leg.status == "skipped"]
         now = utc_now()
         await crud.insert_legs(

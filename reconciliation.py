@@ -376,9 +376,7 @@ def compare_conservation(
     """What a planned settlement owes and keeps adds up to what came in."""
     owing: dict[str, int] = {}
     for leg in legs:
-        is_loss = leg["from_free_balance"] and leg["leg_type"] == "refund"
-        is_own = leg["leg_type"] != "autoforward" and leg["status"] != "voided"
-        if is_own and not is_loss:
+        if leg["leg_type"] != "autoforward" and leg["status"] != "voided":
             settlement_id = str(leg["settlement_id"])
             amount = int(leg["amount_sats"])
             owing[settlement_id] = owing.get(settlement_id, 0) + amount
@@ -388,6 +386,7 @@ def compare_conservation(
             continue
         available = owed_of(settlement).available_sats
         total = owing.get(settlement.id, 0) + (settlement.retained_sats or 0)
+        total -= settlement.loss_sats
         if total != available:
             found.append(
                 Difference(

@@ -156,15 +156,6 @@ async def _void(conn: Connection, legs: Sequence[Leg], why: str) -> None:
     await _give_back(conn, legs)
 
 
-def _stays(settlement: Settlement, legs: Iterable[Leg]) -> int:
-    """What voided legs leave in the machine wallet of their own settlement's sats."""
-    return sum(
-        leg.amount_sats
-        for leg in legs
-        if not (settlement.tx_type == CASH_OUT and leg.from_free_balance)
-    )
-
-
 # -------------------------------------------------------------------------- one leg
 
 
@@ -202,7 +193,7 @@ async def void_leg(user_id: str, leg_id: str, reason: str) -> None:
         await _void(conn, [leg], reason)
         if leg.settlement_id:
             settlement = await sql.get_own_settlement(conn, leg.settlement_id, user_id)
-            await sql.add_retained(conn, settlement.id, _stays(settlement, [leg]))
+            await sql.add_retained(conn, settlement.id, leg.amount_sats)
             await crud.refresh_settlements(conn, [settlement.id])
         await _audit_legs(conn, user_id, "void", [(leg, {"status": "voided"})], reason)
     distribution.wake()
@@ -333,7 +324,8 @@ async def void_settlement(user_id: str, settlement_id: str, reason: str) -> None
         if not await sql.change_settlement(conn, voided, columns, VOIDABLE):
             raise LegMovedError
         if settlement.planned_at is not None:
-            await sql.add_retained(conn, settlement.id, _stays(settlement, open_legs))
+            given_up = sum(leg.amount_sats for leg in open_legs)
+            await sql.add_retained(conn, settlement.id, given_up)
         await _audit_settlement(
             conn,
             user_id,
@@ -557,8 +549,8 @@ async def apply_dispense(
         if plan is None:
             return before
         await _apply_plan(conn, plan, source, reason)
-        after.retained_sats = plan.retained_sats
-        columns = (*DISPENSED, "retained_sats")
+        after.retained_sats, after.loss_sats = plan.retained_sats, plan.loss_sats
+        columns = (*DISPENSED, "retained_sats", "loss_sats")
         was = ["processing", "attention", "completed"]
     if not await sql.change_settlement(conn, after, columns, was):
         raise LegMovedError
@@ -569,8 +561,8 @@ async def apply_dispense(
         "dispense",
         before,
         machine,
-        {name: getattr(before, name) for name in (*DISPENSED, "retained_sats")},
-        {name: getattr(after, name) for name in (*DISPENSED, "retained_sats")},
+        {name: getattr(before, name) for name in columns},
+        {name: getattr(after, name) for name in columns},
         reason,
     )
     return await crud.get_settlement(settlement.id, conn) or after

@@ -241,11 +241,16 @@ async def change_settlement(
 
 
 async def add_retained(conn: Connection, settlement_id: str, sats: int) -> None:
-    """What a voided leg does not take stays in the machine wallet."""
+    """What voided legs do not take makes a loss smaller, then stays in the wallet."""
     await run(
         conn,
-        f"UPDATE {S}.dca_settlements "  # noqa: S608
-        "SET retained_sats = COALESCE(retained_sats, 0) + :sats WHERE id = :id",
+        f"""
+        UPDATE {S}.dca_settlements SET
+            retained_sats = COALESCE(retained_sats, 0)
+                + CASE WHEN loss_sats < :sats THEN :sats - loss_sats ELSE 0 END,
+            loss_sats = CASE WHEN loss_sats > :sats THEN loss_sats - :sats ELSE 0 END
+        WHERE id = :id
+        """,  # noqa: S608
         {"sats": sats, "id": settlement_id},
     )
 

@@ -1,9 +1,10 @@
 """Who is owed what when less cash came out than was planned: legs made smaller.
 
 Pure. What is paid or on its way stays as it is; every other leg shrinks to what the
-smaller dispense gives it, and what the customer is owed grows. Where that is more than
-the settlement still holds, the rest is a leg of its own that spends the wallet's free
-balance: the operator's loss.
+smaller dispense gives it, and what the customer is owed grows. What the shrunk legs
+release pays for that. The rest spends the wallet's free balance, as a leg of its own:
+what the settlement once left in the wallet has been the operator's since, and may be
+gone. Whatever is owed and paid beyond what came in is the operator's loss.
 """
 
 from __future__ import annotations
@@ -44,9 +45,12 @@ class Resize:
 
 @dataclass(frozen=True)
 class Replan:
+    """`retained_sats` stay of the settlement, or `loss_sats` are paid beyond it."""
+
     resized: list[Resize]
     added: list[Leg]
     retained_sats: int
+    loss_sats: int
 
 
 def is_open(leg: Leg) -> bool:
@@ -73,29 +77,34 @@ def replan(
     """
     owed = owed_of(after)
     own = [x for x in legs if x.leg_type != "autoforward"]
-    resized = _super_fee(own, owed)
-    resized += _operator_splits(own, owed_of(before), owed)
-    resized += _dca(own, owed)
-    fixed_sats = sum(
-        x.amount_sats for x in own if is_fixed(x) and not x.from_free_balance
-    )
-    spent_sats = fixed_sats + sum(r.amount_sats for r in resized)
-    room_sats = max(0, owed.available_sats - spent_sats)
+    shrunk = _super_fee(own, owed)
+    shrunk += _operator_splits(own, owed_of(before), owed)
+    shrunk += _dca(own, owed)
+    released_sats = sum(r.leg.amount_sats - r.amount_sats for r in shrunk)
     refunds = [x for x in own if x.leg_type == "refund"]
     given = sum(x.amount_sats for x in refunds if is_fixed(x))
     needed = max(0, after.refund_sats - given)
-    from_own = min(needed, room_sats)
+    held = [x for x in refunds if is_open(x) and not x.from_free_balance]
+    reserved_sats = sum(x.amount_sats for x in held) + released_sats
+    from_own = min(needed, reserved_sats)
     make = LegMaker(after, machine, now)
-    added: list[Leg] = []
-    for is_loss, total in ((False, from_own), (True, needed - from_own)):
-        there = [x for x in refunds if is_open(x) and x.from_free_balance is is_loss]
+    resized, added = list(shrunk), list[Leg]()
+    for is_free, total in ((False, from_own), (True, needed - from_own)):
+        there = [x for x in refunds if is_open(x) and x.from_free_balance is is_free]
         if there:
             resized += _fit(there, total)
         else:
             number = _next_number([*refunds, *added])
-            added += make.refund(total, number=number, is_loss=is_loss)
+            added += make.refund(total, number=number, is_free=is_free)
+    total_sats = needed + sum(r.amount_sats for r in shrunk)
+    total_sats += sum(x.amount_sats for x in own if is_fixed(x))
     changed = [r for r in resized if _is_change(r)]
-    return Replan(changed, added, room_sats - from_own)
+    return Replan(
+        changed,
+        added,
+        retained_sats=max(0, owed.available_sats - total_sats),
+        loss_sats=max(0, total_sats - owed.available_sats),
+    )
 
 
 def _next_number(refunds: Sequence[Leg]) -> int:

@@ -306,6 +306,7 @@ SETTLEMENT_FIELDS = Fields(
 _DETAIL_KINDS: dict[str, Kind] = {
     **SETTLEMENT_KINDS,
     "retained_sats": "int",
+    "loss_sats": "int",
     "refund_sats": "int",
     "dispensed_fiat": "fiat",
     "dispense_state": "text",

@@ -261,6 +261,31 @@ async def test_known_failure_44_cents_where_units_were_meant_wait_for_a_person(
     await world.assert_ledger()
 
 
+async def test_known_failure_44_a_first_sale_in_cents_does_not_lock_the_machine_up(
+    make_world: MakeWorld,
+) -> None:
+    world = await make_world(deposits=["300.00"])
+    wrong = await world.until(await world.cash_out(fiat="20000.00"), "completed")
+    true_hash = await world.cash_out(fiat="200.00")
+    true = await world.until(true_hash, "quarantined")
+    figures = world.stamp(fiat="200.00") | {"reason": "seen on the receipt"}
+    answer = await world.operator.api.post(
+        f"/settlements/{true.id}/resolve", json=figures
+    )
+    assert answer.status_code == 400, answer.text
+    answer = await world.operator.api.post(
+        f"/settlements/{wrong.id}/test", json={"is_test": True, "reason": "in cents"}
+    )
+    assert answer.status_code == 200, answer.text
+    answer = await world.operator.api.post(
+        f"/settlements/{true.id}/resolve", json=figures
+    )
+    assert answer.status_code == 200, answer.text
+    await world.until(true_hash, "completed")
+    await world.until(await world.cash_out(fiat="200.00"), "completed")
+    await world.assert_ledger()
+
+
 async def test_a_deactivated_machine_lands_quarantined(make_world: MakeWorld) -> None:
     world = await make_world(deposits=["300.00"], is_active=False)
     payment_hash = await world.cash_out()
