@@ -44,6 +44,9 @@ from .targets import is_outside
 ALREADY_HERE = "already in this wallet"
 REFUND_LABEL = "Refund to the customer"
 FREE_REFUND_LABEL = "Refund to the customer, from what is free in the wallet"
+# The fees of a machine with a payout interval gather with its DCA legs, or they would
+# be most of its payments; but no longer than this: they are not the operator's alone.
+FEES_GATHER_MINUTES = 60
 UNCLAIMED = "waiting for a destination for the customer's refund"
 
 
@@ -145,6 +148,7 @@ class LegMaker:
                 "super",
                 amount_sats,
                 destination_wallet_id=config.super_fee_wallet_id,
+                next_try_at=self.fees_due_at(),
                 label="Platform fee",
                 error_message=reason,
             )
@@ -168,9 +172,7 @@ class LegMaker:
                     label=split.label,
                     destination_wallet_id=split.target_wallet_id,
                     destination_ln_address=split.target if is_external else None,
-                    next_try_at=(
-                        self.now + crud.EXTERNAL_GATHER if is_external else None
-                    ),
+                    next_try_at=self.fees_due_at(is_external),
                 )
             )
         return legs
@@ -193,14 +195,21 @@ class LegMaker:
                 amount_fiat=Fiat(cents_text(share.fiat_cents)),
                 exchange_rate=share.amount_sats * 100 / share.fiat_cents,
                 destination_wallet_id=by_client[share.client_id]["dca_wallet_id"],
-                next_try_at=self.dca_due_at(),
+                next_try_at=self._interval_end(self.machine.payout_interval_minutes),
             )
             for share in shares
         ]
 
-    def dca_due_at(self) -> datetime | None:
-        """The end of the machine's payout interval that is running now (UTC grid)."""
-        minutes = self.machine.payout_interval_minutes
+    def fees_due_at(self, is_external: bool = False) -> datetime | None:
+        minutes = min(self.machine.payout_interval_minutes, FEES_GATHER_MINUTES)
+        due = self._interval_end(minutes)
+        if not is_external:
+            return due
+        gathered = self.now + crud.EXTERNAL_GATHER
+        return max(due, gathered) if due else gathered
+
+    def _interval_end(self, minutes: int) -> datetime | None:
+        """The end of the interval that is running now (UTC grid); None: at once."""
         if minutes <= 0:
             return None
         step = minutes * 60

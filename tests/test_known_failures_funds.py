@@ -28,6 +28,7 @@ from satmachineadmin import (
     landing,
     payouts,
     payouts_crud,
+    planning,
     rounds,
     tasks,
 )
@@ -65,8 +66,11 @@ async def paid_sats(world: World, wallet_id: str) -> list[int]:
 
 
 async def test_known_failure_30_fees_of_a_cash_in_leave_what_lps_wait_for(
-    make_world: MakeWorld, engine_paused: distribution.Worker
+    make_world: MakeWorld,
+    engine_paused: distribution.Worker,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(planning, "FEES_GATHER_MINUTES", 0)
     world = await make_world(deposits=["300.00"], payout_interval_minutes=1440)
     partner = await world.make_user("partner")
     await world.add_split(partner.wallet.id, "1.0000", wallet_id=partner.wallet.id)
@@ -101,8 +105,11 @@ async def test_known_failure_30_fees_of_a_cash_in_leave_what_lps_wait_for(
 
 
 async def test_a_cash_in_short_of_free_sats_holds_up_no_cash_out(
-    make_world: MakeWorld, engine_paused: distribution.Worker
+    make_world: MakeWorld,
+    engine_paused: distribution.Worker,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(planning, "FEES_GATHER_MINUTES", 0)
     world = await make_world(deposits=["900.00"], payout_interval_minutes=1440)
     partner = await world.make_user("partner")
     await world.add_split(partner.wallet.id, "1.0000", wallet_id=partner.wallet.id)

@@ -19,7 +19,7 @@ from lnbits.settings import settings
 from lnurl_server import LnurlServer
 from world import MakeWorld, World, balance_sats, core_rows, update
 
-from satmachineadmin import distribution, payouts, payouts_crud
+from satmachineadmin import crud, distribution, payouts, payouts_crud
 from satmachineadmin.database import db_time, run, transaction
 from satmachineadmin.models import Leg, utc_now
 from satmachineadmin.payouts import reserve_sats
@@ -101,8 +101,7 @@ async def test_a_payout_interval_gathers_until_its_end(
     (lp,) = world.lps
     hashes = await cash_outs(world, 3)
     await engine_paused.run_until_idle()
-    assert await lp.balance_sats() == 0
-    assert await balance_sats(world.platform.id) == 9_000  # fees wait for nobody
+    assert await lp.balance_sats() == await balance_sats(world.platform.id) == 0
     for payment_hash in hashes:
         leg = await the_leg(world, payment_hash, "dca")
         assert leg.next_try_at
@@ -114,7 +113,27 @@ async def test_a_payout_interval_gathers_until_its_end(
     assert (mine["sats_on_the_way"], mine["sats_received"]) == (300_000, 0)
     await world.run_due()
     assert await paid_to(world, lp.wallet.id) == [300_000]
+    assert await paid_to(world, world.platform.id) == [9_000]
     await world.assert_ledger()
+
+
+async def test_fees_gather_for_an_hour_at_most(
+    make_world: MakeWorld, engine_paused: distribution.Worker
+) -> None:
+    world = await make_world(deposits=["900.00"], payout_interval_minutes=1440)
+    await world.add_split("lp@example.com", "1.0000", kind="address")
+    (payment_hash,) = await cash_outs(world, 1)
+    await engine_paused.run_until_idle()
+    share = await the_leg(world, payment_hash, "dca")
+    platform = await the_leg(world, payment_hash, "super_fee")
+    outside = await the_leg(world, payment_hash, "operator_split")
+    assert share.next_try_at and platform.next_try_at and outside.next_try_at
+    assert (share.next_try_at.hour, share.next_try_at.minute) == (0, 0)
+    assert platform.next_try_at.minute == 0
+    assert platform.next_try_at - platform.created_at <= timedelta(hours=1)
+    # an address outside gathers for ten minutes, also at the end of an hour
+    gathered = outside.created_at + crud.EXTERNAL_GATHER
+    assert outside.next_try_at == max(platform.next_try_at, gathered)
 
 
 async def test_a_smallest_payout_gathers_until_it_is_reached(

@@ -17,7 +17,15 @@ from lnbits.core.services import create_invoice
 from lnbits.core.services.payments import pay_invoice
 from world import Killed, MakeWorld, World, balance_sats, update
 
-from satmachineadmin import distribution, payouts, payouts_crud, repairs, rounds, tasks
+from satmachineadmin import (
+    distribution,
+    payouts,
+    payouts_crud,
+    planning,
+    repairs,
+    rounds,
+    tasks,
+)
 from satmachineadmin.database import db, db_time, rows
 from satmachineadmin.models import utc_now
 
@@ -844,9 +852,12 @@ async def test_a_process_that_is_not_the_engine_rests(
 
 
 async def test_a_refund_takes_no_sats_that_are_owed_to_others(
-    make_world: MakeWorld, engine_paused: distribution.Worker
+    make_world: MakeWorld,
+    engine_paused: distribution.Worker,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What a settlement left in the wallet was spent since; found by rolling dice."""
+    monkeypatch.setattr(planning, "FEES_GATHER_MINUTES", 0)
     world = await make_world(payout_interval_minutes=1440)
     first = await world.settle(await world.cash_out())
     assert first.retained_sats == 105_000
