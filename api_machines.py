@@ -9,6 +9,7 @@ from fastapi import Depends
 
 from . import registry
 from . import splits as split_sets
+from .advice import payout_advice
 from .api_lists import asked_of, filter_docs
 from .api_models import (
     MachineAnswer,
@@ -97,7 +98,12 @@ async def _answer(user_id: str, machine_id: str) -> MachineAnswer:
     page = await _answers(source, ListQuery(MACHINE_FIELDS, limit=1))
     if not page.data:
         raise NotFoundError(registry.NO_MACHINE)
-    return page.data[0]
+    answer = page.data[0]
+    async with db.connect() as conn:
+        answer.payout_advice = await payout_advice(
+            conn, machine_id, answer.payout_interval_minutes
+        )
+    return answer
 
 
 async def _check_wallet(fields: Mapping[str, Any], user_id: str) -> None:

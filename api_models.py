@@ -184,6 +184,28 @@ class SuperConfigAnswer(BaseModel):
         )
 
 
+class PayoutOption(BaseModel):
+    interval_minutes: int = Field(..., description="0 is at once")
+    payments_per_day: int = Field(
+        ..., description="LNbits payments, DCA and fees, rounded up"
+    )
+
+
+class PayoutAdvice(BaseModel):
+    """What the machine's past says about its payout interval.
+
+    `options` are in order of `interval_minutes`: 0, 60, 1440 and the machine's own:
+    "at once: 2 000 payments a day; hourly: 300". At once is the most it can be:
+    settlements of one moment share their payments. `suggested_interval_minutes` is the
+    shortest of them with at most 300 payments a day, or else the longest.
+    """
+
+    days: int = Field(..., description="of history that was looked at, 1 to 7")
+    settlements_per_day: float
+    options: list[PayoutOption]
+    suggested_interval_minutes: int
+
+
 class MachineAnswer(BaseModel):
     id: str
     machine_npub: str
@@ -219,6 +241,11 @@ class MachineAnswer(BaseModel):
         None, description="at the pace of the last seven days"
     )
     payouts_stopped_reason: str | None = None
+    payout_advice: PayoutAdvice | None = Field(
+        None,
+        description="of one machine, from its last seven days; null in lists, and "
+        "before its first payout",
+    )
     operator_name: str | None = Field(
         None, description="whose it is; told to the super with scope=all"
     )
