@@ -49,12 +49,15 @@ lint: setup ## ruff, black, prettier and mypy
 format: setup ## mends what lint can mend by itself
 	@$(PY) -m dev.lint --fix
 
-# One point of every kind; SATMACHINE_TORTURE=all takes all of them, and hours.
-TORTURE := SATMACHINE_TORTURE_SAMPLE=1000000 $(PY) -m pytest -c tests/pytest.ini -s
+# All points take hours: SATMACHINE_TORTURE=lasting or =kinds takes fewer, and
+# SATMACHINE_TORTURE_SHARD=3/8 the third of eight parts. See tests/torture.
+TORTURE := $(PY) -m pytest -c tests/pytest.ini -s -q tests/torture $(ARGS)
 
-torture: setup ## the money path killed at every kind of point, on both databases
-	SATMACHINE_TEST_DB=sqlite $(TORTURE) tests/torture $(ARGS)
-	SATMACHINE_TEST_DB=postgres $(TORTURE) tests/torture $(ARGS)
+torture: setup ## the money path killed at every point, on both databases (hours)
+	@export SATMACHINE_TORTURE=$${SATMACHINE_TORTURE:-all}; failed=0; \
+	SATMACHINE_TEST_DB=sqlite $(TORTURE) || failed=1; \
+	SATMACHINE_TEST_DB=postgres $(TORTURE) || failed=1; \
+	$(PY) -m dev.reliability; exit $$failed
 
 bench: setup ## measures against LNbits without us, on both databases
 	@$(PY) -m bench $(ARGS)

@@ -1,9 +1,11 @@
 """Every point of the money path at which a process can die, discovered by running it.
 
 A point is the moment before and the moment after each coroutine function of the money
-path (ours and LNbits' own payment code), each SQL statement and each commit. Nothing is
-listed by hand: every `async def` of the modules is wrapped wherever any of them has a
-name for it, so new code has its points the day it is written.
+path (ours, and LNbits' own payment code), each SQL statement and each commit, wherever
+it is awaited from. Nothing is listed by hand: the money path is every module of the
+package but those in `NOT_THE_MONEY_PATH`, each with its reason, and every `async def`
+of these modules is wrapped wherever any of them has a name for it. So new code has its
+points the day it is written, in a new module too.
 
 A process dies at a point by a `BaseException` that no handler of the code under test
 catches; from then on every further point, in whatever task, dies too, so that nothing
@@ -14,44 +16,111 @@ is rolled back as the database would.
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
+import pkgutil
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from lnbits.core.crud import payments as lnbits_payments_crud
+from lnbits.core.services import lnurl as lnbits_lnurl
+from lnbits.core.services import payments as lnbits_payments
+from lnbits.wallets import fake as lnbits_node
 from sqlalchemy.ext.asyncio import AsyncConnection
 from world import Killed
 
+import satmachineadmin
+
+NOT_THE_MONEY_PATH = {
+    "accounting": "reads what was paid, for a CSV",
+    "attention": "reads what waits for a person",
+    "cash": "counts the notes in a machine, for a screen and a warning",
+    "cassettes": "tells a machine what its bays hold: no sats",
+    "line": "carries requests to line_calls and line_payout, which are told here",
+    "line_keys": "keeps the key of the line, not money",
+    "lists": "reads pages for a screen",
+    "migrations": "has tests of its own, which kill it after every statement",
+    "nostr": "reads and writes events",
+    "notices": "tells people what happened",
+    "pace": "reads history, for advice on a screen",
+    "preview": "works out what a settlement would pay, and pays nothing",
+    "reconciliation": "compares what was paid with what was owed, and pays nothing",
+    "reconciliation_crud": "reads for it, and stops a machine: see its own tests",
+    "registry": "keeps machines and their settings",
+    "relays": "connects to relays",
+    "reports": "writes CSV files",
+    "splits": "keeps an operator's splits; they are read at planning",
+    "statement": "writes an LP's statement",
+    "summaries": "adds up, for a screen",
+    "views": "serves pages",
+    "views_api": "gathers the routers",
+}
+# who asks, over HTTP, for what the modules below it do
+SCREENS = "api_"
+
+LNBITS = (lnbits_payments, lnbits_payments_crud, lnbits_lnurl, lnbits_node)
+
 # Only what the story itself set in motion counts: LNbits' own tasks run on beside it.
 _in_story: ContextVar[bool] = ContextVar("in_story", default=False)
+_place: ContextVar[str] = ContextVar("place", default="the story")
+
+
+def money_path() -> list[ModuleType]:
+    """The package's modules that are not excluded, and LNbits' payment code."""
+    package = satmachineadmin.__name__
+    names = {
+        module.name
+        for module in pkgutil.iter_modules(satmachineadmin.__path__)
+        if not module.ispkg
+    }
+    gone = set(NOT_THE_MONEY_PATH) - names
+    assert not gone, f"excluded, and there is no such module: {sorted(gone)}"
+    ours = {n for n in names if not n.startswith(SCREENS)} - set(NOT_THE_MONEY_PATH)
+    found = [importlib.import_module(f"{package}.{name}") for name in sorted(ours)]
+    return [*found, *LNBITS]
+
+
+@dataclass(frozen=True)
+class Point:
+    """The `nth` time that the story comes by this name (from 1)."""
+
+    name: str
+    nth: int
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether what stands in a database, or what a node did, differs from the
+        point before or the point after: the points in between only lose memory."""
+        return " a commit in " in self.name or "FakeWallet." in self.name
 
 
 class Points:
-    """Counts points, and dies at the `target`-th; 0 never dies."""
+    """Counts points, and dies at one of them; at None never."""
 
     def __init__(self) -> None:
-        self.target = 0
-        self.passed = 0
-        self.is_dead = False
-        self.died_at = ""
-        self.order: list[str] = []
+        self.start(None)
 
-    def start(self, target: int = 0) -> None:
-        self.target, self.passed = target, 0
-        self.is_dead, self.died_at = False, ""
-        self.order = []
+    def start(self, target: Point | None) -> None:
+        self.target = target
+        self.is_dead = False
+        self.order: list[Point] = []
+        self._seen: Counter[str] = Counter()
 
     def hit(self, name: str) -> None:
         if not _in_story.get():
             return
         if self.is_dead:
             raise Killed
-        self.passed += 1
-        self.order.append(name)
-        if self.passed == self.target:
-            self.is_dead, self.died_at = True, name
+        self._seen[name] += 1
+        point = Point(name, self._seen[name])
+        self.order.append(point)
+        if point == self.target:
+            self.is_dead = True
             raise Killed
 
     @contextmanager
@@ -82,7 +151,7 @@ def wrap_everything(
         setattr(owner, name, wrap(value))
 
     for module in modules:
-        for owner, name, value in _coroutine_functions(module, names):
+        for owner, name, value in coroutine_functions(module, names):
             replace(owner, name, value)
     for method in ("execute", "commit"):
         real = getattr(AsyncConnection, method)
@@ -96,7 +165,7 @@ def wrap_everything(
     return restore
 
 
-def _coroutine_functions(
+def coroutine_functions(
     module: ModuleType, names: set[str]
 ) -> list[tuple[Any, str, Any]]:
     """(owner, name, function) for the module's functions, imports and methods."""
@@ -112,13 +181,22 @@ def _coroutine_functions(
     return found
 
 
+def _label_of(func: Any) -> str:
+    """`payouts.try_to_pay`: what a function is called in the names of points."""
+    return f"{func.__module__.removeprefix('satmachineadmin.')}.{func.__qualname__}"
+
+
 def _with_points(points: Points, func: Callable[..., Awaitable[Any]]) -> Any:
-    label = f"{func.__module__.removeprefix('satmachineadmin.')}.{func.__qualname__}"
+    label = _label_of(func)
 
     @functools.wraps(func)
     async def run(*args: Any, **kwargs: Any) -> Any:
         points.hit(f"before {label}")
-        result = await func(*args, **kwargs)
+        token = _place.set(label)
+        try:
+            result = await func(*args, **kwargs)
+        finally:
+            _place.reset(token)
         points.hit(f"after {label}")
         return result
 
@@ -127,9 +205,10 @@ def _with_points(points: Points, func: Callable[..., Awaitable[Any]]) -> Any:
 
 def _statement(points: Points, real: Callable[..., Awaitable[Any]], what: str) -> Any:
     async def run(self: AsyncConnection, *args: Any, **kwargs: Any) -> Any:
-        points.hit(f"before a {what}")
+        place = _place.get()
+        points.hit(f"before a {what} in {place}")
         result = await real(self, *args, **kwargs)
-        points.hit(f"after a {what}")
+        points.hit(f"after a {what} in {place}")
         return result
 
     return run

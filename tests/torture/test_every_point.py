@@ -1,14 +1,21 @@
 """Kills the money path at every point, restarts it, and counts the sats.
 
-The story: a cash-out to three LPs (one forwards, one is capped), the platform, a
-split inside and a split outside; a cash-in; a cash-out whose machine dispensed half of
-it, and the customer's refund. It runs once unharmed; then once for each point (see
-points.py), killed there, restarted, and finished. Each killed run must end with every
-party holding exactly what the unharmed run gave them, and with a ledger that adds up.
+Each scene of `scenes.py` is played once unharmed; then once for each of its points (see
+`points.py`), killed there, restarted, and finished. Each killed run must end with every
+party holding exactly what the unharmed run gave them, every leg and settlement in the
+state it has there, and with a ledger that adds up.
 
-`make test` kills at a small sample of kinds of points; `make torture` at one point of
-every kind, and with SATMACHINE_TORTURE=all at all of them (hours). Both print points,
-kills and findings.
+`make test` kills at a sample of points; `make torture` at all of them, and prints
+points, kills and findings as they come. What it takes is chosen by the environment:
+
+    SATMACHINE_TORTURE=all       every point; `make torture` (hours)
+    SATMACHINE_TORTURE=lasting   every commit and every call of the node, before and
+                                 after: all that a restart can find, once each
+    SATMACHINE_TORTURE=kinds     one point of every kind, in whatever scene has it
+    SATMACHINE_TORTURE=40        a random sample of so many kinds
+    SATMACHINE_TORTURE_SHARD=3/8 the third eighth of the chosen points: a long run in
+                                 parts, one after another or on several machines
+    SATMACHINE_TORTURE_SCENES=CashIn,Desk   these scenes only
 """
 
 from __future__ import annotations
@@ -19,152 +26,106 @@ import random
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from lnbits.core.crud import payments as lnbits_payments_crud
-from lnbits.core.services import payments as lnbits_payments
-from lnbits.wallets import get_funding_source
+from lnbits.core.db import db as core_db
+from lnbits.core.services import lnurl as lnbits_lnurl
+from lnbits.settings import settings
 from lnurl_server import LnurlServer
-from points import Points, wrap_everything
-from world import Killed, MakeWorld, World, balance_sats
+from loguru import logger
+from points import (
+    Point,
+    Points,
+    coroutine_functions,
+    money_path,
+    wrap_everything,
+)
+from scenes import OUTSIDE_ADDRESS, OWN_DOMAIN, SCENES, Scene, settle, time_passes
+from world import Killed, MakeWorld, World
 
 from satmachineadmin import (
+    bitspire,
     crud,
     distribution,
-    landing,
     lease,
+    line_payout,
     payouts,
     payouts_crud,
-    planning,
-    repairs,
-    repairs_crud,
-    replanning,
-    rounds,
-    targets,
-    tasks,
 )
 from satmachineadmin.database import run, transaction
 
-MONEY_PATH = (
-    crud,
-    distribution,
-    landing,
-    lease,
-    payouts,
-    payouts_crud,
-    planning,
-    repairs,
-    repairs_crud,
-    replanning,
-    rounds,
-    targets,
-    lnbits_payments,
-    lnbits_payments_crud,
-)
-IS_ALL = os.environ.get("SATMACHINE_TORTURE") == "all"
-SAMPLE = int(os.environ.get("SATMACHINE_TORTURE_SAMPLE", "12"))
+from dev.figures import note
 
-pytestmark = pytest.mark.timeout(24 * 3600 if SAMPLE > 20 or IS_ALL else 300)
+MODE = os.environ.get("SATMACHINE_TORTURE", "8")
+SHARD, SHARDS = (
+    int(part) for part in os.environ.get("SATMACHINE_TORTURE_SHARD", "1/1").split("/")
+)
+CHOSEN_SCENES = [
+    name
+    for name in os.environ.get("SATMACHINE_TORTURE_SCENES", ",".join(SCENES)).split(",")
+    if name
+]
+PROGRESS_SECONDS = 60
+RECOVERY_ROUNDS = 8
+
+pytestmark = pytest.mark.timeout(300 if MODE.isdigit() else 48 * 3600)
 
 points = Points()
+# set in the test alone: not in LNbits' listeners, not in our background sweep
+_is_test: ContextVar[bool] = ContextVar("is_test", default=False)
 
 
 @pytest.fixture
 def hush(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the story lands payments: not the listener, not the background sweep."""
-    monkeypatch.setattr(tasks.bitspire, "is_bitspire_payment", _never_in_background)
+    """Only the story lands payments, and nothing is waited for."""
+    real = bitspire.is_bitspire_payment
+
+    def is_ours(payment: Any) -> bool:
+        return _is_test.get() and real(payment)
+
+    monkeypatch.setattr(bitspire, "is_bitspire_payment", is_ours)
     monkeypatch.setattr(crud, "EXTERNAL_GATHER", timedelta(0))
     monkeypatch.setattr(payouts_crud, "EXTERNAL_GATHER", timedelta(0))
     monkeypatch.setattr(payouts, "HALF_DONE_SECONDS", 0)
-
-
-_real_is_bitspire = tasks.bitspire.is_bitspire_payment
-_is_landing_on = False
-
-
-def _never_in_background(payment: Any) -> bool:
-    return _is_landing_on and _real_is_bitspire(payment)
-
-
-@pytest.fixture
-def wrapped() -> Iterator[None]:
-    restore = wrap_everything(points, MONEY_PATH)
-    yield
-    restore()
+    monkeypatch.setattr(settings, "lnbits_baseurl", f"https://{OWN_DOMAIN}/")
 
 
 @pytest_asyncio.fixture
-async def shop() -> AsyncIterator[LnurlServer]:
+async def shop(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LnurlServer]:
+    """Who answers for an LNURL, and for the Lightning address outside."""
     async with LnurlServer() as server:
+
+        async def look_up(target: str, amount_msat: int) -> str:
+            at = server.target if target == OUTSIDE_ADDRESS else target
+            return await lnbits_lnurl.get_pr_from_lnurl(at, amount_msat)
+
+        monkeypatch.setattr(payouts, "get_pr_from_lnurl", look_up)
         yield server
 
 
-class Story:
-    """One world, and the steps that happen in it; a step that died is taken again."""
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """A long run prints what it found, and not what LNbits and we say of each step."""
+    if MODE.isdigit():
+        yield
+        return
+    for talker in ("lnbits", "satmachineadmin"):
+        logger.disable(talker)
+    yield
+    for talker in ("lnbits", "satmachineadmin"):
+        logger.enable(talker)
 
-    def __init__(self, world: World, shop: LnurlServer) -> None:
-        self.world = world
-        self.shop = shop
-        self.hashes: list[str] = []
-        self.refund_bolt11 = ""
 
-    async def prepare(self) -> None:
-        world = self.world
-        self.partner = await world.make_user("partner")
-        await world.add_split(
-            self.partner.wallet.id, "0.4000", wallet_id=self.partner.wallet.id
-        )
-        await world.add_split(self.shop.target, "0.6000", kind="lnurl", sort_order=1)
-        await world.add_lp("300.00")
-        await world.add_lp("100.00", mode="fixed", daily_limit="20.00")
-        await world.add_lp("200.00", autoforward=self.shop.target)
-        refund = await get_funding_source().create_invoice(50_000, "my refund")
-        self.refund_bolt11 = str(refund.payment_request)
-
-    async def settle(self) -> None:
-        """What a running server does by itself: land, plan, pay."""
-        global _is_landing_on
-        _is_landing_on = True
-        try:
-            await tasks.sweep(is_full=True)
-        finally:
-            _is_landing_on = False
-        await distribution.worker.run_until_idle()
-
-    async def dispense_half(self) -> None:
-        settlement = await self.world.settlement(self.hashes[2])
-        if settlement.dispensed_fiat is None:
-            await repairs.report_dispense(
-                self.world.operator.user_id, settlement.id, 10_000, "a bill jammed"
-            )
-
-    async def refund(self) -> None:
-        settlement = await self.world.settlement(self.hashes[2])
-        legs = await self.world.legs(self.hashes[2], "refund")
-        if legs and legs[0].target is None and legs[0].status == "pending":
-            await repairs.refund(
-                self.world.operator.user_id,
-                settlement.id,
-                self.refund_bolt11,
-                "half came out",
-                f"refund-{settlement.id}",
-            )
-
-    async def holdings(self) -> dict[str, int]:
-        world = self.world
-        wallets = {
-            "machine": world.machine_wallet.id,
-            "platform": world.platform.id,
-            "partner": self.partner.wallet.id,
-            **{f"lp{i}": lp.wallet.id for i, lp in enumerate(world.lps)},
-        }
-        found = {name: await balance_sats(w) for name, w in wallets.items()}
-        for i, lp in enumerate(world.lps):
-            found[f"fiat{i}"] = int(await world.remaining(lp) * 100)
-        return found
+@pytest.fixture
+def wrapped(hush: None, shop: LnurlServer) -> Iterator[None]:
+    restore = wrap_everything(points, money_path())
+    yield
+    restore()
 
 
 async def restart() -> None:
@@ -175,6 +136,7 @@ async def restart() -> None:
         *payouts.shield.tasks,
         return_exceptions=True,
     )
+    points.start(None)
     payouts.shield = distribution.shield = payouts.Shield()
     distribution.worker = distribution.Worker()
     distribution.HOLDER = uuid.uuid4().hex
@@ -183,120 +145,259 @@ async def restart() -> None:
     assert await lease.take_lease(distribution.HOLDER)
 
 
-async def time_passes() -> None:
-    async with transaction() as conn:
-        for table in ("dca_payments", "dca_payouts"):
-            await run(
-                conn,
-                f"UPDATE satoshimachine.{table} SET next_try_at = NULL "
-                "WHERE status IN ('pending', 'new', 'invoiced')",
-            )
-
-
-async def finish(story: Story) -> None:
+async def finish(scene: Scene) -> None:
     """A few rounds of a healthy server."""
-    for _ in range(6):
+    for _ in range(RECOVERY_ROUNDS):
         await time_passes()
-        await story.settle()
-        statuses = {(await story.world.settlement(h)).status for h in story.hashes if h}
-        legs = [x for h in story.hashes for x in await story.world.legs(h)]
-        is_waiting = any(x.status == "pending" and x.target for x in legs)
-        if statuses <= {"completed", "awaiting_dispense"} and not is_waiting:
+        await line_payout.look_at_open_payouts()
+        await settle()
+        if await scene.is_finished():
             return
 
 
-async def tell(story: Story, target: int) -> bool:
-    """The whole story, killed at point `target` (0: never); True if it was killed."""
-    points.start(target)
-    world = story.world
-    was_killed = False
+@dataclass
+class Played:
+    """What a scene came to."""
 
-    async def step(action: Any) -> None:
-        nonlocal was_killed
+    holdings: dict[str, Any]
+    order: list[Point]
+    settlements: int
+    sent_sats: int
+    was_killed: bool
+    recovery_seconds: float
+
+
+async def play(make_world: MakeWorld, shop: LnurlServer, name: str, at: Any) -> Played:
+    """A scene from its beginning to its end, killed at a point (None: unharmed)."""
+    kind = SCENES[name]
+    scene = kind(await make_world(**kind.machine), shop)
+    await scene.prepare()
+    before = await scene.sent_sats()
+    died_at = None
+    points.start(at)
+    of_others = scene.of_others()
+    for step in scene.steps():
         try:
-            with points.story():
-                await asyncio.create_task(action())
+            if died_at is None and step not in of_others:
+                with points.story():
+                    await asyncio.create_task(_taken(step))
+            else:
+                await step()
         except Killed:
-            was_killed = True
+            pass
+        if points.is_dead:  # also in a task that nobody awaits
+            died_at = time.monotonic()
             await restart()
-            await action()
-        if points.is_dead and not was_killed:  # it died in a task nobody awaits
-            was_killed = True
-            await restart()
-
-    story.hashes.append(await world.cash_out())
-    await step(story.settle)
-    await finish_if(was_killed, story)
-    story.hashes.append(await world.cash_in(principal=50_000, fee=4_000, fiat="100.00"))
-    await step(story.settle)
-    await finish_if(was_killed, story)
-    story.hashes.append(await world.cash_out(dispense="awaiting"))
-    await step(story.settle)
-    await step(story.dispense_half)
-    await step(story.settle)
-    await step(story.refund)
-    await step(story.settle)
-    await finish(story)
-    return was_killed
+            await step()
+    order = points.order
+    await finish(scene)
+    ended = time.monotonic()
+    await scene.world.assert_ledger()
+    played = Played(
+        await scene.holdings(),
+        order,
+        len(scene.hashes),
+        await scene.sent_sats() - before,
+        died_at is not None,
+        ended - died_at if died_at else 0.0,
+    )
+    await forget(scene.world)
+    return played
 
 
-async def finish_if(was_killed: bool, story: Story) -> None:
-    """The unharmed run pays each part of the story before the next begins; a killed
-    one must have caught up by then too, or the parts would be merged differently."""
-    if was_killed:
-        await finish(story)
+async def _taken(step: Any) -> None:
+    await step()
 
 
-def choose(order: list[str]) -> list[int]:
-    """The points to die at: all, or a sample with every kind before any kind twice."""
-    if IS_ALL:
-        return list(range(1, len(order) + 1))
-    by_kind: dict[str, list[int]] = {}
-    for number, name in enumerate(order, 1):
-        by_kind.setdefault(name, []).append(number)
-    kinds = random.sample(sorted(by_kind), min(SAMPLE, len(by_kind)))
-    return sorted(random.choice(by_kind[kind]) for kind in kinds)
+async def forget(world: World) -> None:
+    """Takes a world's rows out again: in LNbits every payment slows down the next."""
+    machine = world.machine.id
+    ours = "satoshimachine"
+    legs = f"SELECT id FROM {ours}.dca_payments WHERE machine_id = :m"
+    clients = f"SELECT id FROM {ours}.dca_clients WHERE machine_id = :m"
+    payouts_of = (
+        f"SELECT payout_id FROM {ours}.dca_payout_legs WHERE leg_id IN ({legs})"
+    )
+    async with transaction() as conn:
+        for statement in (
+            f"DELETE FROM {ours}.dca_payouts WHERE id IN ({payouts_of})",
+            f"DELETE FROM {ours}.dca_payout_legs WHERE leg_id IN ({legs})",
+            f"DELETE FROM {ours}.dca_client_totals WHERE client_id IN ({clients})",
+            *(
+                f"DELETE FROM {ours}.{table} WHERE machine_id = :m"
+                for table in (
+                    "dca_payments",
+                    "dca_settlements",
+                    "dca_deposits",
+                    "dca_clients",
+                    "dca_machine_requests",
+                    "dca_machine_attempts",
+                    "dca_machine_wallets",
+                )
+            ),
+            f"DELETE FROM {ours}.dca_machines WHERE id = :m",
+        ):
+            await run(conn, statement, {"m": machine})
+    people = [world.operator, world.customer, *(lp.user for lp in world.lps)]
+    wallets = [wallet.id for user in people for wallet in user.wallets]
+    async with core_db.connect() as conn:
+        for wallet_id in [*wallets, world.platform.id]:
+            await run(
+                conn, "DELETE FROM apipayments WHERE wallet_id = :w", {"w": wallet_id}
+            )
+        await conn.conn.commit()
 
 
-async def _run(make_world: MakeWorld, shop: LnurlServer, target: int) -> Any:
-    world = await make_world()
-    await world.fund(world.machine_wallet.id, 60_000)
-    story = Story(world, shop)
-    await story.prepare()
-    was_killed = await tell(story, target)
-    return story, was_killed, await story.holdings()
+# ---------------------------------------------------------------- which points, and how
+
+
+def choose(orders: dict[str, list[Point]]) -> list[tuple[str, Point]]:
+    """(scene, point) to die at, by the mode; then this shard's part of them."""
+    everything = [(name, point) for name, order in orders.items() for point in order]
+    if MODE == "all":
+        chosen = everything
+    elif MODE == "lasting":
+        chosen = [(name, point) for name, point in everything if point.is_lasting]
+    else:
+        by_kind: dict[str, list[tuple[str, Point]]] = {}
+        for name, point in everything:
+            by_kind.setdefault(point.name, []).append((name, point))
+        chance = random.Random(MODE if MODE == "kinds" else None)
+        kinds = sorted(by_kind)
+        if MODE != "kinds":
+            kinds = sorted(chance.sample(kinds, min(int(MODE), len(kinds))))
+        chosen = [chance.choice(by_kind[kind]) for kind in kinds]
+    return chosen[SHARD - 1 :: SHARDS]
+
+
+@dataclass
+class Tally:
+    """What a run of the torture found."""
+
+    runs: int = 0
+    kills: int = 0
+    missed: int = 0
+    settlements: int = 0
+    moved_sats: int = 0
+    lost_sats: int = 0
+    doubled_sats: int = 0
+    longest_recovery_seconds: float = 0.0
+    findings: list[str] = field(default_factory=list)
+
+    def add(self, name: str, point: Point, played: Played, expected: Played) -> None:
+        self.runs += 1
+        self.kills += played.was_killed
+        self.missed += not played.was_killed
+        self.settlements += played.settlements
+        self.moved_sats += played.sent_sats
+        self.longest_recovery_seconds = max(
+            self.longest_recovery_seconds, played.recovery_seconds
+        )
+        for party, had in expected.holdings.items():
+            has = played.holdings[party]
+            if has == had:
+                continue
+            self.found(f"{name}, {point}: {party} has {has} instead of {had}")
+            if isinstance(has, int) and party != "machine" and "fiat" not in party:
+                self.lost_sats += max(0, had - has)
+                self.doubled_sats += max(0, has - had)
+
+    def found(self, what: str) -> None:
+        self.findings.append(what)
+        print(f"FINDING {what}", flush=True)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.runs} runs, {self.kills} kills, {self.settlements} settlements, "
+            f"{self.moved_sats} sat moved, {self.lost_sats} lost, "
+            f"{self.doubled_sats} doubled, {len(self.findings)} findings; longest "
+            f"recovery {self.longest_recovery_seconds:.1f} s"
+        )
+
+
+async def _unharmed(make_world: MakeWorld, shop: LnurlServer, name: str) -> Played:
+    played = await play(make_world, shop, name, None)
+    final = {"completed", "voided"}
+    assert set(played.holdings["settlements"]) <= final, (name, played.holdings)
+    final |= {"skipped", "refunded"}
+    assert {status for _, status, _ in played.holdings["legs"]} <= final, name
+    assert played.order, name
+    return played
 
 
 async def test_killed_at_every_point_everybody_ends_with_the_same_sats(
     make_world: MakeWorld,
     shop: LnurlServer,
     engine_paused: Any,
-    hush: None,
     wrapped: None,
+    quiet: None,
+    database: str,
 ) -> None:
-    unharmed, _, expected = await _run(make_world, shop, 0)
-    total, kinds = points.passed, len(set(points.order))
-    chosen = choose(points.order)
-    await unharmed.world.assert_ledger()
-    assert total > 300, "the points were not discovered"
-    for payment_hash in unharmed.hashes:
-        assert (await unharmed.world.settlement(payment_hash)).status == "completed"
-    kills, findings, slowest = 0, [], 0.0
-    for target in chosen:
-        started = time.monotonic()
-        story, was_killed, holdings = await _run(make_world, shop, target)
-        kills += was_killed
-        slowest = max(slowest, time.monotonic() - started)
-        await story.world.assert_ledger()
-        if holdings != expected:
-            findings.append((target, points.died_at, holdings))
-        for payment_hash in story.hashes:
-            status = (await story.world.settlement(payment_hash)).status
-            if status != "completed":
-                findings.append((target, points.died_at, status))
+    _is_test.set(True)
+    tally, began = Tally(), time.monotonic()
+    unharmed = {name: await _unharmed(make_world, shop, name) for name in CHOSEN_SCENES}
+    orders = {name: played.order for name, played in unharmed.items()}
+    total = sum(len(order) for order in orders.values())
+    kinds = len({point.name for order in orders.values() for point in order})
+    chosen = choose(orders)
     print(
-        f"\n{total} points of {kinds} kinds, {len(chosen)} runs, {kills} kills, "
-        f"{len(findings)} findings; longest run {slowest:.1f} s"
+        f"\n{database}: {total} points of {kinds} kinds in {len(orders)} scenes, "
+        f"{len(chosen)} chosen ({MODE}, part {SHARD} of {SHARDS})",
+        flush=True,
     )
-    assert findings == []
-    assert kills == len(chosen)
+    if set(CHOSEN_SCENES) == set(SCENES):
+        assert_every_module_is_in_the_story(orders)
+    said = time.monotonic()
+    for name, point in chosen:
+        try:
+            played = await play(make_world, shop, name, point)
+        except Exception as exc:
+            tally.runs += 1
+            tally.found(f"{name}, {point}: {type(exc).__name__}: {exc}")
+            await restart()
+            continue
+        tally.add(name, point, played, unharmed[name])
+        if time.monotonic() - said > PROGRESS_SECONDS:
+            said = time.monotonic()
+            print(f"{tally.runs} of {len(chosen)}: {tally}", flush=True)
+    print(f"{database}: {total} points of {kinds} kinds; {tally}", flush=True)
+    if not MODE.isdigit():
+        note(
+            "points",
+            database=database,
+            mode=MODE,
+            shard=f"{SHARD}/{SHARDS}",
+            scenes=len(orders),
+            points=total,
+            kinds=kinds,
+            seconds=round(time.monotonic() - began),
+            **{
+                **vars(tally),
+                "findings": len(tally.findings),
+                "longest_recovery_seconds": round(tally.longest_recovery_seconds, 1),
+            },
+        )
+    assert tally.findings == []
+    # a few points are passed by in another order when payouts outside overtake
+    assert tally.missed <= len(chosen) // 50, f"{tally.missed} points were not met"
+
+
+def assert_every_module_is_in_the_story(orders: dict[str, list[Point]]) -> None:
+    """A new module is wrapped by itself; that a scene comes by is for its author."""
+    names = {module.__name__ for module in money_path()}
+    met = {
+        point.name.partition(" ")[2].partition(".")[0]
+        for order in orders.values()
+        for point in order
+    }
+    for module in money_path():
+        own = {
+            func
+            for _, _, func in coroutine_functions(module, names)
+            if func.__module__ == module.__name__
+        }
+        short = module.__name__.removeprefix("satmachineadmin.")
+        assert not own or short in met or short.startswith("lnbits."), (
+            f"{short} is on the money path and no scene comes by it: tell it in "
+            "scenes.py, or exclude it in points.py and say why"
+        )
