@@ -5,7 +5,6 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 READY := .venv/.ready
-PYTEST := $(PY) -m pytest -c tests/pytest.ini tests $(ARGS)
 
 .PHONY: help setup run test lint format torture bench screenshots dist clean
 .DEFAULT_GOAL := help
@@ -34,14 +33,9 @@ $(READY): requirements-dev.txt
 run: setup ## LNbits with this extension and a simulated machine, until Ctrl-C
 	@$(PY) -W "ignore:XDG_RUNTIME_DIR is not set" -m dev.run $(if $(DB),--db $(DB)) $(if $(DEMO),--demo $(DEMO)) $(if $(LINE),--line $(LINE)) $(if $(PORT),--port $(PORT))
 
-# What failed is run once more, by itself and in a new process: real servers, browsers
-# and kills depend on the machine's moment. What fails twice fails the run.
-AGAIN = { echo "Once more, what failed, by itself:"; $(PYTEST) --last-failed; }
-
 test: lint ## all tests, on SQLite and on PostgreSQL
 	@$(PY) -m dev.browser
-	export SATMACHINE_TEST_DB=sqlite; $(PYTEST) || $(AGAIN)
-	export SATMACHINE_TEST_DB=postgres; $(PYTEST) || $(AGAIN)
+	@$(PY) -m dev.tests $(ARGS)
 
 lint: setup ## ruff, black, prettier and mypy
 	@$(PY) -m dev.lint

@@ -45,6 +45,61 @@ MakeWallet = Callable[..., Awaitable[WalletKeys]]
 Fund = Callable[..., Awaitable[None]]
 
 
+# What shares a server, a browser or much data stays in one of several processes.
+TOGETHER = (
+    "browser/",
+    "test_api_fuzz.py",
+    "test_api_lists.py",
+    "test_api_ownership.py",
+    "test_real_lightning.py",
+    "test_security_matrix.py",
+)
+# The longest begin first, or everybody would wait for the last of them.
+FIRST = (
+    "test_crash.py",
+    "torture/",
+    "browser/",
+    "test_desk_machine.py",
+    "test_reconciliation.py",
+    "test_real_lightning.py",
+    "test_line_killed.py",
+    "test_migrations_killed.py",
+)
+# Pure functions: a database can make no difference to them, so SQLite's run has them.
+PURE = (
+    "test_dca_allocation.py",
+    "test_dispense_split.py",
+    "test_fiat_and_fractions.py",
+    "test_nostr_events.py",
+    "test_operator_split_legs.py",
+    "test_parse_settlement.py",
+    "test_principal_based_fees.py",
+    "test_replanning.py",
+)
+
+
+def _place(item: pytest.Item, names: tuple[str, ...]) -> int:
+    """The index of the first of `names` that the item's file begins with."""
+    path = item.path.relative_to(environment.ROOT / "tests").as_posix()
+    return next((i for i, n in enumerate(names) if path.startswith(n)), len(names))
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Which tests are run, in which order, and which of them by one process."""
+    if environment.DATABASE != "sqlite":
+        pure = [item for item in items if _place(item, PURE) < len(PURE)]
+        assert not any("app" in getattr(i, "fixturenames", ()) for i in pure)
+        config.hook.pytest_deselected(items=pure)
+        items[:] = [item for item in items if item not in pure]
+    items.sort(key=lambda item: _place(item, FIRST))
+    for item in items:
+        place = _place(item, TOGETHER)
+        if place < len(TOGETHER):
+            item.add_marker(pytest.mark.xdist_group(TOGETHER[place]))
+
+
 async def wait_for(
     condition: Callable[[], Any],
     timeout_seconds: float = 15,
