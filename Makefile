@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 READY := .venv/.ready
 
-.PHONY: help setup run test lint format torture bench screenshots dist clean
+.PHONY: help setup run test lint format torture mutants soak bench screenshots dist clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -52,6 +52,9 @@ torture: setup ## the money path killed at every point, on both databases (hours
 	SATMACHINE_TEST_DB=sqlite $(TORTURE) || failed=1; \
 	SATMACHINE_TEST_DB=postgres $(TORTURE) || failed=1; \
 	$(PY) -m dev.reliability; exit $$failed
+
+mutants: setup ## changes the money path in every small way and asks whether a test notices
+	@$(PY) -W "ignore:XDG_RUNTIME_DIR is not set" -m dev.mutation $(ARGS)
 
 bench: setup ## measures against LNbits without us, on both databases
 	@$(PY) -m bench $(ARGS)

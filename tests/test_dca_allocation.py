@@ -256,6 +256,7 @@ def test_money_that_is_not_an_int_is_a_type_error(bad: Any) -> None:
         lambda: allocate_dca(100, bad, []),
         lambda: allocate_dca(100, 100, [DcaCandidate("a", bad, 1)]),
         lambda: allocate_dca(100, 100, [DcaCandidate("a", 1, bad)]),
+        lambda: allocate_dca(100, 100, [DcaCandidate("a", 0, bad)]),
     ):
         with pytest.raises(TypeError):
             call()

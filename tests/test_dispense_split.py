@@ -170,5 +170,5 @@ def test_figures_that_contradict_each_other_are_refused(
 @pytest.mark.parametrize("bad", [1.0, True, "1", None])
 @pytest.mark.parametrize("name", list(LANDED))
 def test_money_that_is_not_an_int_is_a_type_error(name: str, bad: Any) -> None:
-    with pytest.raises(TypeError, match=f"{name} must be an int"):
+    with pytest.raises(TypeError, match=f"^{name} must be an int"):
         dispense_split(**LANDED | {name: bad})

@@ -88,6 +88,12 @@ def test_fiat(value: Any, cents: int) -> None:
             Decimal("1E+999999"),
             "The amount is 1E+999999: the most that can be kept is 30000000000000.00.",
         ),
+        pytest.param(
+            Decimal("1E+999999999"),  # never written out: it would fill the memory
+            "The amount is 1E+999999999: the most that can be kept is "
+            "30000000000000.00.",
+            id="huge",
+        ),
         (
             Decimal("1E-999999"),
             "The amount is 1E-999999: it may have two decimal places, no more.",

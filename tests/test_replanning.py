@@ -23,7 +23,7 @@ from satmachineadmin.models import (
     SuperConfig,
 )
 from satmachineadmin.planning import build_plan, owed_of
-from satmachineadmin.replanning import Replan, is_fixed, is_open, replan
+from satmachineadmin.replanning import Replan, Resize, is_fixed, is_open, replan
 
 NOW = datetime(2025, 1, 31, tzinfo=timezone.utc)
 MACHINE = Machine(id="m", operator_user_id="o", machine_npub="n", wallet_id="w")
@@ -242,3 +242,127 @@ def test_what_was_paid_too_much_is_the_operators_loss(paid: str) -> None:
     assert free.amount_sats == too_much
     plan = replan(before, after, MACHINE, legs, NOW)
     assert (plan.loss_sats, plan.retained_sats) == (too_much, 0)
+
+
+@pytest.mark.parametrize(
+    ("status", "payout_id", "expected"),
+    [
+        ("pending", None, "open"),
+        ("failed", None, "open"),
+        ("pending", "p", "fixed"),
+        ("completed", None, "fixed"),
+        ("completed", "p", "fixed"),
+        ("skipped", None, "fixed"),
+        ("voided", None, "neither"),
+        ("refunded", None, "neither"),
+    ],
+)
+def test_what_may_be_changed(status: str, payout_id: str | None, expected: str) -> None:
+    leg = a_leg("dca", 1, status=status, payout_id=payout_id)
+    assert is_open(leg) is (expected == "open")
+    assert is_fixed(leg) is (expected == "fixed")
+
+
+def a_leg(leg_type: str, sats: int, key: str | None = "1", **more: Any) -> Leg:
+    return Leg(
+        id=f"{leg_type}{key}",
+        settlement_id="s",
+        machine_id="m",
+        operator_user_id="o",
+        leg_type=leg_type,
+        leg_key=key,
+        amount_sats=sats,
+        source_wallet_id="w",
+        transaction_time=NOW,
+        created_at=NOW,
+        **more,
+    )
+
+
+def lp_leg(client: str, sats: int, cents: int, status: str) -> Leg:
+    return a_leg(
+        "dca",
+        sats,
+        client,
+        client_id=client,
+        amount_fiat=Fiat(cents) / 100,
+        status=status,
+    )
+
+
+@pytest.mark.parametrize(
+    ("paid", "waiting", "cents", "expected"),
+    [
+        # A has 118 cents: of the 220 that came out 102 are left for B, and its sats
+        ((118, 118), (204, 204), 220, (102, 102)),
+        # nothing is left of either: B gets no leg, and all of its fiat back
+        ((118, 118), (204, 204), 118, (0, 0)),
+        ((118, 118), (204, 204), 100, (0, 0)),
+        # by rounding there is fiat left and no sat, or a sat and no fiat
+        ((2, 500), (1, 500), 600, (0, 0)),
+        ((4, 500), (5, 500), 500, (0, 0)),
+    ],
+)
+def test_who_waits_shares_what_those_paid_have_left(
+    paid: tuple[int, int],
+    waiting: tuple[int, int],
+    cents: int,
+    expected: tuple[int, int],
+) -> None:
+    before = landed(paid[1] + waiting[1], paid[0] + waiting[0], 0)
+    legs = [lp_leg("a", *paid, "completed"), lp_leg("b", *waiting, "pending")]
+    plan = replan(before, dispensed(before, cents), MACHINE, legs, NOW)
+    (change,) = plan.resized
+    assert change.leg.id == "dcab"
+    assert (change.amount_sats, change.fiat_cents) == expected
+    assert change.debit_change_cents == expected[1] - waiting[1]
+    assert change.is_voided is (expected[0] == 0)
+
+
+def test_a_size_without_fiat_gives_all_of_it_back() -> None:
+    assert Resize(lp_leg("a", 5, 1_000, "pending"), 0).debit_change_cents == -1_000
+    assert Resize(a_leg("refund", 5), 0).debit_change_cents == 0
+
+
+def test_what_an_lp_forwards_is_no_part_of_it() -> None:
+    before = landed(20_000, 100_000, 8_000)
+    after = dispensed(before, 10_000)
+    legs, _ = planned(before, [20_000])
+    forward = a_leg("autoforward", 99_000, status="completed")
+    assert replan(before, after, MACHINE, [*legs, forward], NOW).loss_sats == 0
+
+
+def test_refunds_are_numbered_from_1_without_gaps() -> None:
+    before = landed(20_000, 100_000, 8_000)
+    after = dispensed(before, 10_000)
+    legs = [a_leg("dca", 100_000, "a", amount_fiat=Fiat(200), status="completed")]
+    (first,) = replan(before, after, MACHINE, legs, NOW).added
+    assert (first.leg_key, first.amount_sats) == ("1", 54_000)
+    for key, following in (("1", "2"), ("7", "8"), (None, "1")):
+        given = a_leg("refund", 4_000, key, status="completed")
+        (rest,) = replan(before, after, MACHINE, [*legs, given], NOW).added
+        assert (rest.leg_key, rest.amount_sats) == (following, 50_000)
+
+
+@pytest.mark.parametrize(
+    ("given", "sizes"),
+    # 54 000 are owed; the two that wait have 5 000 each
+    [
+        (51_000, {1: 3_000, 2: 0}),
+        (54_000, {1: 0, 2: 0}),
+        (45_000, {2: 4_000}),
+        (44_000, {}),
+    ],
+)
+def test_the_last_of_several_refunds_changes_first(
+    given: int, sizes: dict[int, int]
+) -> None:
+    before = landed(20_000, 100_000, 8_000)
+    legs = [
+        a_leg("refund", given, "3", status="completed"),
+        a_leg("refund", 5_000, "1"),
+        a_leg("refund", 5_000, "2"),
+    ]
+    plan = replan(before, dispensed(before, 10_000), MACHINE, legs, NOW)
+    assert {int(c.leg.leg_key or 0): c.amount_sats for c in plan.resized} == sizes
+    assert plan.added == []
