@@ -7,18 +7,20 @@ from collections.abc import AsyncIterator
 from datetime import date, datetime, time, timedelta, timezone
 from typing import Annotated, Any
 
-from fastapi import Query
+from fastapi import Depends, Path, Query
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from . import reconciliation, reconciliation_crud
 from .accounting import COLUMNS, Asked, lines
-from .api_lists import CSV_ANSWER, csv_text, defused
+from .api_lists import CSV_ANSWER, asked_of, csv_text, defused, filter_docs
 from .api_route import Caller, InScope, MachineId, new_router, refusals
 from .audit import ENGINE
 from .database import from_db_time
+from .lists import ListQuery, fetch_page
 from .reconciliation_crud import Row
 from .refusals import BadInputError, NotFoundError
+from .reports import REPORT_FIELDS, reconciliations_source
 
 router = new_router()
 
@@ -30,12 +32,26 @@ class PeriodInput(BaseModel):
     to_day: date | None = Field(None, alias="to", example="2025-01-31")
 
 
+class About(BaseModel):
+    """A row that a difference is about, and by what it is found."""
+
+    id: str
+    type: str = Field(
+        ...,
+        description="settlement, payment, payout, client, bay, wallet or lnbits_payment"
+        " (then the id is its payment hash)",
+    )
+    settlement_id: str | None = None
+    payment_hash: str | None = None
+
+
 class DifferenceAnswer(BaseModel):
     kind: str
     subject_type: str
     subject_id: str
     message: str
     ids: list[str] = Field(..., description="what else it is about")
+    about: list[About] = Field([], description="the subject and the ids, explained")
     sats: int | None = None
     stops: bool = Field(
         ..., description="money could leave twice: the machine's payouts are stopped"
@@ -74,6 +90,24 @@ class BayBooks(BaseModel):
     )
 
 
+class ReportInList(BaseModel):
+    """A report's outcome; the report itself is read by its id."""
+
+    id: str
+    machine_id: str
+    created_at: datetime
+    actor: str = Field(..., description="your user id, operator, or engine (nightly)")
+    period_from: datetime
+    period_to: datetime
+    difference_count: int
+    stops: bool = Field(..., description="one of them stops the machine's payouts")
+
+
+class ReportPage(BaseModel):
+    data: list[ReportInList]
+    total: int
+
+
 class ReconciliationAnswer(BaseModel):
     id: str
     machine_id: str
@@ -89,8 +123,8 @@ class ReconciliationAnswer(BaseModel):
     bays: list[BayBooks]
 
 
-def _answer(row: Row, user_id: str) -> ReconciliationAnswer:
-    return ReconciliationAnswer(
+async def _answer(row: Row, user_id: str) -> ReconciliationAnswer:
+    answer = ReconciliationAnswer(
         id=row["id"],
         machine_id=row["machine_id"],
         created_at=from_db_time(row["created_at"]),
@@ -99,6 +133,60 @@ def _answer(row: Row, user_id: str) -> ReconciliationAnswer:
         period_to=from_db_time(row["period_to"]),
         **json.loads(row["report_json"]),
     )
+    wallets = {wallet.wallet_id for wallet in answer.wallets}
+    named = [x for d in answer.differences for x in (d.subject_id, *d.ids)]
+    known = await reconciliation_crud.what_they_are(row["machine_id"], named)
+    for difference in answer.differences:
+        difference.about = _about(difference, known, wallets)
+    return answer
+
+
+def _about(
+    difference: DifferenceAnswer, known: dict[str, Row], wallets: set[str]
+) -> list[About]:
+    """The subject first; what LNbits has and we have not is told by its shape."""
+    subject = About(id=difference.subject_id, type=difference.subject_type)
+    found = [About(**known[subject.id]) if subject.id in known else subject]
+    for one in dict.fromkeys(difference.ids):
+        if one in known:
+            found.append(About(**known[one]))
+        elif one in wallets:
+            found.append(About(id=one, type="wallet"))
+        elif one and one != subject.id:
+            found.append(About(id=one, type="lnbits_payment"))
+    return found
+
+
+AskedOfReports = Annotated[ListQuery, Depends(asked_of(REPORT_FIELDS))]
+ReportId = Annotated[str, Path(description="a report about a machine of yours")]
+
+
+@router.get(
+    "/reconciliations",
+    summary="Every reconciliation of your machines, newest first",
+    response_model=ReportPage,
+    responses=refusals(400),
+    openapi_extra=filter_docs(REPORT_FIELDS, "ReconciliationFilters"),
+)
+async def api_reconciliations(scope: InScope, query: AskedOfReports) -> ReportPage:
+    source = reconciliations_source(scope.user_id, scope.is_all)
+    found, total = await fetch_page(source, query)
+    return ReportPage(data=[ReportInList(**row) for row in found], total=total)
+
+
+@router.get(
+    "/reconciliations/{report_id}",
+    summary="One reconciliation, every difference with what it is about",
+    response_model=ReconciliationAnswer,
+    responses=refusals(404),
+)
+async def api_one_reconciliation(
+    account: Caller, report_id: ReportId
+) -> ReconciliationAnswer:
+    row = await reconciliation_crud.own_report(report_id, account.id)
+    if row is None:
+        raise NotFoundError("There is no such report of yours.")
+    return await _answer(row, account.id)
 
 
 @router.get(
@@ -115,7 +203,7 @@ async def api_reconciliation(
         raise NotFoundError(
             "There is no reconciliation of this machine yet, or it is not yours."
         )
-    return _answer(row, account.id)
+    return await _answer(row, account.id)
 
 
 @router.post(

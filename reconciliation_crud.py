@@ -352,6 +352,55 @@ async def newest_report(machine_id: str, operator_user_id: str) -> Row | None:
         )
 
 
+async def own_report(report_id: str, operator_user_id: str) -> Row | None:
+    """The report, if its machine is this operator's."""
+    async with db.connect() as conn:
+        return await one(
+            conn,
+            f"""
+            SELECT r.* FROM {S}.dca_reconciliations r
+            JOIN {S}.dca_machines m ON m.id = r.machine_id
+            WHERE r.id = :id AND m.operator_user_id = :user
+            """,  # noqa: S608
+            {"id": report_id, "user": operator_user_id},
+        )
+
+
+# By kind: where the id stands, and what else is told. A payout is of a wallet, and so
+# names no machine.
+_NAMED = {
+    "settlement": ("dca_settlements", "id", "id", "payment_hash"),
+    "lnbits_payment": ("dca_settlements", "payment_hash", "id", "payment_hash"),
+    "payment": ("dca_payments", "id", "settlement_id", "external_payment_hash"),
+    "payout": ("dca_payouts", "id", "NULL", "payment_hash"),
+}
+
+
+async def what_they_are(machine_id: str, ids: Iterable[str]) -> dict[str, Row]:
+    """For those of a report's ids that are rows of ours: their `type`, and the
+    `settlement_id` and `payment_hash` by which they are found."""
+    wanted = sorted(set(ids))
+    known: dict[str, Row] = {}
+    async with db.connect() as conn:
+        for start in range(0, len(wanted), CHUNK):
+            for kind, (table, key, settlement, payment_hash) in _NAMED.items():
+                params: dict[str, Any] = {}
+                listed = in_list("i", wanted[start : start + CHUNK], params)
+                own = ""
+                if table != "dca_payouts":
+                    own = " AND machine_id = :machine"
+                    params["machine"] = machine_id
+                found = await rows(
+                    conn,
+                    f"SELECT {key} AS id, {settlement} AS settlement_id, "  # noqa: S608
+                    f"{payment_hash} AS payment_hash FROM {S}.{table} "
+                    f"WHERE {key} IN {listed}{own}",
+                    params,
+                )
+                known.update({row["id"]: {**row, "type": kind} for row in found})
+    return known
+
+
 async def accepted(conn: Connection, machine_id: str) -> set[str]:
     """Keys of differences that the operator has looked at."""
     found = await rows(

@@ -522,3 +522,38 @@ def audit_answer(row: Mapping[str, Any]) -> dict[str, Any]:
     for key in ("before", "after"):
         opened[key] = json.loads(row[key]) if row[key] else None
     return opened
+
+
+# -------------------------------------------------------------------- reconciliations
+
+REPORT_FIELDS = Fields(
+    kinds={
+        "id": "text",
+        "machine_id": "text",
+        "created_at": "time",
+        "actor": "text",
+        "period_from": "time",
+        "period_to": "time",
+        "difference_count": "int",
+        "stops": "bool",
+    },
+    search=("id", "machine_id"),
+)
+
+
+def reconciliations_source(user_id: str, is_all: bool) -> Source:
+    """Reports of the reader's machines; who asked for one is you, or a role."""
+    columns = {name: f"r.{name}" for name in REPORT_FIELDS.kinds}
+    columns["difference_count"] = "r.differences"
+    # json.dumps wrote it; inside a text of the report the quotes would be escaped
+    columns["stops"] = "(r.report_json LIKE '%\"stops\": true%')"
+    columns["actor"] = (
+        "CASE WHEN r.actor IN (:reader, 'engine') THEN r.actor ELSE 'operator' END"
+    )
+    return Source(
+        columns=columns,
+        tables=f"{S}.dca_reconciliations r",
+        where=[f"r.machine_id IN {own_machines_sql(is_all)}"],
+        params={"reader": user_id, **whose(user_id, is_all)},
+        key="r.id",
+    )

@@ -12,9 +12,12 @@ from typing import Any
 
 from lnbits.helpers import urlsafe_short_hash
 
+from satmachineadmin.audit import ENGINE
 from satmachineadmin.crud import get_machine, insert_legs
 from satmachineadmin.database import insert_sql, row_params, run, transaction
 from satmachineadmin.models import Leg, Payout, Settlement
+from satmachineadmin.reconciliation import Report
+from satmachineadmin.reconciliation_crud import Period, keep_report
 
 
 async def _insert(table: str, row: Any) -> None:
@@ -119,3 +122,10 @@ async def delete_settlement(settlement_id: str) -> None:
             "DELETE FROM satoshimachine.dca_settlements WHERE id = :id",
             {"id": settlement_id},
         )
+
+
+async def add_report(machine_id: str) -> str:
+    """A reconciliation of the last day in which all books agree; returns its id."""
+    period = Period(ago(days=1), ago())
+    report = Report(machine_id, period)
+    return await keep_report(machine_id, ENGINE, period, 0, report.as_dict())

@@ -348,6 +348,43 @@ async def test_a_stop_holds_payouts_never_the_landing_and_stops_once(
     assert refused_to["payouts_stopped_reason"]
 
 
+async def test_every_report_is_listed_and_says_what_it_is_about(
+    make_world: MakeWorld, engine_paused: distribution.Worker
+) -> None:
+    world = await make_world(deposits=["900.00"])
+    ids = await paid(world)
+    api = world.operator.api
+    path = f"/machines/{world.machine.id}/reconciliation"
+    assert ok(await api.post(path))["differences"] == []
+    await failed_here_paid_there(world, ids)
+    newest = ok(await api.post(path))
+    page = ok(await api.get("/reconciliations"))
+    found = len(newest["differences"])
+    listed = [
+        (x["machine_id"], x["difference_count"], x["stops"]) for x in page["data"]
+    ]
+    assert page["total"] == 2
+    assert listed == [(world.machine.id, found, True), (world.machine.id, 0, False)]
+    assert {x["actor"] for x in page["data"]} == {world.operator.user_id}
+    only = ok(await api.get("/reconciliations?stops=true"))
+    assert [x["id"] for x in only["data"]] == [newest["id"]]
+    report = ok(await api.get(f"/reconciliations/{newest['id']}"))
+    assert report == newest
+    about = {d["kind"]: d["about"] for d in report["differences"]}
+    payout, payment, leg = about["failed_payout_left"]
+    assert (payout["id"], payout["type"]) == (ids["payout"], "payout")
+    assert (payment["id"], payment["type"]) == (
+        payout["payment_hash"],
+        "lnbits_payment",
+    )
+    assert (leg["id"], leg["type"]) == (ids["leg"], "payment")
+    settlement = ok(await api.get(f"/settlements/{leg['settlement_id']}"))
+    assert ids["leg"] in [x["id"] for x in settlement["legs"]]
+    stranger = await world.make_user("stranger")
+    assert ok(await stranger.api.get("/reconciliations"))["total"] == 0
+    refused(await stranger.api.get(f"/reconciliations/{newest['id']}"), 404)
+
+
 async def test_what_is_there_only_once_is_no_difference(
     make_world: MakeWorld,
     engine_paused: distribution.Worker,
