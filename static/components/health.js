@@ -24,16 +24,18 @@ satmachine.part('health', {
         fact('last_pass', when(engine?.last_pass_at)),
         fact('listener', when(listener?.last_event_at)),
         fact('sweep', when(sweep?.last_at)),
-        sweep?.error && fact('sweep_error', sweep.error, 'bad'),
+        sweep?.error && fact('sweep_error', this.said(sweep.error), 'bad'),
         fact('pending', this.fmt.number(backlog?.pending_settlements)),
         fact('unpaid', this.fmt.number(backlog?.unpaid_legs)),
         backlog?.failed_legs > 0 &&
           fact('failed', this.fmt.number(backlog.failed_legs), 'bad'),
         fact('oldest', waits ? when(waits) : this.t('health.nothing_waits')),
         this.health.relays?.problem &&
-          fact('warning', this.health.relays.problem, 'bad'),
+          fact('warning', this.said(this.health.relays.problem), 'bad'),
         ...this.relays,
-        ...(this.health.warnings || []).map(one => fact('warning', one, 'warn'))
+        ...(this.health.warnings || []).map(one =>
+          fact('warning', this.said(one), 'warn')
+        )
       ].filter(Boolean)
     },
     // A list of relays, or an object around one, as the line tells it.

@@ -32,7 +32,9 @@ satmachine.part('history', {
       if (key.endsWith('_at')) return this.fmt.time(value)
       if (key === 'leg_type' || key === 'tx_type') return this.words(key, value)
       if (key === 'status') return this.status(value, subject)
-      return typeof value === 'object' ? this.several(value) : String(value)
+      return typeof value === 'object'
+        ? this.several(value)
+        : this.said(String(value))
     },
     status(value, subject) {
       const kind = subject === 'payment' ? 'leg' : subject || 'settlement'

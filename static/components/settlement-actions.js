@@ -97,7 +97,7 @@
         })
         this.ask('resolve', {
           lines: [
-            settlement.error_message,
+            this.said(settlement.error_message),
             this.t('repair.resolve_text', {
               wire: this.fmt.sats(settlement.wire_sats)
             })

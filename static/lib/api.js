@@ -5,7 +5,9 @@
 
   function sentence(error) {
     const detail = error.response?.data?.detail
-    if (typeof detail === 'string' && detail) return detail
+    if (typeof detail === 'string' && detail) {
+      return window.satmachine.said(detail)
+    }
     if (Array.isArray(detail)) {
       return detail
         .map(one => `${(one.loc || []).slice(1).join(' ')}: ${one.msg}`)

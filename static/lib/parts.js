@@ -32,6 +32,10 @@
         const text = this.$t(key)
         return text === key ? String(code).replace(/_/g, ' ') : text
       },
+      // A sentence of the server's, in the reader's language.
+      said(text) {
+        return this.$i18n.locale && satmachine.said(text)
+      },
       machineName(id) {
         const found = satmachine.machine(id)
         if (!found) return format.short(id || '')

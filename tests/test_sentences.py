@@ -1,0 +1,233 @@
+"""What the server says in English is said in Spanish on the Spanish screen.
+
+The API's sentences are English: `detail`, `error_message`, what needs attention, the
+differences of a reconciliation. The page translates them by the patterns in
+`static/i18n/sentences/es.json` (`static/lib/sentences.js`). Here every text of the
+source that reads like one is looked for among the patterns: a new sentence fails
+until it has a Spanish one, or is listed below as shown on no screen.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PATTERNS = ROOT / "static" / "i18n" / "sentences" / "es.json"
+
+# Said to a machine, which reads English; or never said.
+SILENT_FILES = {
+    "__init__.py",
+    "accounting.py",  # the CSV's own words
+    "line.py",
+    "line_calls.py",
+    "line_crud.py",
+    "line_payout.py",
+    "migrations.py",
+    "statement.py",  # the paper's words are in templates/words.jinja
+    "views.py",
+}
+# Calls whose texts are for developers: the log, OpenAPI, SQL.
+SILENT_CALLS = re.compile(
+    r"logger\.\w+|\w*router\.\w+|Field|Query|Path|run|run_many|one|rows"
+)
+SQL = re.compile(
+    r"\b(SELECT|FROM|WHERE|UPDATE|INSERT|AND|ORDER|NULLS?|COALESCE|DELETE|CASE|EXISTS"
+    r"|JOIN|SET|CONFLICT|CAST|UNION|ESCAPE|NOT|IN|AS|LIKE)\b|[\w.{}]+ [=<>]+ |\.dca_"
+)
+# In SQL a sentence stands between single quotes.
+IN_SQL = re.compile(r"'([A-Z][^'=:]* [^'=:]+[.])'")
+
+# What reads like a sentence and is on no screen by itself.
+NOT_SHOWN = {
+    # documentation and file names
+    "npub or 64 hex",
+    "{}=value, or {}[op]=value with op one of eq, ne, gt, ge, lt, le, in, ex{}",
+    "The whole filtered list as CSV, formulas defused.",
+    "Bad input; the sentence says which field, and why.",
+    "Nobody is logged in.",
+    "Not allowed: the extension is not enabled for the user, or only the super user "
+    "may do this.",
+    "No such row, or it is somebody else's.",
+    "It conflicts with the present state.",
+    "LNbits' own refusals, such as too many requests (429).",
+    # frames and parts of sentences: what they make is among the patterns
+    "{}: {}",
+    "{}: {}.",
+    "{} {}.",
+    "{} {}",
+    "{} {} {}",
+    "{} UTC: {}",
+    "The body",
+    "Number {}:",
+    "is missing",
+    "must not be null",
+    "must be true or false",
+    "must be a whole number",
+    "must be a list",
+    "must be a JSON object",
+    "must be a time like 2025-01-31T12:00:00Z",
+    "(left out)",
+    "a {}",
+    "a number of more than 60 digits",
+    "an object",
+    "a list",
+    "and {} more",
+    "(And there are more like this.)",
+    "(And {} more.)",
+    # a mistake of ours, not of who looks at the screen
+    "{} must be an int, not {}.",
+    "{} must be a Decimal, not {}.",
+    "{} is {}: it must be from 0 to 1.",
+    "denominator is {}: it must be positive.",
+    "A weight must be an int or a Decimal, not {}.",
+    "A weight is {}: it must be finite.",
+    "A weight is {}: it must not be negative.",
+    "The relay pool is not running.",
+    'Cassettes look like {"positions": {"1": {"denomination": 20, "count": 100}}}.',
+    # about events of machines: in the log only
+    "The event is dated more than ten minutes ahead.",
+    "The event names no service key of ours.",
+    "The content is not a JSON object.",
+    "The content is wrong: {}",
+    "No event of this name is read.",
+    "A message may have at most {} bytes.",
+    "{} is no JSON number",
+    "a text holds a NUL character",
+    "The message is not a JSON object.",
+    "requestId is missing or longer than {} characters.",
+    "rpcName must be text and body a JSON object.",
+    "it is nested too deeply",
+    "The message is not JSON: {}.",
+    "The content is not NIP-44 version 2 for this service key.",
+    # names of work, of states and of payments
+    "plan {}",
+    "round of wallet {}",
+    "Satoshi Machine payout {}",
+    "satmachineadmin: landed {} {} of {} sat ({}), {}",
+    "{} x {}",
+    "service key",
+    "not tried",
+    "dead invoice",
+    "in flight",
+    "half done",
+    # LNbits' notifications, which are English
+    "Satoshi Machine: {}",
+    "{}: your deposit of {} {} is confirmed and at work.",
+    "{}: you received {} sat for {} {}.",
+}
+
+
+def _text(node: ast.AST) -> str | None:
+    """The text of a literal, `{}` for what is filled in."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(
+            str(part.value) if isinstance(part, ast.Constant) else "{}"
+            for part in node.values
+        )
+    return None
+
+
+def _docstring(node: ast.AST) -> ast.AST | None:
+    if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+        if not isinstance(node, ast.AsyncFunctionDef):
+            return None
+    first = node.body[0] if node.body else None
+    return first.value if isinstance(first, ast.Expr) else None
+
+
+def _silent(tree: ast.AST) -> set[int]:
+    """What is no sentence of its own: documentation, logs, parts of f-strings."""
+    found: set[int] = set()
+    for node in ast.walk(tree):
+        if (docstring := _docstring(node)) is not None:
+            found.add(id(docstring))
+        if isinstance(node, ast.Call):
+            if SILENT_CALLS.fullmatch(ast.unparse(node.func)):
+                found |= {id(inner) for inner in ast.walk(node)}
+        if isinstance(node, ast.JoinedStr):
+            parts = [v for v in node.values if isinstance(v, ast.Constant)]
+            found |= {id(part) for part in parts}
+            for value in node.values:
+                if isinstance(value, ast.FormattedValue) and value.format_spec:
+                    found |= {id(inner) for inner in ast.walk(value.format_spec)}
+    return found
+
+
+def sentences() -> Iterator[tuple[str, str]]:
+    """(where, text) of everything in the source that reads like a sentence."""
+    for path in sorted(ROOT.glob("*.py")):
+        if path.name in SILENT_FILES:
+            continue
+        tree = ast.parse(path.read_text())
+        silent = _silent(tree)
+        for node in ast.walk(tree):
+            text = _text(node)
+            if text is None:
+                continue
+            where = f"{path.name}:{getattr(node, 'lineno', 0)}"
+            if SQL.search(text):
+                yield from ((where, said) for said in IN_SQL.findall(text))
+            elif id(node) not in silent and re.search(r"[a-z{}.:] [\w({]", text):
+                yield where, " ".join(text.split())
+
+
+def _regex(pattern: str) -> re.Pattern[str]:
+    """The pattern as `static/lib/sentences.js` reads it."""
+    parts = re.split(r"\{\w+\}", pattern)
+    return re.compile("(.+?)".join(re.escape(part) for part in parts), re.DOTALL)
+
+
+def _names(text: str) -> set[str]:
+    return set(re.findall(r"\{(\w+)\}", text))
+
+
+@pytest.fixture(scope="module")
+def spanish() -> dict[str, str]:
+    found: dict[str, str] = json.loads(PATTERNS.read_text())
+    return found
+
+
+def _filled(text: str) -> str:
+    """As the server says it: something stands where something is filled in."""
+    return text.replace("{}", "<1>")
+
+
+def test_every_sentence_of_the_server_has_a_spanish_one(
+    spanish: dict[str, str],
+) -> None:
+    patterns = [_regex(pattern) for pattern in spanish]
+    said = [(where, text) for where, text in sentences() if text not in NOT_SHOWN]
+    assert len(said) > 250
+    without = [
+        f"{where}: {text}"
+        for where, text in said
+        if not any(p.fullmatch(_filled(text)) for p in patterns)
+    ]
+    assert without == [], "add them to static/i18n/sentences/es.json, or to NOT_SHOWN"
+
+
+def test_no_pattern_is_of_a_sentence_that_is_gone(spanish: dict[str, str]) -> None:
+    said = "\n".join(text for _, text in sentences())
+    gone = []
+    for pattern in spanish:
+        literals = re.split(r"\{\w+\}", pattern)
+        longest = max(literals, key=len).strip(" .:")
+        if longest not in said:
+            gone.append(pattern)
+    assert gone == []
+    assert sorted(NOT_SHOWN - {text for _, text in sentences()}) == []
+
+
+def test_a_translation_fills_in_what_its_sentence_gives(
+    spanish: dict[str, str],
+) -> None:
+    wrong = [p for p, text in spanish.items() if not _names(text) <= _names(p)]
+    assert wrong == []
