@@ -40,6 +40,8 @@ PAGES = (
     "/lps",
     "/lps/{client_id}",
     "/splits",
+    "/books",
+    "/books/{report_id}",
     "/log",
     "/dca",
     "/platform",

@@ -4,7 +4,7 @@
   const BASE = '/satmachineadmin/static'
 
   // lib: in this order. The rest: any order, a .vue and a .js of one name.
-  const LIB = ['api', 'format', 'store', 'parts', 'contrast']
+  const LIB = ['api', 'format', 'sentences', 'store', 'parts', 'contrast']
   const COMMON = [
     'navigation',
     'state',
@@ -26,6 +26,11 @@
       'cassettes',
       'telemetry',
       'machine-card',
+      'stopped',
+      'reconcile',
+      'report-row',
+      'outcome',
+      'machine-books',
       'flow',
       'splits-editor'
     ],
@@ -43,9 +48,12 @@
     ],
     splits: ['splits-editor', 'flow'],
     log: ['history'],
+    books: ['between', 'accounting', 'reconcile', 'report-row', 'outcome'],
+    report: ['reconcile', 'report-row', 'outcome', 'difference', 'stopped'],
     dca: [
       'lp-form',
       'lp-machine',
+      'between',
       'statement',
       'chart',
       'period',
@@ -67,7 +75,12 @@
     ]
   }
   // A section with an id is one thing of the list.
-  const ONE = {machines: 'machine', settlements: 'settlement', lps: 'lp'}
+  const ONE = {
+    machines: 'machine',
+    settlements: 'settlement',
+    lps: 'lp',
+    books: 'report'
+  }
 
   const asked = {}
   const once = (key, load) => {
@@ -151,6 +164,7 @@
           desk && 'settlements',
           desk && 'lps',
           operator && 'splits',
+          desk && 'books',
           lp && 'dca',
           this.me.super && 'platform',
           desk && 'log'
@@ -181,7 +195,8 @@
         this.state = 'loading'
         try {
           await Promise.all([loadStyle(), loadLib(), loadWords()])
-          const {live, store} = window.satmachine
+          const {live, store, loadSentences} = window.satmachine
+          await loadSentences(this.$i18n.locale)
           if (!store.me) await live.loadMe()
           this.store = store
           const machines = this.me.operator || this.me.super
@@ -197,6 +212,11 @@
           this.error = error.message
           this.state = 'error'
         }
+      }
+    },
+    watch: {
+      '$i18n.locale'(language) {
+        window.satmachine.loadSentences?.(language)
       }
     },
     created() {

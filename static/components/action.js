@@ -2,7 +2,7 @@
 //
 // open({title, lines, fields, ok, danger, preview(values), run(values)}): `run`
 // returns the sentence that tells the outcome, or throws an Error to show. A
-// field is {name, label, type: text|long|amount|sats|select, required, value}.
+// field is {name, label, type: text|long|amount|sats|select|date, required, value}.
 satmachine.part('action', {
   emits: ['closed'],
   data() {
@@ -34,6 +34,10 @@ satmachine.part('action', {
       // One key a question: a second click or a retry is the same request.
       this.key = satmachine.api.newKey()
       this.shown = true
+    },
+    inputType({type}) {
+      if (type === 'long') return 'textarea'
+      return type === 'date' ? 'date' : 'text'
     },
     inputMode({type}) {
       if (type === 'sats') return 'numeric'

@@ -46,6 +46,9 @@
         if (item.kind === 'no_fee_wallet') return `${base}platform`
         if (item.client_id) return `${base}lps/${item.client_id}`
         if (item.kind === 'leg_failed') return `${base}payments?status=failed`
+        if (item.kind === 'payouts_stopped') {
+          return `${base}books?machine_id=${item.machine_id}&stops=true`
+        }
         if (item.machine_id) return `${base}machines/${item.machine_id}`
         return `${base}settlements?status=${item.kind}`
       }

@@ -8,6 +8,7 @@ satmachine.part('navigation', {
         settlements: 'receipt_long',
         lps: 'groups',
         splits: 'call_split',
+        books: 'menu_book',
         dca: 'savings',
         platform: 'domain',
         log: 'history'

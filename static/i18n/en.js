@@ -28,6 +28,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       splits: 'Splits',
       dca: 'My DCA',
       platform: 'Platform',
+      books: 'Books',
       log: 'Log'
     },
     list: {
@@ -52,7 +53,10 @@ window.i18n.global.mergeLocaleMessage('en', {
       days_7: '7 days',
       days_30: '30 days',
       days_90: '90 days',
-      days_365: '1 year'
+      days_365: '1 year',
+      this_month: 'This month',
+      last_month: 'Last month',
+      this_year: 'This year'
     },
     welcome: {
       title: 'Welcome to Satoshi Machine',
@@ -196,10 +200,7 @@ window.i18n.global.mergeLocaleMessage('en', {
     statement: {
       title: 'Statement',
       text: 'A printable list of your deposits and payments in a period.',
-      open: 'Open the statement',
-      this_month: 'This month',
-      last_month: 'Last month',
-      this_year: 'This year'
+      open: 'Open the statement'
     },
     audit: {you: 'you', none: 'Nothing yet.'},
     lp: {

@@ -28,6 +28,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       splits: 'Reparto',
       dca: 'Mi DCA',
       platform: 'Plataforma',
+      books: 'Cuentas',
       log: 'Registro'
     },
     list: {
@@ -52,7 +53,10 @@ window.i18n.global.mergeLocaleMessage('es', {
       days_7: '7 días',
       days_30: '30 días',
       days_90: '90 días',
-      days_365: '1 año'
+      days_365: '1 año',
+      this_month: 'Este mes',
+      last_month: 'Mes pasado',
+      this_year: 'Este año'
     },
     welcome: {
       title: 'Bienvenido a Satoshi Machine',
@@ -197,10 +201,7 @@ window.i18n.global.mergeLocaleMessage('es', {
     statement: {
       title: 'Estado de cuenta',
       text: 'Una lista imprimible de sus depósitos y pagos de un período.',
-      open: 'Abrir el estado de cuenta',
-      this_month: 'Este mes',
-      last_month: 'Mes pasado',
-      this_year: 'Este año'
+      open: 'Abrir el estado de cuenta'
     },
     audit: {you: 'usted', none: 'Nada todavía.'},
     lp: {

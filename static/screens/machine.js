@@ -24,28 +24,6 @@ satmachine.part('screen-machine', {
         }
       }
     },
-    resume() {
-      this.$refs.action.open({
-        title: this.t('machine.resume_title'),
-        lines: this.t('machine.resume_text', {
-          reason: this.one.payouts_stopped_reason
-        }),
-        ok: this.t('machine.resume'),
-        fields: [
-          {
-            name: 'reason',
-            type: 'long',
-            label: this.t('common.reason'),
-            required: true
-          }
-        ],
-        run: async values => {
-          const path = `/machines/${this.id}/resume-payouts`
-          await satmachine.api.post(path, values)
-          return this.t('machine.resumed')
-        }
-      })
-    },
     remove() {
       this.$refs.action.open({
         title: this.t('machine.remove_title'),

@@ -245,14 +245,16 @@ async def settled(page: Page) -> None:
     )
 
 
-async def act(page: Page, ok: str, *, done: str | None = None) -> None:
+async def act(
+    page: Page, ok: str, *, done: str | None = None, close: str = "Close"
+) -> None:
     """Confirm the open dialog with its button `ok`; read what happened; close it."""
     dialog = page.get_by_role("dialog")
     await dialog.get_by_role("button", name=ok, exact=True).click()
     if done is not None:
         await dialog.get_by_text(re.compile(done)).wait_for()
         await dialog.locator(".satm-dialog__foot").get_by_role(
-            "button", name="Close"
+            "button", name=close
         ).click()
     await dialog.wait_for(state="detached")
 

@@ -17,6 +17,7 @@ window.i18n.global.mergeLocaleMessage('en', {
         give_way: 'Registration given up',
         pairing_code: 'New pairing code',
         cassettes: 'Cassettes changed',
+        stop_payouts: 'Payouts stopped',
         resume_payouts: 'Payouts let go on'
       },
       client: {
@@ -84,6 +85,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       fee_mismatch_sats: 'difference of the fee',
       fiat_amount: 'cash',
       exchange_rate: 'rate',
+      payouts_stopped_reason: 'why payouts stopped',
       error_message: 'reason',
       dispensed_fiat: 'dispensed',
       dispensed_principal_sats: 'principal dispensed',

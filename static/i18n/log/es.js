@@ -17,6 +17,7 @@ window.i18n.global.mergeLocaleMessage('es', {
         give_way: 'Registro cedido',
         pairing_code: 'Nuevo código de emparejamiento',
         cassettes: 'Casetes cambiados',
+        stop_payouts: 'Pagos detenidos',
         resume_payouts: 'Pagos reanudados'
       },
       client: {
@@ -84,6 +85,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       fee_mismatch_sats: 'diferencia de la comisión',
       fiat_amount: 'efectivo',
       exchange_rate: 'tipo de cambio',
+      payouts_stopped_reason: 'por qué se detuvieron los pagos',
       error_message: 'motivo',
       dispensed_fiat: 'entregado',
       dispensed_principal_sats: 'principal entregado',
