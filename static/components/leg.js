@@ -98,13 +98,13 @@ satmachine.part('leg', {
         required: true
       }
     },
-    said() {
+    told() {
       return {name: this.name, sats: this.fmt.sats(this.leg.amount_sats)}
     },
     ask(verb, fields, extra = {}) {
       this.$refs.action.open({
         title: this.t(`leg.${verb}_title`),
-        lines: [this.t(`leg.${verb}_text`, this.said()), extra.line].filter(
+        lines: [this.t(`leg.${verb}_text`, this.told()), extra.line].filter(
           Boolean
         ),
         ok: this.t(`leg.${verb}`),
@@ -113,7 +113,7 @@ satmachine.part('leg', {
         run: async values => {
           const last = verb.replace('_', '-')
           await satmachine.api.post(`${this.path}/${last}`, values)
-          return this.t(`leg.${verb}_done`, this.said())
+          return this.t(`leg.${verb}_done`, this.told())
         }
       })
     },

@@ -201,6 +201,7 @@ async def _failed_leg_is_paid(
     await page.locator(".satm-chip").filter(has_text="needs a person").wait_for()
     stage.sql("core", "UPDATE wallets SET deleted = 0 WHERE id = ?", landlord.id)
     card = page.get_by_role("article").filter(has_text="Landlord")
+    await card.get_by_text("The receiving wallet no longer exists.").wait_for()
     await card.get_by_role("button", name="Pay again").click()
     await page.get_by_role("dialog").get_by_role("textbox", name="Why?").fill(
         "the wallet is back"
