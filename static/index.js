@@ -31,6 +31,7 @@
       'report-row',
       'outcome',
       'machine-books',
+      'advice',
       'flow',
       'splits-editor'
     ],

@@ -7,6 +7,10 @@ satmachine.part('tile', {
     to: {type: [String, Object], default: null}
   },
   computed: {
+    // An amount and its currency may stand on two lines of a narrow tile.
+    text() {
+      return (this.value || '').replace(/\u00a0/g, ' ')
+    },
     lines() {
       return [this.notes].flat().filter(Boolean)
     }

@@ -130,7 +130,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       leg_type: 'For',
       label: 'Who',
       amount_sats: 'Amount (sat)',
-      amount_fiat: 'For',
+      amount_fiat: 'Cash',
       status: 'State',
       none: 'No payments yet',
       none_own: 'They appear with the first cash-out after your deposit.',

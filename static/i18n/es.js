@@ -130,7 +130,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       leg_type: 'Concepto',
       label: 'Quién',
       amount_sats: 'Importe (sat)',
-      amount_fiat: 'Por',
+      amount_fiat: 'Efectivo',
       status: 'Estado',
       none: 'Aún no hay pagos',
       none_own: 'Aparecen con el primer retiro después de su depósito.',

@@ -36,6 +36,12 @@
       said(text) {
         return this.$i18n.locale && satmachine.said(text)
       },
+      intervalText(minutes) {
+        const key = `satmachine.machine.interval_${minutes}`
+        if (this.$te(key)) return this.$t(key)
+        const n = format.number(minutes)
+        return this.t('machine.interval_minutes', {n})
+      },
       machineName(id) {
         const found = satmachine.machine(id)
         if (!found) return format.short(id || '')

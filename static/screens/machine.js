@@ -6,11 +6,7 @@ satmachine.part('screen-machine', {
   },
   computed: {
     interval() {
-      const minutes = this.one.payout_interval_minutes
-      const key = `satmachine.machine.interval_${minutes}`
-      return this.$te(key)
-        ? this.$t(key)
-        : this.t('machine.interval_minutes', {n: this.fmt.number(minutes)})
+      return this.intervalText(this.one.payout_interval_minutes)
     }
   },
   methods: {

@@ -88,6 +88,8 @@ async def test_a_difference_stops_payouts_until_somebody_has_looked(
     assert stopped["payouts_stopped_reason"] is None
     await stage.goto(screen, f"machines/{machine['id']}")
     await page.get_by_text("1 diferencia, pagos detenidos").wait_for()
+    # one settlement, one payment: the machine's own past, and nothing to change
+    await page.get_by_text("enseguida: 1 pago al día").wait_for()
     await stage.goto(screen, "overview")
     # what the server said when it landed, and within what needs attention
     sentence = (

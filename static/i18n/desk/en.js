@@ -232,6 +232,16 @@ window.i18n.global.mergeLocaleMessage('en', {
       untest_text: 'It counts in the sums of the overview again.',
       untest_done: 'It counts again.'
     },
+    advice: {
+      days: 'payments to LPs and others, by the last {n} day | payments to LPs and others, by the last {n} day | payments to LPs and others, by the last {n} days',
+      payments: 'none | {n} payment a day | {n} payments a day',
+      now: '(now)',
+      use: 'Pay {interval}',
+      use_title: 'Pay {interval}?',
+      use_text:
+        'About {payments} instead of {now}, by what this machine did. Until a payment LPs see their sats on the way. Fewer payments keep the server fast.',
+      used: 'Paid {interval} from now on.'
+    },
     accounting: {
       title: 'Accounting',
       text: 'Every settlement, payment and fee of a period in one file, in sats and in the currency of the machine at the rate of that moment. Days are UTC; test settlements are left out.',
@@ -252,7 +262,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       look: 'See what differs',
       none: 'No reconciliation yet',
       none_text: 'Run one now, or wait for the night.',
-      back: '← Books',
+      back: 'Books',
       report_of: 'Reconciliation of {machine}',
       period: '{from} to {to}',
       created_at: 'When',

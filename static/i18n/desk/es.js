@@ -234,6 +234,16 @@ window.i18n.global.mergeLocaleMessage('es', {
       untest_text: 'Vuelve a contar en las sumas del resumen.',
       untest_done: 'Cuenta de nuevo.'
     },
+    advice: {
+      days: 'pagos a LP y otros, según el último {n} día | pagos a LP y otros, según el último {n} día | pagos a LP y otros, según los últimos {n} días',
+      payments: 'ninguno | {n} pago al día | {n} pagos al día',
+      now: '(ahora)',
+      use: 'Pagar {interval}',
+      use_title: '¿Pagar {interval}?',
+      use_text:
+        'Cerca de {payments} en vez de {now}, según lo que hizo este cajero. Hasta el pago, los LP ven sus sats en camino. Menos pagos mantienen rápido el servidor.',
+      used: 'Desde ahora se paga {interval}.'
+    },
     accounting: {
       title: 'Contabilidad',
       text: 'Cada liquidación, pago y comisión de un período en un archivo, en sats y en la moneda del cajero al tipo de cambio de ese momento. Los días son UTC; las liquidaciones de prueba quedan fuera.',
@@ -254,7 +264,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       look: 'Ver qué no coincide',
       none: 'Aún no hay conciliaciones',
       none_text: 'Haga una ahora, o espere a la noche.',
-      back: '← Cuentas',
+      back: 'Cuentas',
       report_of: 'Conciliación de {machine}',
       period: '{from} a {to}',
       created_at: 'Cuándo',
