@@ -13,8 +13,9 @@ LNbits' limits, only-incoming mode) wait, with the reason on the leg.
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -22,12 +23,15 @@ from lnbits.core.db import db as core_db
 from loguru import logger
 
 from . import crud, lease, payouts, payouts_crud, planning, rounds
+from .database import one_commit
 from .models import Payout, Settlement, utc_now
 from .payouts import DestinationError, Outcome, Seen, shield
 
-# Internal payments on one connection: sharing it halves their cost, and others wait
-# for LNbits' database no longer than this many payments take.
-SLICE = 10
+# Sharing a connection halves the cost of internal payments, and everybody else waits
+# for it: given back after so many seconds, however slow LNbits has become.
+HOLD_SECONDS = 0.5
+# invoices committed together, and kept in our database in one transaction
+BATCH = 50
 MAX_EXTERNAL_AT_ONCE = 3
 # LNbits refused to pay an invoice that is kept (a short wallet, a limit): ask again
 REFUSED_WAIT = timedelta(minutes=1)
@@ -72,9 +76,9 @@ class Worker:
         new = [p for p in free if p.status == "new" and p.is_internal]
         invoiced = [p for p in free if p.status == "invoiced" and p.is_internal]
         done = 0
-        for part in _slices(invoiced, SLICE):
+        for part in _slices(invoiced, BATCH):
             done += await _each_apart(continue_internal, part)
-        for part in _slices(new, SLICE):
+        for part in _slices(new, BATCH):
             done += await _each_apart(invoice_and_pay, part)
         for payout in (p for p in free if not p.is_internal):
             done += self.start_external(payout)
@@ -172,10 +176,14 @@ async def plan_pending() -> int:
 
 
 async def invoice_and_pay(new: Sequence[Payout]) -> int:
-    """Invoices for payouts to wallets of this instance, kept, then paid."""
+    """Invoices for payouts to wallets of this instance, kept, then paid.
+
+    Killed before the invoices are committed: there are none, and nothing to pay.
+    """
     made: list[Payout] = []
     dead: list[tuple[Payout, str]] = []
-    async with core_db.connect() as conn:
+    async with one_commit(core_db) as conn:
+        hold = _Hold()
         for payout in new:
             try:
                 invoice = await payouts.make_internal_invoice(
@@ -184,6 +192,8 @@ async def invoice_and_pay(new: Sequence[Payout]) -> int:
                 made.append(invoice)
             except DestinationError as exc:
                 dead.append((payout, str(exc)))
+            if hold.is_over():
+                break  # the rest is in the next pass
     for payout, reason in dead:
         await payouts_crud.fail_payout(payout, reason)
     # what was stored a moment ago was stored under the lease
@@ -203,18 +213,44 @@ async def continue_internal(invoiced: Sequence[Payout]) -> int:
 
 
 async def _pay_stored(stored: Sequence[Payout]) -> int:
-    """Pay stored invoices on one connection, then see what LNbits says of them."""
-    if not stored:
-        return 0
+    """Pay stored invoices while we are the engine; returns how many were tried."""
+    tried = 0
+    while tried < len(stored):
+        if tried and not await lease.holds_lease(HOLDER):
+            break
+        tried += await _pay_in_one_hold(stored[tried:])
+    return tried
+
+
+async def _pay_in_one_hold(stored: Sequence[Payout]) -> int:
+    """Pay the first of these invoices, and see what LNbits says of them, on one
+    connection: each time it is given back, everybody who waits for it comes first, and
+    among them is all that LNbits does about a payment afterwards."""
+    tried: list[Payout] = []
     refused: dict[str, str] = {}
     async with core_db.connect() as conn:
+        hold = _Hold()
         for payout in stored:
             reason = await payouts.try_to_pay(payout, _description(payout), conn)
             if reason:
                 refused[payout.id] = reason
-    for payout in await judge_and_apply(stored):
+            tried.append(payout)
+            if hold.is_over():
+                break
+        seen = await payouts.read_outcomes(tried, conn)
+    for payout in await _apply(tried, seen):
         await _not_paid(payout, refused.get(payout.id))
-    return len(stored)
+    return len(tried)
+
+
+class _Hold:
+    """The time for which one connection of LNbits' database is kept."""
+
+    def __init__(self) -> None:
+        self.until = time.monotonic() + HOLD_SECONDS
+
+    def is_over(self) -> bool:
+        return time.monotonic() >= self.until
 
 
 async def _not_paid(payout: Payout, reason: str | None) -> None:
@@ -279,7 +315,10 @@ async def judge_and_apply(invoiced: Sequence[Payout]) -> list[Payout]:
     """
     if not invoiced:
         return []
-    seen = await payouts.read_outcomes(invoiced)
+    return await _apply(invoiced, await payouts.read_outcomes(invoiced))
+
+
+async def _apply(invoiced: Sequence[Payout], seen: Mapping[str, Seen]) -> list[Payout]:
     paid = [p for p in invoiced if seen[p.id].outcome is Outcome.PAID]
     await payouts_crud.complete_payouts(
         [(p, seen[p.id].network_fee_sats) for p in paid]

@@ -110,10 +110,17 @@ def judge(outgoing: LnbitsRow | None, incoming: LnbitsRow | None) -> Outcome:
     return Outcome.PAID
 
 
-async def read_outcomes(payouts: Iterable[Payout]) -> dict[str, Seen]:
-    """What became of payouts, from LNbits' rows in one query: payout id -> seen."""
+async def read_outcomes(
+    payouts: Iterable[Payout], conn: Connection | None = None
+) -> dict[str, Seen]:
+    """What became of payouts, from LNbits' rows in one query: payout id -> seen.
+
+    `conn` is one of LNbits' database.
+    """
     wanted = [p for p in payouts if p.payment_hash]
-    by_hash = await _rows_by_hash([str(p.payment_hash) for p in wanted])
+    hashes = [str(p.payment_hash) for p in wanted]
+    async with core_db.reuse_conn(conn) if conn else core_db.connect() as c:
+        by_hash = await _rows_by_hash(hashes, c)
     return {p.id: _seen(p, by_hash.get(str(p.payment_hash), [])) for p in wanted}
 
 
@@ -121,7 +128,9 @@ async def undone_receipts(hashes: Sequence[str]) -> list[Seen]:
     """Payments within this instance whose payer paid and whose receipt LNbits calls
     failed: a status check of another process, or a slow one, wrote over the success."""
     undone = []
-    for found in (await _rows_by_hash(hashes)).values():
+    async with core_db.connect() as conn:
+        by_hash = await _rows_by_hash(hashes, conn)
+    for found in by_hash.values():
         received = [r for r in found if _is_receipt(r) and r.status == "failed"]
         paid = [r for r in found if r.amount_msat < 0 and r.status == "success"]
         if received and paid:
@@ -129,19 +138,20 @@ async def undone_receipts(hashes: Sequence[str]) -> list[Seen]:
     return undone
 
 
-async def _rows_by_hash(hashes: Sequence[str]) -> dict[str, list[LnbitsRow]]:
+async def _rows_by_hash(
+    hashes: Sequence[str], conn: Connection
+) -> dict[str, list[LnbitsRow]]:
     by_hash: dict[str, list[LnbitsRow]] = {}
-    async with core_db.connect() as conn:
-        for start in range(0, len(hashes), CHUNK):
-            params: dict[str, Any] = {}
-            listed = in_list("h", hashes[start : start + CHUNK], params)
-            for row in await rows(
-                conn,
-                "SELECT checking_id, payment_hash, wallet_id, amount, fee, status, "  # noqa: S608
-                f"updated_at FROM apipayments WHERE payment_hash IN {listed}",
-                params,
-            ):
-                by_hash.setdefault(row["payment_hash"], []).append(_lnbits_row(row))
+    for start in range(0, len(hashes), CHUNK):
+        params: dict[str, Any] = {}
+        listed = in_list("h", hashes[start : start + CHUNK], params)
+        for row in await rows(
+            conn,
+            "SELECT checking_id, payment_hash, wallet_id, amount, fee, status, "  # noqa: S608
+            f"updated_at FROM apipayments WHERE payment_hash IN {listed}",
+            params,
+        ):
+            by_hash.setdefault(row["payment_hash"], []).append(_lnbits_row(row))
     return by_hash
 
 

@@ -132,7 +132,9 @@ class FakeLightning:
             self.settle(payment_hash, self.mood == PAY)
         return None if self.mood == PAY else "LNbits says no"
 
-    async def read_outcomes(self, asked: Iterable[Payout]) -> dict[str, Seen]:
+    async def read_outcomes(
+        self, asked: Iterable[Payout], conn: Any = None
+    ) -> dict[str, Seen]:
         return {p.id: self._seen(p) for p in asked if p.payment_hash}
 
     def _seen(self, payout: Payout) -> Seen:
@@ -188,6 +190,7 @@ class FakeLightning:
         patch.setattr(repairs, "local_wallet_of_address", self.local_wallet_of_address)
         patch.setattr(repairs.sql, "lnbits_sides", self.lnbits_sides)
         patch.setattr(distribution, "core_db", NoDatabase())
+        patch.setattr(distribution, "one_commit", NoDatabase.connect)
 
         async def really(_: Seen) -> bool:
             return True
