@@ -274,4 +274,5 @@ def database() -> str:
 
 
 from line_world import lines, make_on_line  # noqa: E402,F401
+from surroundings import hush, shop  # noqa: E402,F401
 from world import engine_paused, make_world  # noqa: E402,F401

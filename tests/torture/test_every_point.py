@@ -25,17 +25,12 @@ import os
 import random
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextvars import ContextVar
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from lnbits.core.db import db as core_db
-from lnbits.core.services import lnurl as lnbits_lnurl
-from lnbits.settings import settings
 from lnurl_server import LnurlServer
 from loguru import logger
 from points import (
@@ -45,17 +40,13 @@ from points import (
     money_path,
     wrap_everything,
 )
-from scenes import OUTSIDE_ADDRESS, OWN_DOMAIN, SCENES, Scene, settle, time_passes
+from scenes import SCENES, finish, in_test
 from world import Killed, MakeWorld, World
 
 from satmachineadmin import (
-    bitspire,
-    crud,
     distribution,
     lease,
-    line_payout,
     payouts,
-    payouts_crud,
 )
 from satmachineadmin.database import run, transaction
 
@@ -71,41 +62,10 @@ CHOSEN_SCENES = [
     if name
 ]
 PROGRESS_SECONDS = 60
-RECOVERY_ROUNDS = 8
 
 pytestmark = pytest.mark.timeout(300 if MODE.isdigit() else 48 * 3600)
 
 points = Points()
-# set in the test alone: not in LNbits' listeners, not in our background sweep
-_is_test: ContextVar[bool] = ContextVar("is_test", default=False)
-
-
-@pytest.fixture
-def hush(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the story lands payments, and nothing is waited for."""
-    real = bitspire.is_bitspire_payment
-
-    def is_ours(payment: Any) -> bool:
-        return _is_test.get() and real(payment)
-
-    monkeypatch.setattr(bitspire, "is_bitspire_payment", is_ours)
-    monkeypatch.setattr(crud, "EXTERNAL_GATHER", timedelta(0))
-    monkeypatch.setattr(payouts_crud, "EXTERNAL_GATHER", timedelta(0))
-    monkeypatch.setattr(payouts, "HALF_DONE_SECONDS", 0)
-    monkeypatch.setattr(settings, "lnbits_baseurl", f"https://{OWN_DOMAIN}/")
-
-
-@pytest_asyncio.fixture
-async def shop(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LnurlServer]:
-    """Who answers for an LNURL, and for the Lightning address outside."""
-    async with LnurlServer() as server:
-
-        async def look_up(target: str, amount_msat: int) -> str:
-            at = server.target if target == OUTSIDE_ADDRESS else target
-            return await lnbits_lnurl.get_pr_from_lnurl(at, amount_msat)
-
-        monkeypatch.setattr(payouts, "get_pr_from_lnurl", look_up)
-        yield server
 
 
 @pytest.fixture
@@ -143,16 +103,6 @@ async def restart() -> None:
     async with transaction() as conn:
         await run(conn, "UPDATE satoshimachine.dca_lease SET expires_epoch = 0")
     assert await lease.take_lease(distribution.HOLDER)
-
-
-async def finish(scene: Scene) -> None:
-    """A few rounds of a healthy server."""
-    for _ in range(RECOVERY_ROUNDS):
-        await time_passes()
-        await line_payout.look_at_open_payouts()
-        await settle()
-        if await scene.is_finished():
-            return
 
 
 @dataclass
@@ -333,7 +283,7 @@ async def test_killed_at_every_point_everybody_ends_with_the_same_sats(
     quiet: None,
     database: str,
 ) -> None:
-    _is_test.set(True)
+    in_test.set(True)
     tally, began = Tally(), time.monotonic()
     unharmed = {name: await _unharmed(make_world, shop, name) for name in CHOSEN_SCENES}
     orders = {name: played.order for name, played in unharmed.items()}
