@@ -17,6 +17,7 @@ import pytest_asyncio
 from fixtures import databases, older_databases, schema
 from fixtures.databases import Dump, dump, migrate, opened, schema_lines
 from fixtures.older_databases import T0, build, database_at, insert, lamassu_database
+from fixtures.upgraded import assert_every_row_accounted_for
 from lnbits.db import POSTGRES, SQLITE, Connection, Database
 from sqlalchemy import text
 
@@ -42,11 +43,6 @@ def row_of(tables: Dump, table: str, id_: str) -> dict[str, Any]:
     """The row of that id; fails unless there is exactly one."""
     (row,) = [row for row in tables[table] if row.get("id", row.get("user_id")) == id_]
     return row
-
-
-def includes(rows: list[dict[str, Any]], row: dict[str, Any]) -> bool:
-    """Whether one of the rows has all the values of `row`."""
-    return any(row.items() <= candidate.items() for candidate in rows)
 
 
 # The schema -------------------------------------------------------------------------
@@ -101,49 +97,6 @@ async def test_later_migrations_only_add_to_the_schema(conn: Connection) -> None
 
 
 # Older shapes -----------------------------------------------------------------------
-
-
-# What each migration renames, drops and adds in tables that had rows before.
-RENAMED = {
-    ("dca_commission_splits", "wallet_id"): "target",
-    ("dca_commission_splits", "pct"): "fraction",
-    ("dca_settlements", "net_sats"): "principal_sats",
-    ("dca_settlements", "gross_sats"): "wire_sats",
-    ("dca_settlements", "commission_sats"): "fee_sats",
-    ("super_config", "super_fee_pct"): "super_cash_in_fee_fraction",
-    ("super_config", "super_fee_fraction"): "super_cash_out_fee_fraction",
-}
-DROPPED = {
-    "dca_clients": {  # to dca_lp
-        "wallet_id",
-        "dca_mode",
-        "fixed_mode_daily_limit",
-        "autoforward_ln_address",
-        "autoforward_enabled",
-    },
-    "dca_machines": {"fallback_commission_pct", "fallback_commission_fraction"},
-    "dca_settlements": {"used_fallback_split"},
-}
-# Repaired by m005 and m008, and looked at by their own tests.
-CHANGED = {
-    "dca_deposits": {"currency"},
-    "cassette_configs": {"position", "state_denomination"},
-}
-
-
-def assert_every_row_accounted_for(before: Dump, after: Dump) -> None:
-    """Every row of every table is there, with every value that was not to change."""
-    for table, rows in before.items():
-        skipped = DROPPED.get(table, set()) | CHANGED.get(table, set())
-        for row in rows:
-            kept = {
-                RENAMED.get((table, name), name): value
-                for name, value in row.items()
-                if name not in skipped
-            }
-            assert includes(after[table], kept), (table, row)
-        if table != "dca_lp":
-            assert len(after[table]) == len(rows)
 
 
 @pytest.mark.parametrize("reinstalled", [False, True], ids=["", "reinstalled"])
