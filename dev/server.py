@@ -4,6 +4,7 @@
     await server.ready()
     ... httpx.AsyncClient(base_url=server.url) ...
     server.kill9()          # as the kernel does it: no goodbye
+    server.freeze()         # and .thaw(): it sleeps, and knows nothing of it
     server = server.again() # same folder, same port, same settings
     await server.stop()     # as an administrator does it
 
@@ -93,6 +94,14 @@ class Server:
             self.process.kill()
         self.process.wait()
         _running.discard(self.process)
+
+    def freeze(self) -> None:
+        """SIGSTOP: it stands still, as under a hypervisor that pauses it."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT: it goes on in the middle of what it was doing."""
+        self.process.send_signal(signal.SIGCONT)
 
     async def stop(self) -> None:
         """SIGTERM, and SIGKILL when it has not ended 15 s later."""
