@@ -229,6 +229,13 @@ class Stage:
         # Nothing fades: what is on the screen is there at once, for axe too.
         await watched.page.add_style_tag(content=STILL)
 
+    async def turn(self, watched: Watched, path: str) -> None:
+        """To another screen by the page's own router, without loading it anew."""
+        address = f"/satmachineadmin/{path}"
+        await watched.page.evaluate("path => window.router.push(path)", address)
+        assert watched.page.url == f"{self.server.url}{address}"
+        await settled(watched.page)
+
     def sql(self, database: str, statement: str, *values: Any) -> None:
         """One statement on a database of the running server: "core" or "ours"."""
         name = {"core": "database", "ours": "ext_satoshimachine"}[database]

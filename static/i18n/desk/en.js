@@ -233,7 +233,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       untest_done: 'It counts again.'
     },
     advice: {
-      days: 'payments to LPs and others, by the last {n} day | payments to LPs and others, by the last {n} day | payments to LPs and others, by the last {n} days',
+      days: 'By the last {n} day: | By the last {n} day: | By the last {n} days:',
       payments: 'none | {n} payment a day | {n} payments a day',
       now: '(now)',
       use: 'Pay {interval}',
@@ -373,7 +373,14 @@ window.i18n.global.mergeLocaleMessage('en', {
       fees: 'Fees',
       limits: 'Limits',
       denominations: 'Notes',
-      version: 'Software'
+      version: 'Software',
+      outbox: 'Reports not sent yet',
+      transactions: 'Transactions',
+      door_open: 'Door open',
+      cash_box: 'Cash box',
+      temperature: 'Temperature',
+      uptime: 'Running for',
+      errors: 'Errors'
     },
     splits: {
       defaults: 'Who shares your fee',

@@ -235,7 +235,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       untest_done: 'Cuenta de nuevo.'
     },
     advice: {
-      days: 'pagos a LP y otros, según el último {n} día | pagos a LP y otros, según el último {n} día | pagos a LP y otros, según los últimos {n} días',
+      days: 'Según el último {n} día: | Según el último {n} día: | Según los últimos {n} días:',
       payments: 'ninguno | {n} pago al día | {n} pagos al día',
       now: '(ahora)',
       use: 'Pagar {interval}',
@@ -376,7 +376,14 @@ window.i18n.global.mergeLocaleMessage('es', {
       fees: 'Comisiones',
       limits: 'Límites',
       denominations: 'Billetes',
-      version: 'Software'
+      version: 'Software',
+      outbox: 'Informes sin enviar',
+      transactions: 'Operaciones',
+      door_open: 'Puerta abierta',
+      cash_box: 'Caja',
+      temperature: 'Temperatura',
+      uptime: 'En marcha desde hace',
+      errors: 'Errores'
     },
     splits: {
       defaults: 'Quién comparte su comisión',
