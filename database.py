@@ -22,9 +22,30 @@ from lnbits.db import (
     update_query,
 )
 from pydantic import BaseModel
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 db = Database("ext_satoshimachine")
+
+# A process that stands still, or whose host is gone without a word, keeps the rows that
+# it locked until PostgreSQL gives it up: before its lease is over, or whoever takes the
+# lease would wait for those rows. Nothing of ours waits inside a transaction.
+IDLE_TRANSACTION_SECONDS = 30
+
+
+def end_idle_transactions(database: Database, seconds: int) -> None:
+    """Let PostgreSQL end a transaction that says nothing for so long."""
+
+    def on_connect(connection: Any, _: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute(f"SET idle_in_transaction_session_timeout = '{seconds}s'")
+        cursor.close()
+        connection.commit()
+
+    event.listen(database.engine.sync_engine, "connect", on_connect)
+
+
+if db.type != SQLITE:
+    end_idle_transactions(db, IDLE_TRANSACTION_SECONDS)
 
 TModel = TypeVar("TModel", bound=BaseModel)
 
