@@ -38,6 +38,7 @@ import satmachineadmin
 
 NOT_THE_MONEY_PATH = {
     "accounting": "reads what was paid, for a CSV",
+    "advice": "says how often to pay, from history, and pays nothing",
     "attention": "reads what waits for a person",
     "cash": "counts the notes in a machine, for a screen and a warning",
     "cassettes": "tells a machine what its bays hold: no sats",
