@@ -2,8 +2,8 @@
 
     python -m dev.reliability
 
-What `make torture` noted (see figures.py), added up: the parts of a run in parts, and
-runs of one kind on one database. A row that was not run is not there.
+What `make torture` noted (see figures.py): the newest run of every kind, its parts
+added up. A row that was not run is not there.
 """
 
 from __future__ import annotations
@@ -50,20 +50,31 @@ class Row:
         return sum(line[name] for line in self.lines)
 
 
+def _newest_run(database: str, mode: str) -> list[Line]:
+    """The newest run of this kind, all the parts of it that were run."""
+    lines = [
+        line
+        for line in noted("points")
+        if (line["database"], line["mode"]) == (database, mode)
+    ]
+    parts = {
+        line["shard"]: line
+        for line in lines
+        if line["shard"].partition("/")[2] == lines[-1]["shard"].partition("/")[2]
+    }
+    return list(parts.values())
+
+
 def _points() -> list[Row]:
     rows = []
     for database, known_as in DATABASES.items():
         for mode, meaning in MODES.items():
-            lines = [
-                line
-                for line in noted("points")
-                if (line["database"], line["mode"]) == (database, mode)
-            ]
+            lines = _newest_run(database, mode)
             if not lines:
                 continue
             kills = sum(line["kills"] for line in lines)
             findings = sum(line["findings"] for line in lines)
-            parts = "" if len(lines) == 1 else f" in {len(lines)} runs"
+            parts = "" if len(lines) == 1 else f" in {len(lines)} parts"
             rows.append(
                 Row(
                     f"killed at a point, {meaning}, {known_as}",
@@ -75,9 +86,21 @@ def _points() -> list[Row]:
     return rows
 
 
+def _processes() -> list[Row]:
+    rows = []
+    for what, times in (
+        ("processes killed", "{kills} kills, {takeovers} of them of the one that paid"),
+        ("engine frozen", "{freezes} times past its lease, then woken"),
+    ):
+        for line in noted(what)[-1:]:
+            fault = f"{what}: {line['processes']} servers on one PostgreSQL"
+            rows.append(Row(fault, times.format(**line), [line]))
+    return rows
+
+
 def table() -> str:
     """Markdown: a row for every kind of run that was noted."""
-    rows = _points()
+    rows = [*_points(), *_processes()]
     if not rows:
         return "Nothing was noted yet: run `make torture`."
     lines = [HEADER, "|---" * HEADER.count(" |") + "|"]

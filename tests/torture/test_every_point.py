@@ -243,14 +243,17 @@ class Tally:
         self.longest_recovery_seconds = max(
             self.longest_recovery_seconds, played.recovery_seconds
         )
+        differences = []
         for party, had in expected.holdings.items():
             has = played.holdings[party]
             if has == had:
                 continue
-            self.found(f"{name}, {point}: {party} has {has} instead of {had}")
+            differences.append(f"{party} has {has} instead of {had}")
             if isinstance(has, int) and party != "machine" and "fiat" not in party:
                 self.lost_sats += max(0, had - has)
                 self.doubled_sats += max(0, has - had)
+        if differences:
+            self.found(f"{name}, {point}: {'; '.join(differences)}")
 
     def found(self, what: str) -> None:
         self.findings.append(what)
