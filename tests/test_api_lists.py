@@ -228,6 +228,7 @@ async def test_every_shown_column_can_be_filtered_and_sorted_by(
         "cash_fiat",
         "days_until_empty",
         "operator_name",
+        "payout_advice",
     }
     for row in page["data"][:2]:
         for name, value in row.items():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -29,13 +30,22 @@ COUNTING = (
 )
 
 
+_is_counted: ContextVar[bool] = ContextVar("is_counted", default=False)
+
+
 @contextmanager
 def counted_calls() -> Iterator[list[str]]:
-    """The statements sent to our database while this lasts."""
+    """The statements that who asks sends to our database while this lasts.
+
+    The lease, the sweep and the line go on beside it, in tasks of their own.
+    """
     sent: list[str] = []
 
     def note(conn: Any, cursor: Any, statement: str, *_: Any) -> None:
-        sent.append(statement)
+        if _is_counted.get():
+            sent.append(statement)
+
+    token = _is_counted.set(True)
 
     engine = db.engine.sync_engine
     event.listen(engine, "before_cursor_execute", note)
@@ -43,6 +53,7 @@ def counted_calls() -> Iterator[list[str]]:
         yield sent
     finally:
         event.remove(engine, "before_cursor_execute", note)
+        _is_counted.reset(token)
 
 
 async def crowd(world: World, count: int) -> None:
