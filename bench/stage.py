@@ -12,7 +12,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+TESTS = Path(__file__).resolve().parent.parent / "tests"
+# as tests/pytest.ini has it
+sys.path[:0] = [str(TESTS), str(TESTS / "torture")]
 
 import environment
 
