@@ -81,6 +81,12 @@ def _sat(amount: int) -> str:
     return f"{amount:,}".replace(",", " ")
 
 
+WAITS = {
+    "pending": "to be paid in a moment",
+    "awaiting_dispense": "waiting for the machine to report the dispense",
+}
+
+
 def _legs(settlement: dict[str, Any], demo: Demo) -> str:
     """Who got what, by kind of party: platform, splits, LPs."""
     said: dict[str, list[str]] = {"platform": [], "splits": [], "LPs": []}
@@ -98,7 +104,8 @@ def _legs(settlement: dict[str, Any], demo: Demo) -> str:
     retained = settlement.get("retained_sats")
     if retained:
         parts.append(f"stays in the machine: {_sat(retained)}")
-    return " | ".join(parts) or settlement.get("error_message") or "nobody is owed"
+    waits = WAITS.get(settlement["status"], "nobody is owed")
+    return " | ".join(parts) or settlement.get("error_message") or waits
 
 
 def describe(settlement: dict[str, Any], machine: str, demo: Demo) -> str:
