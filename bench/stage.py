@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
 
-TESTS = Path(__file__).resolve().parent.parent / "tests"
-# as tests/pytest.ini has it
-sys.path[:0] = [str(TESTS), str(TESTS / "torture")]
+# As tests/pytest.ini has it; a call on the path may stand before imports.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "torture"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import environment
 
