@@ -10,6 +10,7 @@ the time, or most routes would never get further than "no such row".
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 import httpx
@@ -84,8 +85,11 @@ async def ids(desk: Desk, make_user: MakeUser) -> dict[str, str]:
         client_id=desk.client["id"],
         amount_fiat="1.00",
     )
+    path = f"/machines/{desk.machine['id']}/reconciliation"
+    report = await desk.operator.api.post(path)
     return {
         "machine_id": desk.machine["id"],
+        "report_id": report.json()["id"],
         "client_id": desk.client["id"],
         "deposit_id": desk.deposit["id"],
         "settlement_id": settlement,
@@ -169,3 +173,9 @@ async def test_no_input_breaks_a_route(
         st.sampled_from([desk.operator, desk.operator, super_session, None])
     )
     check(case, await send(case, who.core if who else client), path)
+
+
+def test_a_row_stands_for_every_id_in_a_path(ids: dict[str, str]) -> None:
+    """Else a new route is met with an id of its own only when the draw wants it."""
+    names = {name for _, path in OPERATIONS for name in re.findall(r"{(\w+)}", path)}
+    assert names <= set(ids)
