@@ -28,9 +28,16 @@ from lnbits.settings import settings
 from loguru import logger
 from sqlalchemy.exc import SQLAlchemyError
 
-from . import cassettes, crud, line_calls, line_crud, line_keys, line_payout
+from . import (
+    cassettes,
+    crud,
+    distribution,
+    line_calls,
+    line_crud,
+    line_keys,
+    line_payout,
+)
 from .database import from_db_time
-from .distribution import HOLDER
 from .line_keys import KeyRing
 from .models import Machine, utc_now
 from .nostr import (
@@ -351,7 +358,7 @@ class Line:
         if rpc == "quote":
             return await line_calls.quote(machine, body)
         if rpc == "payout":
-            return await line_payout.payout(machine, body, event, HOLDER)
+            return await line_payout.payout(machine, body, event, distribution.HOLDER)
         calls = {
             "invoice": line_calls.invoice,
             "settlement": line_calls.settlement,

@@ -26,7 +26,14 @@ from lnbits.wallets.base import (
 from lnbits.wallets.fake import FakeWallet
 from world import Killed, balance_sats, core_rows, update
 
-from satmachineadmin import line, line_payout, payouts, requests_crud
+from satmachineadmin import (
+    distribution,
+    line,
+    line_payout,
+    payouts,
+    requests_crud,
+    tasks,
+)
 from satmachineadmin.database import transaction
 from satmachineadmin.line_funds import free_sats
 
@@ -255,6 +262,8 @@ async def test_sats_that_have_not_landed_yet_are_not_free(
         status=PaymentState.SUCCESS,
     )
     assert await free_sats(found.world.machine_wallet.id) == 200_000
+    await tasks.sweep(is_full=True)
+    await found.world.until(payment_hash, "completed")
 
 
 async def test_the_operators_limits(make_on_line: MakeOnLine) -> None:
@@ -515,8 +524,9 @@ async def test_who_is_not_the_engine_pays_nothing(
     bolt11 = await found.customer_asks_for(WIRE)
     event = found.client.request("payout", found.figures("one", bolt11=bolt11))
     with monkeypatch.context() as patch:
-        patch.setattr(line, "HOLDER", "somebody who held the lease before")
+        patch.setattr(distribution, "HOLDER", "somebody who held the lease before")
         assert (await direct(found, event))["code"] == "busy"
+    await tasks.keep_lease()
     assert await spent_sats(found) == 0
     assert await requests_crud.attempts_of(found.world.machine.id, "one") == []
 
@@ -524,8 +534,6 @@ async def test_who_is_not_the_engine_pays_nothing(
 async def test_nobody_answers_while_this_process_is_not_the_engine(
     make_on_line: MakeOnLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from satmachineadmin import tasks
-
     found = await make_rich(make_on_line)
     with monkeypatch.context() as patch:
         patch.setattr(tasks, "is_ready", lambda: False)

@@ -25,11 +25,12 @@ import os
 import random
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from lnbits.core.db import db as core_db
 from lnurl_server import LnurlServer
 from loguru import logger
@@ -81,11 +82,20 @@ def quiet() -> Iterator[None]:
         logger.enable(talker)
 
 
-@pytest.fixture
-def wrapped(hush: None, shop: LnurlServer) -> Iterator[None]:
-    restore = wrap_everything(points, money_path())
+@pytest_asyncio.fixture
+async def wrapped(hush: None, shop: LnurlServer) -> AsyncIterator[None]:
+    restore, ours = wrap_everything(points, money_path()), distribution.HOLDER
     yield
     restore()
+    await be(ours)
+
+
+async def be(holder: str) -> None:
+    """The engine goes by this name from here on."""
+    distribution.HOLDER = holder
+    async with transaction() as conn:
+        await run(conn, "UPDATE satoshimachine.dca_lease SET expires_epoch = 0")
+    assert await lease.take_lease(holder)
 
 
 async def restart() -> None:
@@ -99,10 +109,7 @@ async def restart() -> None:
     points.start(None)
     payouts.shield = distribution.shield = payouts.Shield()
     distribution.worker = distribution.Worker()
-    distribution.HOLDER = uuid.uuid4().hex
-    async with transaction() as conn:
-        await run(conn, "UPDATE satoshimachine.dca_lease SET expires_epoch = 0")
-    assert await lease.take_lease(distribution.HOLDER)
+    await be(uuid.uuid4().hex)
 
 
 @dataclass
