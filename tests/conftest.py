@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from typing import Any
 from uuid import uuid4
 
@@ -98,6 +98,15 @@ def pytest_collection_modifyitems(
         place = _place(item, TOGETHER)
         if place < len(TOGETHER):
             item.add_marker(pytest.mark.xdist_group(TOGETHER[place]))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    report: Any = yield
+    stage = getattr(item, "funcargs", {}).get("stage")
+    if report.failed and stage is not None:
+        report.sections.append(("Pages", stage.seen()))
+    return report
 
 
 async def wait_for(

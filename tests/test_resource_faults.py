@@ -155,7 +155,7 @@ async def test_a_locked_database_delays_and_no_more(
     payment_hash = await world.cash_out()
     await world.landed(payment_hash)
     is_held = asyncio.Event()
-    lock = asyncio.create_task(hold_lock(7, is_held))
+    lock = asyncio.create_task(hold_lock(30, is_held))
     await is_held.wait()
     while not lock.done():
         try:

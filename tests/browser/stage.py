@@ -13,6 +13,8 @@ from __future__ import annotations
 import re
 import secrets
 import sqlite3
+import time
+from collections import deque
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -23,6 +25,7 @@ from playwright.async_api import (
     Browser,
     ConsoleMessage,
     Page,
+    Request,
     Response,
     ViewportSize,
 )
@@ -73,6 +76,14 @@ class Watched:
     page: Page
     problems: list[str] = field(default_factory=list)
     expected: list[str] = field(default_factory=list)
+    traffic: deque[str] = field(default_factory=lambda: deque(maxlen=40))
+    opened_at: float = field(default_factory=time.monotonic)
+
+    def note(self, what: str) -> None:
+        self.traffic.append(f"{time.monotonic() - self.opened_at:6.1f} s {what}")
+
+    def asked(self, request: Request) -> None:
+        self.note(f"{request.method} {request.url}")
 
     def heard(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
@@ -84,6 +95,7 @@ class Watched:
             self.problems.append(f"thrown: {error}")
 
     def answered(self, response: Response) -> None:
+        self.note(f"{response.status} {response.url}")
         if response.status >= 400:
             self.problems.append(f"{response.status} {response.url}")
 
@@ -168,6 +180,14 @@ class Stage:
     chromium: Browser
     platform: UserSession
     anonymous: httpx.AsyncClient
+    pages: deque[Watched] = field(default_factory=lambda: deque(maxlen=3))
+
+    def seen(self) -> str:
+        """What the newest pages asked for and were told, for a test that failed."""
+        return "\n".join(
+            "\n".join((page.page.url, *page.problems, *page.traffic))
+            for page in self.pages
+        )
 
     async def person(self, name: str) -> UserSession:
         """Somebody new with one wallet, who has the extension enabled."""
@@ -219,7 +239,9 @@ class Stage:
         watched = Watched(page)
         page.on("console", watched.heard)
         page.on("pageerror", watched.thrown)
+        page.on("request", watched.asked)
         page.on("response", watched.answered)
+        self.pages.append(watched)
         await self.goto(watched, path)
         return watched
 
