@@ -44,6 +44,8 @@ from .models import (
 
 __all__ = ["db"]
 
+# the statuses in which a leg has reached its receiver: both are final
+RECEIVED = ("completed", "skipped")
 NO_PLATFORM_WALLET = "The platform has not chosen the wallet for its fee yet."
 # External destinations gather at least this long: routing is paid by the payment.
 # A test or a demonstration may shorten it.
@@ -338,6 +340,32 @@ async def insert_legs(conn: Connection, legs: Sequence[Leg]) -> None:
             cents = int(leg.amount_fiat * 100)
             debits[leg.client_id] = debits.get(leg.client_id, 0) + cents
     await add_debits(conn, debits)
+    await add_received(conn, [leg for leg in legs if leg.status in RECEIVED])
+
+
+async def add_received(conn: Connection, legs: Iterable[Leg]) -> None:
+    """Count legs that reached their LP just now towards the LP's running totals."""
+    sums: dict[str, list[int]] = {}
+    for leg in legs:
+        if leg.client_id and leg.leg_type in ("dca", "settlement"):
+            of_client = sums.setdefault(leg.client_id, [0, 0])
+            of_client[0] += leg.amount_sats
+            of_client[1] += int((leg.amount_fiat or 0) * 100)
+    await run_many(
+        conn,
+        """
+        INSERT INTO satoshimachine.dca_client_totals
+            (client_id, received_sats, received_cents)
+        VALUES (:client, :sats, :cents)
+        ON CONFLICT (client_id) DO UPDATE SET
+            received_sats = dca_client_totals.received_sats + excluded.received_sats,
+            received_cents = dca_client_totals.received_cents + excluded.received_cents
+        """,
+        [
+            {"client": client, "sats": sats, "cents": cents}
+            for client, (sats, cents) in sorted(sums.items())
+        ],
+    )
 
 
 async def add_debits(conn: Connection, cents_by_client: Mapping[str, int]) -> None:
@@ -355,7 +383,7 @@ async def add_debits(conn: Connection, cents_by_client: Mapping[str, int]) -> No
 
 
 async def refresh_settlements(conn: Connection, settlement_ids: Iterable[str]) -> None:
-    """Derive the status of planned settlements from their legs.
+    """Derive the status of planned settlements, and what LPs got, from their legs.
 
     `attention` while a leg has failed; `completed` when nothing is left that could be
     paid now (a leg without a destination keeps nothing from `completed`); else
@@ -387,6 +415,12 @@ async def refresh_settlements(conn: Connection, settlement_ids: Iterable[str]) -
                     WHEN EXISTS ({legs} AND p.status = 'failed')
                     THEN 'A payment of this settlement failed; retry or void it.'
                     ELSE NULL END,
+                paid_to_lps_sats = (
+                    SELECT COALESCE(SUM(p.amount_sats), 0)
+                    FROM satoshimachine.dca_payments p
+                    WHERE p.settlement_id = dca_settlements.id
+                      AND p.leg_type = 'dca'
+                      AND p.status IN ('completed', 'skipped')),
                 processed_at = CASE
                     WHEN EXISTS ({legs} AND (p.status = 'failed' OR ({open_leg})))
                     THEN NULL ELSE COALESCE(processed_at, :now) END

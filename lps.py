@@ -59,22 +59,22 @@ RECEIVED = "p.status IN ('completed', 'skipped')"
 ON_THE_WAY = "p.status IN ('pending', 'failed')"
 
 
-def _legs_sum_sql(client: str, condition: str, column: str) -> str:
+def received_sql(client: str, column: str = "received_sats") -> str:
+    """What a client's legs brought them (or `received_cents`, what they took for it):
+    the running total that is kept in the transaction that finishes a leg."""
     return (
-        f"COALESCE((SELECT SUM({column}) "  # noqa: S608
-        f"FROM {S}.dca_payments p WHERE p.client_id = {client} "
-        f"AND p.leg_type IN ('dca', 'settlement') AND {condition}), 0)"
+        f"COALESCE((SELECT t.{column} FROM {S}.dca_client_totals t "  # noqa: S608
+        f"WHERE t.client_id = {client}), 0)"
     )
-
-
-def received_sql(client: str, column: str = "p.amount_sats") -> str:
-    """What a client's legs brought them, as a scalar expression."""
-    return _legs_sum_sql(client, RECEIVED, column)
 
 
 def on_the_way_sql(client: str) -> str:
     """Sats that are still owed to a client, as a scalar expression."""
-    return _legs_sum_sql(client, ON_THE_WAY, "p.amount_sats")
+    return (
+        "COALESCE((SELECT SUM(p.amount_sats) "  # noqa: S608
+        f"FROM {S}.dca_payments p WHERE p.client_id = {client} "
+        f"AND p.leg_type IN ('dca', 'settlement') AND {ON_THE_WAY}), 0)"
+    )
 
 
 # ---------------------------------------------------------------------------- clients

@@ -749,6 +749,55 @@ async def m014_loss(db: Connection) -> None:
     await _add_column(db, "dca_settlements", "loss_sats", "BIGINT NOT NULL DEFAULT 0")
 
 
+async def m015_sums(db: Connection) -> None:
+    """Sums that the screens show of a year of legs, kept where the legs are finished.
+
+    Counted anew from the legs each time that this runs: the sums of a legs' table of
+    any age are right afterwards.
+    """
+    await _add_column(
+        db, "dca_settlements", "paid_to_lps_sats", "BIGINT NOT NULL DEFAULT 0"
+    )
+    await _add_columns(
+        db,
+        "dca_client_totals",
+        {
+            "received_sats": "BIGINT NOT NULL DEFAULT 0",
+            "received_cents": "BIGINT NOT NULL DEFAULT 0",
+        },
+    )
+    await db.execute("""
+        UPDATE satoshimachine.dca_settlements SET paid_to_lps_sats = (
+            SELECT COALESCE(SUM(p.amount_sats), 0) FROM satoshimachine.dca_payments p
+            WHERE p.settlement_id = dca_settlements.id AND p.leg_type = 'dca'
+              AND p.status IN ('completed', 'skipped'))
+        """)
+    await db.execute("""
+        INSERT INTO satoshimachine.dca_client_totals (
+            client_id, received_sats, received_cents
+        )
+        SELECT client_id, SUM(amount_sats),
+            COALESCE(SUM(CAST(ROUND(amount_fiat * 100) AS BIGINT)), 0)
+        FROM satoshimachine.dca_payments
+        WHERE client_id IS NOT NULL AND leg_type IN ('dca', 'settlement')
+          AND status IN ('completed', 'skipped')
+        GROUP BY client_id
+        ON CONFLICT (client_id) DO UPDATE SET
+            received_sats = excluded.received_sats,
+            received_cents = excluded.received_cents
+        """)
+    # all that the overview sums up, so that it reads no row of the table itself
+    await _create_index(
+        db,
+        "dca_settlements_sums_idx",
+        "dca_settlements",
+        "machine_id, transaction_time, status, is_test, tx_type, fiat_code,"
+        " principal_sats, dispensed_principal_sats, platform_fee_sats,"
+        " dispensed_platform_fee_sats, operator_fee_sats,"
+        " dispensed_operator_fee_sats, fiat_amount, dispensed_fiat, paid_to_lps_sats",
+    )
+
+
 # Parts of single migrations ---------------------------------------------------------
 
 

@@ -18,6 +18,7 @@ from lnbits.helpers import urlsafe_short_hash
 from .calculations import largest_remainder
 from .crud import (
     EXTERNAL_GATHER,
+    add_received,
     insert_legs,
     lock_ledger,
     lp_profiles_of_clients,
@@ -528,6 +529,7 @@ async def finish_legs(
     )
     finished = await _ids_with_status(conn, [x.id for x in legs], status)
     received = [x for x in legs if x.id in finished]
+    await add_received(conn, received)
     await insert_legs(conn, await autoforward_legs(conn, received, now))
     await refresh_settlements(conn, [x.settlement_id for x in legs if x.settlement_id])
 

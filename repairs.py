@@ -209,6 +209,7 @@ async def mark_leg_paid(
         _must_be_open(leg)
         if await sql.mark_paid(conn, leg.id, reference) != 1:
             raise LegMovedError
+        await crud.add_received(conn, [leg])
         if leg.settlement_id:
             await crud.refresh_settlements(conn, [leg.settlement_id])
         after = {"status": "completed", "reference": reference}

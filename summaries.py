@@ -85,7 +85,7 @@ async def lp_summary(user_id: str) -> list[LpMachineSummary]:
             conn,
             f"""
             SELECT c.id, c.machine_id, c.status, m.name, m.machine_npub, m.fiat_code,
-                {received_sql("c.id", cents_sql("p.amount_fiat"))} AS paid,
+                {received_sql("c.id", "received_cents")} AS paid,
                 {_BALANCE}
             FROM {S}.dca_clients c JOIN {S}.dca_machines m ON m.id = c.machine_id
             WHERE c.user_id = :me ORDER BY c.created_at, c.id
@@ -210,6 +210,7 @@ class _Sum:
         self.add(f"{kind}_sats", row["principal"])
         self.add("platform_fee_sats", row["platform"])
         self.add("operator_fee_sats", row["operator"])
+        self.add("paid_to_lps_sats", row["paid_to_lps"])
         self.add_fiat(f"{kind}_fiat", row["fiat_code"], row["cents"])
 
     def fields(self) -> dict[str, Any]:
@@ -230,7 +231,7 @@ async def totals_and_series(
     for row in await _settlement_sums(conn, is_all, params):
         for one_sum in _sums_of(total, by_day, row):
             one_sum.add_settlements(row)
-    for row in await _lp_sums(conn, is_all, params):
+    for row in await _closed_balances(conn, is_all, params):
         for one_sum in _sums_of(total, by_day, row):
             one_sum.add("paid_to_lps_sats", row["sats"])
     for row in await _owed_to_lps(conn, user_id, is_all):
@@ -264,7 +265,7 @@ async def _settlement_sums(
                 AS platform,
             SUM(COALESCE(s.dispensed_operator_fee_sats, s.operator_fee_sats))
                 AS operator,
-            SUM({fiat}) AS cents
+            SUM({fiat}) AS cents, SUM(s.paid_to_lps_sats) AS paid_to_lps
         FROM {S}.dca_settlements s
         WHERE s.machine_id IN {own_machines_sql(is_all)}
           AND s.transaction_time >= :since
@@ -275,22 +276,19 @@ async def _settlement_sums(
     )
 
 
-async def _lp_sums(
+async def _closed_balances(
     conn: Connection, is_all: bool, params: Mapping[str, Any]
 ) -> list[Mapping[str, Any]]:
-    """The status is not a condition, or SQLite would read every completed leg."""
+    """What LPs got when their balance was closed: legs without a settlement."""
     day = day_sql("p.transaction_time")
     owner = "" if is_all else "AND p.operator_user_id = :me"
     return await rows(
         conn,
         f"""
-        SELECT {day} AS day,
-            SUM(CASE WHEN {RECEIVED} THEN p.amount_sats ELSE 0 END) AS sats
+        SELECT {day} AS day, SUM(p.amount_sats) AS sats
         FROM {S}.dca_payments p
-        WHERE p.transaction_time >= :since {owner}
-          AND p.leg_type IN ('dca', 'settlement')
-          AND (p.settlement_id IS NULL OR p.settlement_id NOT IN (
-              SELECT id FROM {S}.dca_settlements WHERE is_test = true))
+        WHERE p.settlement_id IS NULL AND p.leg_type = 'settlement'
+          AND p.transaction_time >= :since AND {RECEIVED} {owner}
         GROUP BY {day}
         """,  # noqa: S608
         params,

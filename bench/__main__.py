@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-ROWS = ("one", "burst", "calls", "year", "pages")
+ROWS = ("one", "burst", "calls", "year", "history", "processes", "pages")
 
 
 def main() -> int:

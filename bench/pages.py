@@ -21,16 +21,12 @@ import uvicorn
 from lnbits.settings import settings
 from playwright.async_api import Page, async_playwright
 
-from bench.measure import (
-    YEAR_LEGS_EACH,
-    YEAR_SETTLEMENTS,
-    a_year_of_history,
-    say,
-    tasks,
-    vacuum,
-    wait_for,
-)
+from bench.figures import say
+from bench.year import LEGS_EACH, SETTLEMENTS, a_year_of_history, tidy
+from satmachineadmin import tasks
+from satmachineadmin.database import db
 
+from conftest import wait_for
 from dev import browser
 from dev.accounts import UserSession
 from dev.server import HOST, free_port
@@ -100,12 +96,12 @@ async def main() -> None:
     settings.lnbits_rate_limit_no = 1_000_000
     async with booted() as scene:
         await wait_for(lambda: tasks.state.is_engine, 30)
-        world = await scene.world(YEAR_LEGS_EACH, "90000000.00")
+        world = await scene.world(LEGS_EACH, "90000000.00")
         payment_hash = await world.cash_out(principal=100_000, fiat="100.00")
         await world.settle(payment_hash)
         await a_year_of_history(world)
-        await vacuum()
-        say(f"{YEAR_SETTLEMENTS} settlements, {YEAR_SETTLEMENTS * YEAR_LEGS_EACH} legs")
+        await tidy(db)
+        say(f"{SETTLEMENTS} settlements, {SETTLEMENTS * LEGS_EACH} legs")
         # The same booted LNbits, on a port for the browser.
         port = free_port()
         config = uvicorn.Config(

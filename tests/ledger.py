@@ -71,6 +71,8 @@ def assert_conserves(settlements: list[Any], legs: list[Any]) -> None:
         # what a voided leg does not take is retained, what is paid beyond what came in
         # is the operator's loss, and there is never both
         kept = [x for x in own if x["status"] != "voided"]
+        to_lps = [x for x in own if x["leg_type"] == "dca" and _is_received(x)]
+        assert row["paid_to_lps_sats"] == sum(x["amount_sats"] for x in to_lps)
         total = sum(x["amount_sats"] for x in kept)
         rest = owed.available_sats - total
         assert (row["retained_sats"], row["loss_sats"]) == (
@@ -94,6 +96,10 @@ def assert_conserves(settlements: list[Any], legs: list[Any]) -> None:
 
 def _is_loss(settlement: Settlement, leg: Any) -> bool:
     return settlement.tx_type == "cash_out" and bool(leg["from_free_balance"])
+
+
+def _is_received(leg: Any) -> bool:
+    return leg["status"] in ("completed", "skipped")
 
 
 def _cents(leg: Any) -> int:
@@ -177,14 +183,24 @@ async def _assert_no_leg_left_lnbits_twice(
 
 
 async def _assert_lp_totals(machine_ids: tuple[str, ...], legs: list[Any]) -> None:
-    totals = {
-        r["client_id"]: int(r["debited_cents"])
-        for r in await _of(
-            machine_ids,
-            "SELECT t.*, c.machine_id FROM satoshimachine.dca_client_totals t "
-            "LEFT JOIN satoshimachine.dca_clients c ON c.id = t.client_id",
-        )
-    }
+    kept = await _of(
+        machine_ids,
+        "SELECT t.*, c.machine_id FROM satoshimachine.dca_client_totals t "
+        "LEFT JOIN satoshimachine.dca_clients c ON c.id = t.client_id",
+    )
+    totals = {r["client_id"]: int(r["debited_cents"]) for r in kept}
+    for row in kept:
+        received = [
+            x
+            for x in legs
+            if x["client_id"] == row["client_id"]
+            and x["leg_type"] in ("dca", "settlement")
+            and _is_received(x)
+        ]
+        assert (row["received_sats"], row["received_cents"]) == (
+            sum(x["amount_sats"] for x in received),
+            sum(_cents(x) for x in received),
+        ), row["client_id"]
     deposits: dict[str, int] = defaultdict(int)
     for row in await _of(
         machine_ids,

@@ -13,7 +13,7 @@ from typing import Any
 from lnbits.helpers import urlsafe_short_hash
 
 from satmachineadmin.audit import ENGINE
-from satmachineadmin.crud import get_machine, insert_legs
+from satmachineadmin.crud import RECEIVED, get_machine, insert_legs
 from satmachineadmin.database import insert_sql, row_params, run, transaction
 from satmachineadmin.models import Leg, Payout, Settlement
 from satmachineadmin.reconciliation import Report
@@ -87,6 +87,13 @@ async def add_leg(
     )
     async with transaction() as conn:
         await insert_legs(conn, [leg])
+        if leg.leg_type == "dca" and leg.status in RECEIVED:
+            await run(
+                conn,
+                "UPDATE satoshimachine.dca_settlements SET "
+                "paid_to_lps_sats = paid_to_lps_sats + :sats WHERE id = :id",
+                {"sats": leg.amount_sats, "id": settlement_id},
+            )
     return leg.id
 
 

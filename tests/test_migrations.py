@@ -448,8 +448,40 @@ async def test_m010_settlements_with_legs_count_as_planned(conn: Connection) -> 
     assert without_legs["planned_at"] is None
     assert without_legs["status"] == "completed"
     assert after["dca_client_totals"] == [
-        {"client_id": "ana-1", "debited_cents": 76_000}
+        {
+            "client_id": "ana-1",
+            "debited_cents": 76_000,
+            "received_sats": 101_333,
+            "received_cents": 76_000,
+        }
     ]
+
+
+async def test_m015_counts_what_lps_received_each_time_anew(conn: Connection) -> None:
+    await build(conn, database_at(9))
+    await migrate(conn, recorded=9)
+    for _ in range(2):
+        await migrate(conn, recorded=14)
+        after = await dump(conn)
+        done = [
+            x
+            for x in after["dca_payments"]
+            if x["status"] == "completed" and x["leg_type"] in ("dca", "settlement")
+        ]
+        assert {x["leg_type"] for x in done} == {"dca", "settlement"}
+        (total,) = after["dca_client_totals"]
+        assert total["received_sats"] == sum(x["amount_sats"] for x in done)
+        assert total["received_cents"] == sum(
+            round((x["amount_fiat"] or 0) * 100) for x in done
+        )
+        by_settlement = {
+            x["settlement_id"]: x["amount_sats"] for x in done if x["leg_type"] == "dca"
+        }
+        assert {
+            x["id"]: x["paid_to_lps_sats"]
+            for x in after["dca_settlements"]
+            if x["paid_to_lps_sats"]
+        } == by_settlement
 
 
 async def test_m010_legs_left_open_by_an_older_version_wait_for_a_person(

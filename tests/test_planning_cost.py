@@ -110,8 +110,9 @@ async def history(world: World, lps: int, legs: int) -> None:
         )
         await run(
             conn,
-            "INSERT INTO satoshimachine.dca_client_totals (client_id, debited_cents) "
-            "SELECT client_id, COUNT(*) FROM satoshimachine.dca_payments "
+            "INSERT INTO satoshimachine.dca_client_totals (client_id, debited_cents, "
+            "received_cents, received_sats) SELECT client_id, COUNT(*), COUNT(*), "
+            "SUM(amount_sats) FROM satoshimachine.dca_payments "
             "WHERE machine_id = :machine GROUP BY client_id",
             {"machine": world.machine.id},
         )

@@ -1,0 +1,224 @@
+"""One settlement, and a burst of them, against the same payments made without us.
+
+*Floor*: a bare loop of LNbits' `create_invoice` and `pay_invoice` that shares one
+connection. *Usual*: that loop without sharing, one payment per target per event, which
+is what split extensions do. What LNbits does about a payment afterwards, its
+notifications, waits until the floor gives the connection back, and is not in its time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from statistics import median, quantiles
+from typing import Any
+
+from bench.figures import say
+from bench.stage import Stage, give
+
+# isort: split
+from lnbits.core.db import db as core_db
+from lnbits.core.services import create_invoice, pay_invoice
+from lnbits.db import Connection
+from lnbits.task_manager import task_manager
+from world import World
+
+from satmachineadmin import crud, payouts_crud, tasks
+from satmachineadmin.database import db, one
+
+from conftest import wait_for
+
+LPS = 50
+RUNS = 5
+BURST = 50
+SAMPLE = 4
+
+
+async def pay_all(payer: str, receivers: Sequence[str], *, shared: bool) -> float:
+    """Seconds for one internal payment of 1 000 sat to each receiver."""
+
+    async def loop(conn: Connection | None) -> None:
+        for wallet_id in receivers:
+            invoice = await create_invoice(
+                wallet_id=wallet_id,
+                amount=1_000,
+                memo="share",
+                internal=True,
+                conn=conn,
+            )
+            await pay_invoice(
+                wallet_id=payer, payment_request=invoice.bolt11, conn=conn
+            )
+
+    started = time.perf_counter()
+    if shared:
+        async with core_db.connect() as conn:
+            await loop(conn)
+    else:
+        await loop(None)
+    return time.perf_counter() - started
+
+
+async def quiet() -> None:
+    """Until LNbits has told everybody of what was paid before."""
+    await wait_for(lambda: task_manager.internal_invoice_queue.empty(), 60)
+    await asyncio.sleep(1)
+
+
+@asynccontextmanager
+async def until_completed(hashes: Sequence[str]) -> AsyncIterator[None]:
+    """Leaves the block when all are completed; looks only when a payout was."""
+    real = payouts_crud.complete_payouts
+    changed = asyncio.Event()
+
+    async def completing(results: Any) -> Any:
+        done = await real(results)
+        changed.set()
+        return done
+
+    payouts_crud.complete_payouts = completing
+    try:
+        yield
+        while await _completed(hashes) < len(hashes):
+            await asyncio.wait_for(changed.wait(), 300)
+            changed.clear()
+    finally:
+        payouts_crud.complete_payouts = real
+
+
+async def _completed(hashes: Sequence[str]) -> int:
+    listed = ", ".join(f"'{h}'" for h in hashes)
+    async with db.connect() as conn:
+        row = await one(
+            conn,
+            "SELECT COUNT(*) AS n FROM satoshimachine.dca_settlements "  # noqa: S608
+            f"WHERE status = 'completed' AND payment_hash IN ({listed})",
+        )
+    return row["n"] if row else 0
+
+
+async def one_settlement(scene: Stage) -> None:
+    """From the customer's payment to the last LP paid."""
+    await wait_for(lambda: tasks.state.is_engine, 30)
+    world = await scene.world(LPS)
+    # our payments are one more: the platform's fee
+    wallets = [*(lp.wallet.id for lp in world.lps), world.platform.id]
+    payer = world.customer.wallet.id
+    await give(payer, 50_000_000)
+    floors, usuals, ours = [], [], []
+    for _ in range(RUNS):
+        floors.append(await pay_all(payer, wallets, shared=True))
+        await quiet()
+        usuals.append(await pay_all(payer, wallets, shared=False))
+        await quiet()
+        payment_hash = await world.cash_out(principal=100_000, fiat="100.00")
+        started = time.perf_counter()
+        async with until_completed([payment_hash]):
+            pass
+        ours.append(time.perf_counter() - started)
+        await quiet()
+    a, b, c = median(floors), median(usuals), median(ours)
+    say(
+        f"one settlement x {LPS} LPs: {c / a:.2f} x the floor (wanted: 1.15), "
+        f"{b / c:.2f} x faster than usual (wanted: 2; the floor itself is "
+        f"{b / a:.2f} x faster); ours {c:.2f} s, floor {a:.2f} s, usual {b:.2f} s, "
+        f"medians of {RUNS}"
+    )
+
+
+async def burst(scene: Stage) -> None:
+    """Settlements at once; their landing and other users meanwhile."""
+    await wait_for(lambda: tasks.state.is_engine, 30)
+    world = await scene.world(LPS)
+    wallets = [*(lp.wallet.id for lp in world.lps), world.platform.id]
+    payer = world.customer.wallet.id
+    await give(payer, 500_000_000)
+    floor, usual = 0.0, 0.0
+    for _ in range(SAMPLE):
+        floor += await pay_all(payer, wallets, shared=True)
+        await quiet()
+        usual += await pay_all(payer, wallets, shared=False)
+        await quiet()
+    floor, usual = floor / SAMPLE * BURST, usual / SAMPLE * BURST
+    key = {"X-Api-Key": world.customer.wallet.inkey}
+
+    async def ask() -> float:
+        started = time.perf_counter()
+        answer = await world.operator.core.get("/api/v1/wallet", headers=key)
+        answer.raise_for_status()
+        return time.perf_counter() - started
+
+    idle = [await ask() for _ in range(100)]
+    invoices = [
+        await world.cash_out_invoice(world.stamp(principal=100_000, fiat="100.00"))
+        for _ in range(BURST)
+    ]
+    hashes = [i.payment_hash for i in invoices]
+    busy: list[float] = []
+
+    async def others() -> None:
+        while True:
+            busy.append(await ask())
+            await asyncio.sleep(0.02)
+
+    asking = asyncio.create_task(others())
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    started = time.perf_counter()
+    async with until_completed(hashes):
+        for invoice in invoices:
+            await pay_invoice(wallet_id=payer, payment_request=invoice.bolt11)
+        paid = time.perf_counter() - started
+    ours = time.perf_counter() - started
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    asking.cancel()
+    payments, legs = await _payouts_of(world)
+    say(
+        f"burst {BURST} x {LPS}: {usual / ours:.1f} x faster than usual (wanted: 20), "
+        f"{floor / ours:.1f} x faster than the floor; ours {ours:.1f} s, of which the "
+        f"customers' own payments {paid:.1f} s; usual {usual:.0f} s, floor {floor:.0f} "
+        f"s, both measured on {SAMPLE} settlements and multiplied; {payments} payments "
+        f"for {legs} legs"
+    )
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    say(
+        f"CPU during the burst {cpu:.1f} s; memory at most "
+        f"{after.ru_maxrss // 1024} MiB, LNbits included"
+    )
+    cuts = quantiles(await _landing_seconds(hashes), n=100)
+    say(
+        f"paid to landed in the burst: p50 {cuts[49] * 1000:.0f} ms, "
+        f"p99 {cuts[98] * 1000:.0f} ms (wanted: p99 100)"
+    )
+    slow = quantiles(busy, n=100)
+    say(
+        f"another user's request in the burst: median "
+        f"{median(busy) / median(idle):.1f} x idle (wanted: 2; idle "
+        f"{median(idle) * 1000:.1f} ms, in the burst {median(busy) * 1000:.1f} ms, "
+        f"p99 {slow[98] * 1000:.0f} ms, {len(busy)} requests)"
+    )
+
+
+async def _payouts_of(world: World) -> tuple[int, int]:
+    async with db.connect() as conn:
+        row = await one(
+            conn,
+            "SELECT COUNT(DISTINCT o.id) AS payments, COUNT(*) AS legs "
+            "FROM satoshimachine.dca_payouts o "
+            "JOIN satoshimachine.dca_payments p ON p.payout_id = o.id "
+            "WHERE o.source_wallet_id = :w AND o.status = 'paid'",
+            {"w": world.machine_wallet.id},
+        )
+    return (row["payments"], row["legs"]) if row else (0, 0)
+
+
+async def _landing_seconds(hashes: Sequence[str]) -> list[float]:
+    found = []
+    for payment_hash in hashes:
+        row = await crud.get_settlement_by_hash(payment_hash)
+        if row is None or row.transaction_time is None:
+            raise RuntimeError(f"{payment_hash} has not landed")
+        found.append((row.created_at - row.transaction_time).total_seconds())
+    return found
