@@ -72,6 +72,7 @@ PURE = (
     "test_fiat_and_fractions.py",
     "test_nostr_events.py",
     "test_operator_split_legs.py",
+    "test_outcomes.py",
     "test_parse_settlement.py",
     "test_principal_based_fees.py",
     "test_replanning.py",
