@@ -46,6 +46,7 @@ __all__ = ["db"]
 
 # the statuses in which a leg has reached its receiver: both are final
 RECEIVED = ("completed", "skipped")
+RECEIVED_SQL = "p.status IN ('completed', 'skipped')"
 NO_PLATFORM_WALLET = "The platform has not chosen the wallet for its fee yet."
 # External destinations gather at least this long: routing is paid by the payment.
 # A test or a demonstration may shorten it.
@@ -420,7 +421,7 @@ async def refresh_settlements(conn: Connection, settlement_ids: Iterable[str]) -
                     FROM satoshimachine.dca_payments p
                     WHERE p.settlement_id = dca_settlements.id
                       AND p.leg_type = 'dca'
-                      AND p.status IN ('completed', 'skipped')),
+                      AND {RECEIVED_SQL}),
                 processed_at = CASE
                     WHEN EXISTS ({legs} AND (p.status = 'failed' OR ({open_leg})))
                     THEN NULL ELSE COALESCE(processed_at, :now) END

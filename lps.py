@@ -55,7 +55,6 @@ def debited_cents_sql(client: str) -> str:
     )
 
 
-RECEIVED = "p.status IN ('completed', 'skipped')"
 ON_THE_WAY = "p.status IN ('pending', 'failed')"
 
 

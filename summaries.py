@@ -23,10 +23,10 @@ from .api_models import (
     Totals,
 )
 from .calculations import cents_text
+from .crud import RECEIVED_SQL
 from .database import cents_sql, db, db_time, one, rows
 from .lps import (
     NO_CLIENT,
-    RECEIVED,
     debited_cents_sql,
     deposited_cents_sql,
     on_the_way_sql,
@@ -130,7 +130,7 @@ async def lp_history(user_id: str, days: int | None) -> list[LpHistoryDay]:
     received = (
         f"FROM {S}.dca_payments p WHERE p.client_id IN "  # noqa: S608
         f"(SELECT id FROM {S}.dca_clients WHERE user_id = :me) "
-        f"AND p.leg_type IN ('dca', 'settlement') AND {RECEIVED}"
+        f"AND p.leg_type IN ('dca', 'settlement') AND {RECEIVED_SQL}"
     )
     day = day_sql("p.transaction_time")
     params = {"me": user_id, "since": db_time(since)}
@@ -288,7 +288,7 @@ async def _closed_balances(
         SELECT {day} AS day, SUM(p.amount_sats) AS sats
         FROM {S}.dca_payments p
         WHERE p.settlement_id IS NULL AND p.leg_type = 'settlement'
-          AND p.transaction_time >= :since AND {RECEIVED} {owner}
+          AND p.transaction_time >= :since AND {RECEIVED_SQL} {owner}
         GROUP BY {day}
         """,  # noqa: S608
         params,

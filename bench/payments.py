@@ -100,14 +100,19 @@ async def _completed(hashes: Sequence[str]) -> int:
     return row["n"] if row else 0
 
 
-async def one_settlement(scene: Stage) -> None:
-    """From the customer's payment to the last LP paid."""
+async def crowd(scene: Stage, sats: int) -> tuple[World, str, list[str]]:
+    """A machine with its LPs, a wallet of so many sats, and who is paid from it."""
     await wait_for(lambda: tasks.state.is_engine, 30)
     world = await scene.world(LPS)
-    # our payments are one more: the platform's fee
-    wallets = [*(lp.wallet.id for lp in world.lps), world.platform.id]
     payer = world.customer.wallet.id
-    await give(payer, 50_000_000)
+    await give(payer, sats)
+    # our payments are one more: the platform's fee
+    return world, payer, [*(lp.wallet.id for lp in world.lps), world.platform.id]
+
+
+async def one_settlement(scene: Stage) -> None:
+    """From the customer's payment to the last LP paid."""
+    world, payer, wallets = await crowd(scene, 50_000_000)
     floors, usuals, ours = [], [], []
     for _ in range(RUNS):
         floors.append(await pay_all(payer, wallets, shared=True))
@@ -131,11 +136,7 @@ async def one_settlement(scene: Stage) -> None:
 
 async def burst(scene: Stage) -> None:
     """Settlements at once; their landing and other users meanwhile."""
-    await wait_for(lambda: tasks.state.is_engine, 30)
-    world = await scene.world(LPS)
-    wallets = [*(lp.wallet.id for lp in world.lps), world.platform.id]
-    payer = world.customer.wallet.id
-    await give(payer, 500_000_000)
+    world, payer, wallets = await crowd(scene, 500_000_000)
     floor, usual = 0.0, 0.0
     for _ in range(SAMPLE):
         floor += await pay_all(payer, wallets, shared=True)
