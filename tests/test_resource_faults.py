@@ -14,7 +14,8 @@ import pytest
 from lnbits.settings import settings
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import NullPool
 from world import MakeWorld, World
 
 from satmachineadmin import (
@@ -131,7 +132,9 @@ async def test_a_full_disk_stops_paying_and_then_it_goes_on(
 async def hold_lock(seconds: float, is_held: asyncio.Event) -> None:
     """Another program holds our tables for writing, without committing."""
     if db.type != "SQLITE":
-        async with db.engine.connect() as conn:
+        # A connection of its own: PostgreSQL ends what one of ours holds so long.
+        stranger = create_async_engine(db.engine.url, poolclass=NullPool)
+        async with stranger.connect() as conn:
             await conn.execute(
                 text("LOCK TABLE satoshimachine.dca_payments IN EXCLUSIVE MODE")
             )
