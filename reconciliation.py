@@ -5,7 +5,8 @@ with its settlement, what each settlement owes with what came in, the wallet's b
 with every payment we know of, LPs' fiat with their legs, the bays with fills and
 dispenses.
 
-Guaranteed: it changes no money; a difference is reported only if it is there at two
+Guaranteed: it changes no money (a total that is only shown, it counts anew from the
+legs); a difference is reported only if it is there at two
 looks, so that a payment on its way is none. One that means that money could leave
 twice stops the machine's payouts (never the landing) until its operator says go on;
 what they have looked at then stops nothing again.
@@ -42,6 +43,7 @@ NIGHTLY_PERIOD = timedelta(days=2)
 NIGHTLY_HOUR_UTC = 2
 CURSOR = "reconciliation"
 MOST_LISTED = 1000
+LP_RECEIVED = "lp_received"
 
 
 @dataclass(frozen=True)
@@ -423,6 +425,19 @@ def compare_lps(balances: Sequence[Row], currency: str) -> list[Difference]:
                     stops=total < debited,
                 )
             )
+        received, shown = int(row["received_sats"]), int(row["total_received_sats"])
+        if received != shown:
+            found.append(
+                Difference(
+                    LP_RECEIVED,
+                    "client",
+                    row["id"],
+                    f"{name}: the legs brought {received} sat, the running total said "
+                    f"{shown}; it is counted anew.",
+                    (),
+                    shown - received,
+                )
+            )
         if debited > int(row["deposited"]):
             found.append(
                 Difference(
@@ -633,6 +648,9 @@ async def reconcile(machine_id: str, period: Period, actor: str) -> Report:
         report = await compare(machine_id, period)
         report.differences = [d for d in report.differences if d.key in first]
     kept = report.as_dict()
+    if any(d.kind == LP_RECEIVED for d in report.differences):
+        # only shown, and no plan is made from it: the legs are right
+        await sql.recount_received(machine_id)
     await sql.keep_report(machine_id, actor, period, len(report.differences), kept)
     await _stop(report, actor)
     return report

@@ -17,6 +17,7 @@ from lnbits.core.db import db as core_db
 from lnbits.db import Connection, dict_to_model
 from lnbits.helpers import urlsafe_short_hash
 
+from .crud import RECEIVED_SQL, lock_ledger
 from .database import (
     CHUNK,
     cents_sql,
@@ -38,6 +39,8 @@ CORE_COLUMNS = (
     "checking_id, payment_hash, wallet_id, amount, fee, status, external_id, extra"
 )
 PAGE = 1000
+# a leg that brought its LP something
+LP_LEG = f"p.leg_type IN ('dca', 'settlement') AND {RECEIVED_SQL}"
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,8 @@ async def tries(conn: Connection, payout_ids: Sequence[str]) -> list[Row]:
 
 
 async def lp_balances(conn: Connection, machine_id: str) -> list[Row]:
-    """Deposits, what legs took, and the running total, in minor units."""
+    """Deposits, what legs took and brought, and the running totals, in minor units
+    and sats."""
     return await rows(
         conn,
         f"""
@@ -170,11 +174,39 @@ async def lp_balances(conn: Connection, machine_id: str) -> list[Row]:
                 WHERE p.client_id = c.id AND p.leg_type IN ('dca', 'settlement')
                 AND p.status NOT IN ('voided', 'refunded')), 0) AS debited,
             COALESCE((SELECT SUM(t.debited_cents) FROM {S}.dca_client_totals t
-                WHERE t.client_id = c.id), 0) AS total
+                WHERE t.client_id = c.id), 0) AS total,
+            COALESCE((SELECT SUM(p.amount_sats) FROM {S}.dca_payments p
+                WHERE p.client_id = c.id AND {LP_LEG}), 0) AS received_sats,
+            COALESCE((SELECT SUM(t.received_sats) FROM {S}.dca_client_totals t
+                WHERE t.client_id = c.id), 0) AS total_received_sats
         FROM {S}.dca_clients c WHERE c.machine_id = :machine ORDER BY c.id
         """,  # noqa: S608
         {"machine": machine_id},
     )
+
+
+async def recount_received(machine_id: str) -> None:
+    """What the machine's LPs have received, counted anew from their legs.
+
+    Under the lock that whoever finishes a leg holds, so that none is counted twice."""
+    legs = (
+        f"FROM {S}.dca_payments p WHERE {LP_LEG} "
+        "AND p.client_id = dca_client_totals.client_id"
+    )
+    cents = cents_sql("p.amount_fiat")
+    async with transaction() as conn:
+        await lock_ledger(conn)
+        await run(
+            conn,
+            f"""
+            UPDATE {S}.dca_client_totals SET
+                received_sats = (SELECT COALESCE(SUM(p.amount_sats), 0) {legs}),
+                received_cents = (SELECT COALESCE(SUM({cents}), 0) {legs})
+            WHERE client_id IN (
+                SELECT id FROM {S}.dca_clients WHERE machine_id = :machine)
+            """,  # noqa: S608
+            {"machine": machine_id},
+        )
 
 
 async def unpaid(conn: Connection, wallet_id: str) -> int:

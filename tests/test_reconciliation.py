@@ -225,6 +225,11 @@ async def running_total_lost(world: World, ids: dict[str, Any]) -> None:
     await update("dca_client_totals", client, key="client_id", debited_cents=1)
 
 
+async def received_lost(world: World, ids: dict[str, Any]) -> None:
+    client = world.lps[0].client.id
+    await update("dca_client_totals", client, key="client_id", received_sats=1)
+
+
 async def deposit_lost(world: World, ids: dict[str, Any]) -> None:
     client = world.lps[0].client.id
     await update("dca_deposits", client, key="client_id", amount="0.01")
@@ -280,6 +285,7 @@ PLANTED: list[tuple[Plant, dict[str, bool]]] = [
     (completed_for_nothing, {"leg_without_payment": False}),
     (another_hash, {"leg_hash": False}),
     (running_total_lost, {"lp_total": True}),
+    (received_lost, {"lp_received": False}),
     (deposit_lost, {"lp_below_zero": True}),
     (emptied, {"wallet_short": False}),
     (notes_missing, {"cash_differs": False}),
@@ -309,6 +315,17 @@ async def test_a_planted_difference_is_found(
 
 
 # ------------------------------------------------------------------------ what follows
+
+
+async def test_a_total_that_is_only_shown_is_counted_anew(
+    make_world: MakeWorld, engine_paused: distribution.Worker
+) -> None:
+    world = await make_world(deposits=["900.00"])
+    ids = await paid(world)
+    await received_lost(world, ids)
+    assert await kinds(world) == {"lp_received": False}
+    assert await kinds(world) == {}
+    await world.assert_ledger()
 
 
 async def test_a_stop_holds_payouts_never_the_landing_and_stops_once(

@@ -329,6 +329,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       unknown_payout: 'A payment of ours we do not know',
       not_conserved: 'Does not add up',
       lp_total: 'The balance of an LP differs',
+      lp_received: 'What an LP received was counted wrongly',
       lp_below_zero: 'An LP is below zero',
       cash_differs: 'Notes are missing or too many',
       wallet_move: 'Another amount in LNbits',

@@ -332,6 +332,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       unknown_payout: 'Un pago nuestro que no conocemos',
       not_conserved: 'No cuadra',
       lp_total: 'El saldo de un LP no coincide',
+      lp_received: 'Lo recibido por un LP estaba mal contado',
       lp_below_zero: 'Un LP está bajo cero',
       cash_differs: 'Faltan o sobran billetes',
       wallet_move: 'Otro importe en LNbits',
