@@ -29,10 +29,8 @@ OPEN_SETTLEMENTS = (
     "SELECT COUNT(*) AS n FROM satoshimachine.dca_settlements "
     "WHERE status <> 'completed'"
 )
-OPEN_LEGS = (
-    "SELECT COUNT(*) AS n FROM satoshimachine.dca_payments "
-    "WHERE status NOT IN ('completed', 'skipped')"
-)
+IS_OPEN = "status NOT IN ('completed', 'skipped')"
+OPEN_LEGS = f"SELECT COUNT(*) AS n FROM satoshimachine.dca_payments WHERE {IS_OPEN}"
 
 
 def stamped_payments(books: Books, demo: Demo) -> dict[str, int]:
