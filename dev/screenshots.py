@@ -124,6 +124,29 @@ async def _pair(demo: Demo, relay: DevRelay) -> NostrMachine:
     return machine
 
 
+async def _reconcile(demo: Demo, server: Server) -> None:
+    """Both machines' books are looked at; in one, a payment is missing in LNbits."""
+    machines = answer(await demo.operator.api.get("/machines"))["data"]
+    one = next(row for row in machines if row["name"] == "Zona 10")
+    legs = answer(
+        await demo.operator.api.get(
+            "/payments",
+            params={"machine_id": one["id"], "leg_type": "dca", "limit": 1},
+        )
+    )
+    # as a restored backup of LNbits' database would have it
+    _sql(
+        server,
+        "database",
+        "UPDATE apipayments SET status = 'failed' "
+        "WHERE payment_hash = ? AND amount < 0",
+        legs["data"][0]["external_payment_hash"],
+    )
+    for row in sorted(machines, key=lambda row: row["name"] == "Zona 10"):
+        path = f"/machines/{row['id']}/reconciliation"
+        answer(await demo.operator.api.post(path))
+
+
 async def _trade(demo: Demo, prices: Prices, chance: random.Random) -> None:
     rate = prices.sats_per_unit(FIAT)
     machine = chance.choice(list(demo.machines.values()))
@@ -218,6 +241,8 @@ def _shots(machine_id: str, good: str, failed: str, client_id: str) -> list[Shot
         Shot("lp", "operator", f"lps/{client_id}"),
         Shot("deposits", "operator", "lps?show=deposits", phone=True),
         Shot("splits", "operator", "splits"),
+        Shot("books", "operator", "books"),
+        Shot("report", "operator", "books", phone=True, click="open:"),
         Shot("log", "operator", "log"),
         Shot("dca", "lucia", "dca"),
         Shot("dca-phone", "lucia", "dca", phone=True),
@@ -255,6 +280,11 @@ async def _take(
 ) -> None:
     page = await _open(chromium, server, person, shot)
     click = shot.click
+    if click == "open:":  # what the first row of the list opens
+        click = ""
+        await page.locator(".satm-card a").first.click()
+        await page.locator(".satm-back").wait_for()
+        await page.wait_for_load_state("networkidle")
     if click.startswith("a:"):  # through the first row of the list
         click = click.removeprefix("a:")
         await page.locator(".satm-card a").first.click()
@@ -291,6 +321,7 @@ async def run() -> None:
             await _furnish(demo, server, prices, chance)
             await _trouble(demo, server, prices)
             machine = await _pair(demo, relay)
+            await _reconcile(demo, server)
             newcomer = await create_user(demo.platform, "newcomer")
             await enable_extension(newcomer)
             people = {**demo.people, "newcomer": newcomer}
