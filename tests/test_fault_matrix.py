@@ -5,6 +5,10 @@ paying and one for telling what became of it. Everything above the node is real.
 faults happen in one settlement at once, one split each, so that they could also get
 into each other's way. The node keeps book of what it really paid: that is at most one
 invoice for each debt, at every moment, and exactly one when the faults are over.
+
+Within LNbits there is no node: what paying does stands in LNbits' rows at once, and
+looking is reading them. There the faults are LNbits' (it refuses, raises, times out, is
+killed between its two commits, leaves a row pending) and the database's.
 """
 
 from __future__ import annotations
@@ -18,9 +22,11 @@ from typing import Any
 
 import pytest
 from bolt11 import decode as bolt11_decode
+from lnbits.exceptions import PaymentError
 from lnbits.wallets import get_funding_source
 from lnbits.wallets.base import PaymentResponse, PaymentStatus
 from lnurl import encode as lnurl_encode
+from sqlalchemy.exc import OperationalError
 from world import MakeWorld, World, balance_sats, core_rows, edit_core
 
 from satmachineadmin import distribution, payouts
@@ -216,55 +222,183 @@ async def test_whatever_the_node_does_a_debt_outside_is_paid_once(
     assert (await world.settlement(payment_hash)).status == "completed"
 
 
-async def raise_before(**_: Any) -> Any:
-    raise NodeError("before")
+# ------------------------------------------------------------------- within LNbits
+
+# What LNbits does: what it raises, the rows of payer and receiver that it leaves (none:
+# nothing was tried), and what the pending one becomes later.
+INSIDE: dict[str, tuple[type[BaseException] | None, tuple[str, str] | None, str]] = {
+    "succeeds": (None, ("success", "success"), ""),
+    "refuses": (PaymentError, None, ""),
+    "proven failure": (PaymentError, ("failed", "pending"), ""),
+    "pending, then success": (None, ("pending", "pending"), "success"),
+    "pending, then failed": (None, ("pending", "pending"), "failed"),
+    "pending for ever": (None, ("pending", "pending"), ""),
+    "raises before": (NodeError, None, ""),
+    "raises after paying": (NodeError, ("success", "success"), ""),
+    "times out before": (asyncio.TimeoutError, None, ""),
+    "times out after paying": (asyncio.TimeoutError, ("success", "success"), ""),
+    "dies between payer and receiver": (NodeError, ("success", "pending"), ""),
+}
+READINGS: dict[str, tuple[type[BaseException] | None, int]] = {
+    "reads at once": (None, 0),
+    "cannot read once": (OperationalError, 1),
+    "cannot read for long": (OperationalError, 1_000_000),
+    "times out once": (asyncio.TimeoutError, 1),
+    "times out for long": (asyncio.TimeoutError, 1_000_000),
+}
+INSIDE_SATS = 4_500
 
 
-async def raise_after(**kwargs: Any) -> Any:
-    await _real_pay(**kwargs)
-    raise NodeError("after")
+@dataclass
+class Inside:
+    """LNbits' own payments with a fault for each destination wallet."""
+
+    fault_of_wallet: dict[str, str] = field(default_factory=dict)
+    wallet_of_hash: dict[str, str] = field(default_factory=dict)
+    tried: Counter[str] = field(default_factory=Counter)
+    unreadable: int = 0
+    error: type[BaseException] | None = None
+    is_healed: bool = False
+
+    def fault(self, payment_hash: str) -> str:
+        return self.fault_of_wallet.get(self.wallet_of_hash.get(payment_hash, ""), "")
+
+    async def invoice(self, **kwargs: Any) -> Any:
+        made = await _real_invoice(**kwargs)
+        self.wallet_of_hash[made.payment_hash] = kwargs["wallet_id"]
+        return made
+
+    async def pay(self, **kwargs: Any) -> Any:
+        payment_hash = bolt11_decode(kwargs["payment_request"]).payment_hash
+        fault = self.fault(payment_hash)
+        if self.is_healed or not fault:
+            return await _real_pay(**kwargs)
+        self.tried[fault] += 1
+        error, rows_left, _ = INSIDE[fault]
+        if rows_left and self.tried[fault] == 1:
+            await _real_pay(**kwargs)
+            for side, status in zip(("< 0", "> 0"), rows_left, strict=True):
+                await kwargs["conn"].execute(
+                    "UPDATE apipayments SET status = :status "
+                    f"WHERE payment_hash = :hash AND amount {side}",
+                    {"status": status, "hash": payment_hash},
+                )
+        if error is PaymentError:
+            raise PaymentError("LNbits refuses.", status="failed")
+        if error:
+            raise error("connection reset")
+
+    async def read(self, asked: Any) -> Any:
+        if self.error and self.unreadable and not self.is_healed:
+            self.unreadable -= 1
+            if self.error is OperationalError:
+                raise OperationalError("SELECT", {}, Exception("disk I/O error"))
+            raise self.error
+        return await _real_read(asked)
+
+    async def later(self) -> None:
+        """What was pending becomes what it becomes."""
+        for payment_hash in self.wallet_of_hash:
+            fault = self.fault(payment_hash)
+            then = INSIDE[fault][2] if fault else ""
+            if self.is_healed and fault == "pending for ever":
+                then = "failed"
+            # an invoice that was made and not kept has no payer: nothing becomes of it
+            rows_there = await core_rows(payment_hash)
+            if not then or [r["status"] for r in rows_there] != ["pending"] * 2:
+                continue
+            sides = 2 if then == "success" else 1
+            for row in rows_there[:sides]:
+                await edit_core(
+                    "UPDATE apipayments SET status = :then WHERE checking_id = :id",
+                    then=then,
+                    id=row["checking_id"],
+                )
 
 
-async def time_out_before(**_: Any) -> Any:
-    raise asyncio.TimeoutError
-
-
-async def time_out_after(**kwargs: Any) -> Any:
-    await _real_pay(**kwargs)
-    raise asyncio.TimeoutError
-
-
+_real_invoice = payouts.create_invoice
 _real_pay = payouts.pay_invoice
+_real_read = payouts.read_outcomes
+
+
+async def run_whatever_happens(world: World) -> None:
+    """As the loop does: what a pass raises ends the pass, and another one begins."""
+    for _ in range(2):
+        try:
+            await world.run_due()
+        except (OperationalError, asyncio.TimeoutError):
+            continue
 
 
 @pytest.mark.parametrize("kind", ["wallet", "key"])
-@pytest.mark.parametrize(
-    "fault", [raise_before, raise_after, time_out_before, time_out_after]
-)
-async def test_whatever_lnbits_raises_a_debt_inside_is_paid_once(
+@pytest.mark.parametrize("reading", list(READINGS))
+async def test_whatever_lnbits_does_a_debt_inside_is_paid_once(
     make_world: MakeWorld,
     engine_paused: distribution.Worker,
     monkeypatch: pytest.MonkeyPatch,
     kind: str,
-    fault: Any,
+    reading: str,
 ) -> None:
     world = await make_world(deposits=["300.00"])
-    partner = (await world.make_user("partner")).wallet
-    target = partner.id if kind == "wallet" else partner.inkey
-    await world.add_split(target, "1.0000", kind=kind, wallet_id=partner.id)
-    with monkeypatch.context() as patch:
-        patch.setattr(payouts, "pay_invoice", fault)
-        payment_hash = await world.cash_out()
-        await world.settle(payment_hash)
-        for leg in await world.legs(payment_hash):
-            if fault in (raise_before, time_out_before):
-                assert (leg.status, leg.attempts) == ("pending", 0)
-                assert leg.error_message
-            else:
-                assert leg.status == "completed"
-    await world.run_due()
-    await world.run_due()
-    assert await balance_sats(partner.id) == 5_000
-    assert await world.lps[0].balance_sats() == 100_000
+    inside = Inside(error=READINGS[reading][0], unreadable=READINGS[reading][1])
+    wallets = {}
+    for index, fault in enumerate(INSIDE):
+        wallet = await world.make_wallet(world.customer, f"split {index}")
+        wallets[fault] = wallet.id
+        inside.fault_of_wallet[wallet.id] = fault
+        await world.add_split(
+            wallet.id if kind == "wallet" else wallet.inkey,
+            "0.0900",
+            kind=kind,
+            wallet_id=wallet.id,
+            sort_order=index,
+        )
+    good = (await world.make_user("good")).wallet
+    await world.add_split(good.id, "0.0100", wallet_id=good.id, sort_order=99)
+    monkeypatch.setattr(payouts, "create_invoice", inside.invoice)
+    monkeypatch.setattr(payouts, "pay_invoice", inside.pay)
+    monkeypatch.setattr(payouts, "read_outcomes", inside.read)
+    payment_hash = await world.cash_out(principal=1_000_000, fee=80_000)
+    await world.landed(payment_hash)
+
+    async def paid() -> dict[str, int]:
+        return {fault: await balance_sats(wallets[fault]) for fault in INSIDE}
+
+    for _ in range(3):
+        await run_whatever_happens(world)
+        so_far = await paid()
+        assert {f: s for f, s in so_far.items() if s not in (0, INSIDE_SATS)} == {}
+        await world.assert_ledger()
+        await age_rows(world)
+        await inside.later()
+    if not READINGS[reading][1]:
+        for leg in await world.legs(payment_hash, "operator_split"):
+            fault = inside.fault_of_wallet.get(str(leg.destination_wallet_id), "")
+            _, rows_left, then = INSIDE.get(fault, (None, None, ""))
+            if leg.status == "completed":
+                continue
+            assert leg.error_message, f"{fault} waits and does not say why"
+            is_unpaid = rows_left is None or "failed" in (rows_left[0], then)
+            assert is_unpaid or fault == "pending for ever", fault
+            if fault == "pending for ever":
+                assert leg.attempts == 0
+    inside.is_healed = True
+    for _ in range(3):
+        await age_rows(world)
+        await inside.later()
+        await run_whatever_happens(world)
+    assert await paid() == dict.fromkeys(INSIDE, INSIDE_SATS)
+    assert await balance_sats(good.id) == 500
+    assert await world.lps[0].balance_sats() == 1_000_000
     assert (await world.settlement(payment_hash)).status == "completed"
     await world.assert_ledger()
+
+
+async def age_rows(world: World) -> None:
+    """LNbits' rows of this machine's payments were last touched two minutes ago."""
+    await edit_core(
+        "UPDATE apipayments SET updated_at = :at WHERE payment_hash IN ("
+        "SELECT payment_hash FROM apipayments WHERE wallet_id = :wallet)",
+        at=db_time(utc_now() - timedelta(minutes=2)),
+        wallet=world.machine_wallet.id,
+    )
