@@ -56,6 +56,12 @@ torture: setup ## the money path killed at every point, on both databases (hours
 mutants: setup ## changes the money path in every small way and asks whether a test notices
 	@$(PY) -W "ignore:XDG_RUNTIME_DIR is not set" -m dev.mutation $(ARGS)
 
+soak: setup ## a day of one machine, on both databases: does memory stay flat? (an hour)
+	@export SATMACHINE_SOAK_HOURS=$${SATMACHINE_SOAK_HOURS:-24}; failed=0; \
+	for db in sqlite postgres; do \
+	  SATMACHINE_TEST_DB=$$db $(PY) -m pytest -c tests/pytest.ini -s -q tests/torture/test_soak.py || failed=1; \
+	done; exit $$failed
+
 bench: setup ## measures against LNbits without us, on both databases
 	@$(PY) -m bench $(ARGS)
 
