@@ -3,6 +3,7 @@
     python -m dev.mutation                    the pure files, then paying and repairs
     python -m dev.mutation bitspire.py        only these files
     python -m dev.mutation payouts_crud.py:_end_payout    only this function
+    python -m dev.mutation --every 4          every fourth mutant of those with a server
 
 Everything is imported and collected once; each mutant is a fork of that process with
 one function's code exchanged, which runs the tests that ever call the function, the
@@ -21,6 +22,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
@@ -47,12 +49,20 @@ class Group:
 
     files: dict[str, tuple[str, ...]]
     tests: tuple[str, ...]
+    needs_server: bool = False
 
 
 GROUPS = (
     Group(
-        {"calculations.py": (), "bitspire.py": (), "replanning.py": ()},
+        {
+            "calculations.py": (),
+            "bitspire.py": (),
+            "replanning.py": (),
+            "payouts.py": ("judge", "_seen", "_is_receipt", "Seen.network_fee_sats"),
+            "payouts_crud.py": ("backoff_seconds", "_as_decided"),
+        },
         (
+            "test_outcomes.py",
             "test_principal_based_fees.py",
             "test_operator_split_legs.py",
             "test_dca_allocation.py",
@@ -66,13 +76,10 @@ GROUPS = (
     # Where a leg, a payout or a settlement changes its state, against a real LNbits.
     Group(
         {
-            "payouts.py": ("judge", "_seen", "_is_receipt", "Seen.network_fee_sats"),
             "payouts_crud.py": (
-                "backoff_seconds",
                 "set_leg_reasons",
                 "count_failed_attempt",
                 "open_payouts",
-                "_as_decided",
                 "store_invoices",
                 "_taken_hashes",
                 "note_payout",
@@ -108,6 +115,7 @@ GROUPS = (
             "test_known_failures_paying.py",
             "test_known_failures_killed.py",
         ),
+        needs_server=True,
     ),
 )
 
@@ -355,8 +363,11 @@ def mutants_in(
     return found
 
 
-def run_group(group: Group, only: Sequence[str]) -> Mutation | None:
+def run_group(number: int, only: Sequence[str], every: int) -> Mutation | None:
+    group = GROUPS[number]
     mutants = mutants_in(group, only)
+    if group.needs_server:
+        mutants = mutants[::every]
     if not mutants:
         return None
     hypothesis.settings.register_profile(
@@ -367,35 +378,51 @@ def run_group(group: Group, only: Sequence[str]) -> Mutation | None:
     hypothesis.settings.load_profile("mutation")
     run = Mutation(group, mutants)
     tests = [str(ROOT / "tests" / name) for name in group.tests]
-    there = [name for name in tests if Path(name).exists()]
     config = str(ROOT / "tests" / "pytest.ini")
-    arguments = ["-c", config, *there, "-q", "-s", "-p", "no:cacheprovider"]
+    arguments = ["-c", config, *tests, "-q", "-s", "-p", "no:cacheprovider"]
     if pytest.main(arguments, plugins=[run]) not in (0, 5):
         sys.exit("The tests must pass before they can be tested.")
     return run
 
 
+def report(run: Mutation) -> bool:
+    """Prints what was found; whether every survivor has been judged."""
+    known = judged()
+    alive = Counter(mutant.file for mutant in run.survivors)
+    for name in dict.fromkeys(mutant.file for mutant in run.mutants):
+        total = run.killed[name] + alive[name]
+        print(
+            f"{name}: {total} mutants, {run.killed[name]} killed, "
+            f"{alive[name]} survived"
+        )
+    new = [mutant for mutant in run.survivors if mutant.name not in known]
+    print("Survivors that nobody has judged yet:")
+    print("\n".join(row(mutant) for mutant in new) or "none", flush=True)
+    return not new
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("only", nargs="*", help="file.py or file.py:function")
-    only = parser.parse_args().only
+    parser.add_argument("--every", type=int, default=1, metavar="N")
+    parser.add_argument("--group", type=int, help="0: pure, 1: with a server")
+    asked = parser.parse_args()
+    if asked.group is None:
+        # LNbits and pytest start once in a process
+        command = [sys.executable, "-m", "dev.mutation", *sys.argv[1:], "--group"]
+        codes = [
+            subprocess.run([*command, str(n)], cwd=ROOT).returncode  # noqa: S603
+            for n in range(len(GROUPS))
+        ]
+        sys.exit(max(codes))
     os.environ.setdefault("SATMACHINE_TEST_DB", "sqlite")
-    known, unjudged = judged(), 0
-    for group in GROUPS:
-        start = time.monotonic()
-        run = run_group(group, only)
-        if run is None:
-            continue
-        alive = Counter(mutant.file for mutant in run.survivors)
-        for name in dict.fromkeys(mutant.file for mutant in run.mutants):
-            total = run.killed[name] + alive[name]
-            print(f"{name}: {total} mutants, {run.killed[name]} killed, "
-                  f"{alive[name]} survived")  # fmt: skip
-        new = [mutant for mutant in run.survivors if mutant.name not in known]
-        unjudged += len(new)
-        print(f"{time.monotonic() - start:.0f} s. Survivors nobody has judged yet:")
-        print("\n".join(row(mutant) for mutant in new) or "none")
-    sys.exit(1 if unjudged else 0)
+    start = time.monotonic()
+    run = run_group(asked.group, asked.only, asked.every)
+    if run is None:
+        return
+    is_judged = report(run)
+    print(f"{time.monotonic() - start:.0f} s", flush=True)
+    sys.exit(0 if is_judged else 1)
 
 
 if __name__ == "__main__":
