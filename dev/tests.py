@@ -3,7 +3,7 @@
     python -m dev.tests                   everything
     python -m dev.tests -k crash -x       what follows goes to pytest
     python -m dev.tests --db postgres     one database
-    python -m dev.tests --workers 1       processes for each database (default 2)
+    python -m dev.tests --workers 1       processes for each database (default 3)
 
 Most of a test's time is waiting: for a server that starts, a lease that ends, a page
 that loads. So each database's tests are spread over a few processes, every one of them
@@ -130,7 +130,7 @@ def _wait(
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m dev.tests", description=__doc__)
     parser.add_argument("--db", choices=DATABASES)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=3)
     chosen, arguments = parser.parse_known_args()
     databases = [chosen.db] if chosen.db else list(DATABASES)
     return run(databases, max(1, chosen.workers), arguments)

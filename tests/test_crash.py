@@ -1,7 +1,7 @@
 """Real servers, killed: what was paid before, during and after is paid once.
 
 A burst of customers at two machines; SIGKILL of the server process at random
-moments of it, twenty times over; then everything that LNbits took in must have been
+moments of it, again and again; then everything that LNbits took in must have been
 settled, and every party must hold exactly what is owed to them. Read from the
 databases, from outside the servers.
 
@@ -46,7 +46,8 @@ from dev.server import Server, start
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(900)]
 
-KILLS = 20
+# Most of it is starting LNbits again, which is the same for both.
+KILLS = 20 if environment.DATABASE == "sqlite" else 10
 
 
 @pytest_asyncio.fixture
@@ -55,7 +56,7 @@ async def prices() -> AsyncIterator[Prices]:
         yield served
 
 
-async def test_twenty_kills_in_a_burst_and_everything_is_paid_once(
+async def test_killed_again_and_again_in_a_burst_everything_is_paid_once(
     tmp_path: Path, prices: Prices
 ) -> None:
     chance = random.Random()

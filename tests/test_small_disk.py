@@ -145,11 +145,8 @@ async def test_a_disk_that_is_really_full_stops_paying_and_then_it_goes_on(
         pytest.skip("making a small file system takes root")
     world = await make_world()
     # enough legs, payouts and payments that they need new pages
-    lp = await world.add_lp("100.00")
-    for _ in range(LPS - 1):
-        wallet = await world.make_wallet(lp.user)
-        user = await world.make_user("lp")
-        await world.add_lp("100.00", user=user, wallet=wallet)
+    for _ in range(LPS):
+        await world.add_lp("100.00")
     small_disk = data_on_small_disk if database == "sqlite" else tables_on_small_disk
     # a pass logs what it could not do, and goes on with the next wallet
     refused: list[str] = []

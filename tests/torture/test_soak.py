@@ -20,7 +20,7 @@ import statistics
 import time
 from collections.abc import AsyncIterator, Iterator
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import pytest
 import pytest_asyncio
 from line_world import MakeOnLine, OnLine
