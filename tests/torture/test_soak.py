@@ -1,12 +1,11 @@
 """A day of an operator's machine, without waiting for it: does memory stay flat?
 
-What a day brings, at its real counts: twelve sales an hour over a real relay (one in
-six buys sats), all paid, one LP who forwards outside; a sweep and a desk round every
-minute, a full sweep every hour and the second look every ten minutes; the machine's
+What a day brings to a server, at its real counts: twelve sales an hour over a real
+relay (one in six buys sats), all paid, one LP who forwards outside; the machine's
 beacon and report every minute; an operator who keeps the pages open all day, and an LP
-and the super who look every minute. Everything is in this process: LNbits, the
-extension, the machine's client, and the funding source. The resident memory is printed
-every two hours.
+and the super who look every minute. The server is a process of its own, and its
+resident memory is what is looked at: the machine, the relay and the browsers are here.
+Its sweeps and rounds keep their own pace, so a day's load sees an hour's rounds.
 
 `make soak` runs 24 hours on each database; `make test` six minutes, which keep this
 file honest and prove nothing about leaks.
@@ -14,32 +13,41 @@ file honest and prove nothing about leaks.
 
 from __future__ import annotations
 
-import gc
 import os
+import random
 import statistics
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import pytest
 import pytest_asyncio
-from line_world import MakeOnLine, OnLine
-from lnbits.core.services import lnurl as lnbits_lnurl
-from lnurl_server import LnurlServer
-from loguru import logger
-from world import balance_sats
+from books import Books
+from burst import AT_ONCE, opened, until_settled
 
-from satmachineadmin import distribution, payouts, tasks
+import environment
+from dev.accounts import UserSession, answer
+from dev.demo import DOMAIN, FIAT, Demo, refill
+from dev.nostr_machine import NostrMachine
+from dev.prices import Prices, serve_prices
+from dev.relay import DevRelay
+from dev.server import Server, start
 
-from dev.accounts import UserSession
+pytestmark = [pytest.mark.server, pytest.mark.timeout(4 * 3600)]
 
 MINUTES = int(float(os.environ.get("SATMACHINE_SOAK_HOURS", "0.1")) * 60)
 SALE_EVERY_MINUTES = 5
 SHOW_EVERY_MINUTES = 120
 # until every page, statement and kind of payment was seen once
-WARM_MINUTES = 180
-# Between the first hours after that and the last: 24 h may not cost more.
+WARM_MINUTES = 360
+# Between the first hours after that and the last.
 FLAT_MIB = 16
+BILLS = {100: 2}
+MACHINE = "Zona 10"
 OPERATORS_PAGES = (
     "/overview",
     "/machines",
@@ -54,105 +62,118 @@ LPS_PAGES = ("/lp/summary", "/lp/payments", "/lp/history")
 SUPERS_PAGES = ("/super/overview", "/health", "/audit")
 
 
-@pytest_asyncio.fixture
-async def shop(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LnurlServer]:
-    async with LnurlServer() as server:
-
-        async def look_up(_: str, amount_msat: int) -> str:
-            return await lnbits_lnurl.get_pr_from_lnurl(server.target, amount_msat)
-
-        monkeypatch.setattr(payouts, "get_pr_from_lnurl", look_up)
-        yield server
-
-
-@pytest.fixture
-def quiet() -> Iterator[None]:
-    """pytest keeps what is printed and logged: no memory of ours."""
-    logger.disable("lnbits")
-    logger.disable("satmachineadmin")
-    yield
-    logger.enable("lnbits")
-    logger.enable("satmachineadmin")
-
-
-def resident_mib() -> float:
-    gc.collect()
-    return psutil.Process().memory_info().rss / 2**20
-
-
+@dataclass
 class Day:
-    def __init__(self, machine: OnLine, super_session: UserSession) -> None:
-        self.on_line = machine
-        self.world = machine.world
-        self.super = super_session
-        self.sales = self.requests = self.messages = 0
+    """One machine's customers, and the people who look at it."""
+
+    server: Server
+    demo: Demo
+    prices: Prices
+    machine: NostrMachine
+    machine_id: str
+    sales: int = 0
+    messages: int = 0
+    requests: int = 0
+
+    def resident_mib(self) -> float:
+        process = psutil.Process(self.server.process.pid)
+        return float(process.memory_info().rss) / 2**20
 
     async def minute(self, minute: int) -> None:
+        if minute % 60 == 0:
+            await refill(self.demo)
         if minute % SALE_EVERY_MINUTES == 0:
             await self.sale(minute // SALE_EVERY_MINUTES)
-        if minute % 60 == 0:
-            tasks.state.full_sweep = -1e9
-        if minute % 10 == 0:
-            tasks.state.second_look = -1e9
-        await tasks.sweep_once()
-        await tasks.desk_once()
-        await self.on_line.machine.publish_beacon()
-        await self.on_line.machine.publish_telemetry()
+        await self.machine.publish_beacon()
+        await self.machine.publish_telemetry()
         self.messages += 2
         await self.pages(minute)
-        # what the machine's client keeps for its own tests is not the server's
-        self.on_line.client.sent.clear()
-        self.on_line.machine.trades.clear()
+        # what the machine's client keeps for its own tests is no business of this one
+        self.machine.client.sent.clear()
+        self.machine.trades.clear()
 
     async def sale(self, number: int) -> None:
+        rate = self.prices.sats_per_unit(FIAT)
         if number % 6 == 5:
-            await self.on_line.cash_in()
+            await self.machine.cash_in(BILLS, rate, self.asks_for)
         else:
-            await self.on_line.cash_out()
-        # what waits ten minutes to be paid outside is due at the next sale but one
-        if number % 2:
-            await self.world.run_due()
-        else:
-            await distribution.worker.run_until_idle()
+            await self.machine.cash_out(BILLS, rate, self.pays)
+        await self.machine.drain()
         self.sales += 1
         self.messages += 4
 
+    async def pays(self, bolt11: str) -> None:
+        await self._payments(
+            self.demo.customer.adminkey, {"out": True, "bolt11": bolt11}
+        )
+
+    async def asks_for(self, sats: int) -> str:
+        body = {"out": False, "unit": "sat", "amount": sats, "memo": "sats"}
+        made = await self._payments(self.demo.customer.inkey, body)
+        return str(made["bolt11"])
+
+    async def _payments(self, key: str, body: dict[str, Any]) -> dict[str, Any]:
+        response = await self.demo.anonymous.post(
+            "/api/v1/payments", headers={"X-Api-Key": key}, json=body
+        )
+        return dict(answer(response))
+
     async def pages(self, minute: int) -> None:
         """The operator's page asks every five seconds for what changed."""
-        lp = self.world.lps[0].user
         for user, pages, polls in (
-            (self.world.operator, OPERATORS_PAGES, 12),
-            (lp, LPS_PAGES, 1),
-            (self.super, SUPERS_PAGES, 1),
+            (self.demo.operator, OPERATORS_PAGES, 12),
+            (self.demo.people["lucia"], LPS_PAGES, 1),
+            (self.demo.platform, SUPERS_PAGES, 1),
         ):
             page = pages[minute % len(pages)]
-            url = page.replace("{machine}", self.world.machine.id)
-            for path in (*["/changes"] * polls, url):
-                seen = await user.api.get(path)
-                assert seen.status_code == 200, f"{path}: {seen.text[:200]}"
-                self.requests += 1
+            await self._look(user, *["/changes"] * polls, page)
+
+    async def _look(self, user: UserSession, *paths: str) -> None:
+        for path in paths:
+            seen = await user.api.get(path.replace("{machine}", self.machine_id))
+            assert seen.status_code == 200, f"{path}: {seen.text[:200]}"
+            self.requests += 1
 
 
-async def test_a_day_costs_no_memory(
-    make_on_line: MakeOnLine,
-    super_session: UserSession,
-    shop: LnurlServer,
-    quiet: None,
-    database: str,
-) -> None:
-    machine = await make_on_line()
-    world = machine.world
-    # dispenses 20 x 200.00 an hour: an LP's cash must last
-    for forwards in ("dave@forward.example", None, None):
-        await world.add_lp("100000.00", autoforward=forwards)
-    partner = await world.make_user("partner")
-    await world.add_split(partner.wallet.id, "1.0000", wallet_id=partner.wallet.id)
-    await world.fund(world.machine_wallet.id, 10_000_000)
-    day, started = Day(machine, super_session), time.monotonic()
+@pytest_asyncio.fixture
+async def day(tmp_path: Path) -> AsyncIterator[Day]:
+    async with AsyncExitStack() as stack:
+        relay = DevRelay()
+        await relay.start()
+        stack.callback(relay.stop)
+        chance = random.Random(7)
+        prices = await stack.enter_async_context(serve_prices(chance))
+        server = start(
+            tmp_path / "lnbits",
+            database_url=environment.new_database(),
+            domain=DOMAIN,
+            env=AT_ONCE,
+        )
+        stack.callback(server.kill9)
+        await server.ready()
+        # dispenses 20 x 200.00 an hour: the LPs' cash must last
+        demo = await opened(server, prices, "100000.00")
+        stack.push_async_callback(demo.aclose)
+        machines = answer(await demo.operator.api.get("/machines"))["data"]
+        machine_id = next(row["id"] for row in machines if row["name"] == MACHINE)
+        machine = NostrMachine()
+        stack.push_async_callback(machine.go_offline)
+        answer(
+            await demo.platform.api.put("/super/nostr", json={"relays": [relay.url]})
+        )
+        path = f"/machines/{machine_id}"
+        change = {"machine_npub": machine.npub}
+        answer(await demo.operator.api.put(path, json=change))
+        await machine.pair(answer(await demo.operator.api.post(f"{path}/pairing")))
+        yield Day(server, demo, prices, machine, machine_id)
+
+
+async def test_a_day_costs_no_memory(day: Day, database: str) -> None:
     by_minute: list[float] = []
+    started = time.monotonic()
     for minute in range(MINUTES):
         await day.minute(minute)
-        by_minute.append(resident_mib())
+        by_minute.append(day.resident_mib())
         if minute % SHOW_EVERY_MINUTES == 0 or minute == MINUTES - 1:
             print(
                 f"{database} {minute // 60:2d}:{minute % 60:02d} h: "
@@ -160,10 +181,9 @@ async def test_a_day_costs_no_memory(
                 f"{day.requests} requests, {time.monotonic() - started:.0f} s",
                 flush=True,
             )
-    for _ in range(3):
-        await world.run_due()
-    await world.assert_ledger()
-    assert await balance_sats(partner.wallet.id) > 0
+    books = Books(day.server)
+    await until_settled(books, day.demo)
+    books.assert_ledger_balances()
     assert day.sales == -(-MINUTES // SALE_EVERY_MINUTES)
     if MINUTES >= WARM_MINUTES * 3:
         early = statistics.median(by_minute[WARM_MINUTES : WARM_MINUTES + 120])
