@@ -22,7 +22,7 @@ from typing import Any
 from lnbits.core.db import db as core_db
 from loguru import logger
 
-from . import crud, lease, payouts, payouts_crud, planning, rounds
+from . import crud, forwards, lease, payouts, payouts_crud, planning, rounds
 from .database import one_commit
 from .models import Payout, Settlement, utc_now
 from .payouts import DestinationError, Outcome, Seen, shield
@@ -180,11 +180,12 @@ async def invoice_and_pay(new: Sequence[Payout]) -> int:
 
     Killed before the invoices are committed: there are none, and nothing to pay.
     """
+    wanted = await forwards.still_wanted(new, HOLDER)
     made: list[Payout] = []
     dead: list[tuple[Payout, str]] = []
     async with one_commit(core_db) as conn:
         hold = _Hold()
-        for payout in new:
+        for payout in wanted:
             try:
                 invoice = await payouts.make_internal_invoice(
                     payout, _description(payout), conn
@@ -199,13 +200,13 @@ async def invoice_and_pay(new: Sequence[Payout]) -> int:
     # what was stored a moment ago was stored under the lease
     kept = await payouts_crud.store_invoices(made, HOLDER)
     await _pay_stored(kept)
-    return len(kept) + len(dead)
+    return len(kept) + len(dead) + len(new) - len(wanted)
 
 
 async def continue_internal(invoiced: Sequence[Payout]) -> int:
     """Look what became of invoices that were kept by an earlier pass, or by another
     process, and pay those that LNbits has not tried."""
-    to_pay = await judge_and_apply(invoiced)
+    to_pay = await forwards.still_wanted(await judge_and_apply(invoiced), HOLDER)
     done = len(invoiced) - len(to_pay)
     if to_pay and await lease.holds_lease(HOLDER):
         done += await _pay_stored(to_pay)
@@ -273,10 +274,12 @@ def _description(payout: Payout) -> str:
 async def pay_external(one_payout: Sequence[Payout]) -> int:
     """Fetch an invoice from outside if there is none, keep it, pay it, look."""
     (payout,) = one_payout
+    untried = one_payout
     if payout.status == "invoiced":
-        if not await judge_and_apply([payout]):
-            return 1
-    else:
+        untried = await judge_and_apply([payout])
+    if not await forwards.still_wanted(untried, HOLDER):
+        return 1
+    if payout.status == "new":
         try:
             fetched = await payouts.fetch_external_invoice(payout)
         except DestinationError as exc:

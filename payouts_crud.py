@@ -411,15 +411,6 @@ async def note_payout(
 
 async def fail_payout(payout: Payout, reason: str) -> bool:
     """Proven failure: the payout ends, its legs leave it and back off."""
-    return await _end_payout(payout, reason, counts=True)
-
-
-async def withdraw_payout(payout: Payout, reason: str) -> bool:
-    """End a payout that has no invoice; its legs wait again, no attempt is counted."""
-    return await _end_payout(payout, reason, counts=False)
-
-
-async def _end_payout(payout: Payout, reason: str, *, counts: bool) -> bool:
     async with transaction() as conn:
         await lock_ledger(conn)
         ended = await run(
@@ -440,16 +431,7 @@ async def _end_payout(payout: Payout, reason: str, *, counts: bool) -> bool:
             return False
         legs = (await legs_of_payouts(conn, [payout.id]))[payout.id]
         waiting = [leg for leg in legs if leg.status == "pending"]
-        if counts:
-            await count_failed_attempt(conn, waiting, reason)
-        else:
-            await run(
-                conn,
-                "UPDATE satoshimachine.dca_payments SET payout_id = NULL, "
-                "external_payment_hash = NULL, error_message = :reason "
-                "WHERE payout_id = :id AND status = 'pending'",
-                {"id": payout.id, "reason": reason},
-            )
+        await count_failed_attempt(conn, waiting, reason)
     return True
 
 
@@ -607,25 +589,3 @@ async def _payouts_by_id(conn: Connection, payout_ids: Sequence[str]) -> list[Pa
             params,
         )
     return found
-
-
-async def void_stale_autoforwards(before: datetime) -> int:
-    """Void autoforward legs older than a day, and those whose LP turned it off."""
-    async with transaction() as conn:
-        return await run(
-            conn,
-            """
-            UPDATE satoshimachine.dca_payments
-            SET status = 'voided', completed_at = :now,
-                error_message = CASE WHEN created_at < :before
-                THEN 'Not forwarded within a day; the sats stay in your wallet.'
-                ELSE 'Forwarding was turned off; the sats stay in your wallet.' END
-            WHERE leg_type = 'autoforward' AND status IN ('pending', 'failed')
-              AND payout_id IS NULL
-              AND (created_at < :before OR client_id IN (
-                  SELECT c.id FROM satoshimachine.dca_clients c
-                  JOIN satoshimachine.dca_lp l ON l.user_id = c.user_id
-                  WHERE l.autoforward_enabled = :off))
-            """,
-            {"before": db_time(before), "now": db_time(utc_now()), "off": False},
-        )

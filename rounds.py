@@ -18,7 +18,7 @@ from lnbits.helpers import urlsafe_short_hash
 from lnbits.settings import settings
 from lnbits.wallets import fake_wallet, get_funding_source
 
-from . import crud, lease, payouts_crud
+from . import crud, forwards, lease, payouts_crud
 from .database import db, rows, transaction
 from .models import Leg, LpProfile, Machine, Payout, SuperConfig, utc_now
 from .planning import ALREADY_HERE
@@ -193,7 +193,7 @@ async def carry_out(plan: Round, holder: str, now: datetime) -> int:
 async def decide(wallet_id: str, facts: Facts, now: datetime) -> Round:
     """Who is paid in this round. Reads LNbits' wallets; writes nothing."""
     found = Round(wallet_id)
-    legs = _not_stopped(facts, found)
+    legs = _not_stopped(facts, now, found)
     wanted = {leg.id: _wanted_wallet(leg, facts) for leg in legs}
     for leg in legs:
         if wanted[leg.id] is None and leg.target:
@@ -207,9 +207,11 @@ async def decide(wallet_id: str, facts: Facts, now: datetime) -> Round:
     return found
 
 
-def _not_stopped(facts: Facts, found: Round) -> list[Leg]:
+def _not_stopped(facts: Facts, now: datetime, found: Round) -> list[Leg]:
     legs = []
     for leg in facts.legs:
+        if forwards.is_over(leg, facts.profiles.get(leg.client_id or ""), now):
+            continue  # the sweep voids it
         machine = facts.machines.get(leg.machine_id)
         stopped = machine.payouts_stopped_reason if machine else None
         if stopped and leg.leg_type != "autoforward":

@@ -28,6 +28,7 @@ from . import (
     bitspire,
     crud,
     distribution,
+    forwards,
     landing,
     lease,
     line,
@@ -220,7 +221,7 @@ async def mend() -> None:
     """What the engine looks after between payments."""
     now = utc_now()
     await crud.overdue_dispenses(planning.overdue_before(now))
-    await payouts_crud.void_stale_autoforwards(now - timedelta(hours=24))
+    await forwards.void_over()
     if time.monotonic() - state.second_look >= SECOND_LOOK_SECONDS:
         since = now - timedelta(hours=48)
         await distribution.look_again(await payouts_crud.paid_payouts_since(since))

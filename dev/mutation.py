@@ -2,7 +2,7 @@
 
     python -m dev.mutation                    the pure files, then paying and repairs
     python -m dev.mutation bitspire.py        only these files
-    python -m dev.mutation payouts_crud.py:_end_payout    only this function
+    python -m dev.mutation payouts_crud.py:fail_payout    only this function
     python -m dev.mutation --every 4          every fourth mutant of those with a server
 
 Everything is imported and collected once; each mutant is a fork of that process with
@@ -83,11 +83,11 @@ GROUPS = (
                 "store_invoices",
                 "_taken_hashes",
                 "note_payout",
-                "_end_payout",
+                "fail_payout",
                 "complete_payouts",
                 "finish_legs",
-                "void_stale_autoforwards",
             ),
+            "forwards.py": ("is_over", "still_wanted", "_withdraw", "_void"),
             "crud.py": (
                 "claim_settlement_for_processing",
                 "set_settlement_status",

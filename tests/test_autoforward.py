@@ -9,16 +9,27 @@ is looked up at a loopback server; addresses of this instance are paid for real.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from lnbits.settings import settings
 from lnurl_server import LnurlServer
-from world import Killed, Lp, MakeWorld, World, balance_sats, core_rows, update
+from world import (
+    Killed,
+    Lp,
+    MakeWorld,
+    World,
+    balance_sats,
+    core_rows,
+    killed_at,
+    update,
+)
 
-from satmachineadmin import crud, distribution, payouts, payouts_crud
-from satmachineadmin.models import Leg
+from satmachineadmin import crud, distribution, payouts, payouts_crud, rounds, tasks
+from satmachineadmin.database import db_time
+from satmachineadmin.models import Leg, utc_now
 from satmachineadmin.payouts import reserve_sats
 
 SAVINGS = "savings@elsewhere.example"
@@ -132,6 +143,107 @@ async def test_a_forward_to_the_wallet_it_is_in_is_over(
     (leg,) = await forwards(world, payment_hash)
     assert (leg.status, leg.error_message) == ("skipped", "already in this wallet")
     assert await balance_sats(user.wallet.id) == 100_000
+
+
+# ------------------------------------------------------------- over: a day old, or off
+
+
+async def empty(world: World, lp: Lp) -> None:
+    """The LP spends what is in their wallet."""
+    invoice = await payouts.create_invoice(
+        wallet_id=world.customer.wallet.id,
+        amount=await lp.balance_sats(),
+        memo="a holiday",
+        internal=True,
+    )
+    await payouts.pay_invoice(wallet_id=lp.wallet.id, payment_request=invoice.bolt11)
+
+
+async def a_day_later(world: World, lp: Lp, leg: Leg, *, is_off: bool) -> None:
+    """The server was down, the LP's salary came; no sweep has run yet."""
+    if is_off:
+        user_id = lp.user.user_id
+        await update("dca_lp", user_id, key="user_id", autoforward_enabled=False)
+    else:
+        then = db_time(utc_now() - timedelta(hours=25))
+        await update("dca_payments", leg.id, created_at=then)
+    await world.fund(lp.wallet.id, 500_000)
+
+
+@pytest.mark.parametrize("is_off", [False, True])
+@pytest.mark.parametrize("is_opened", [False, True])
+async def test_the_first_pass_after_an_outage_sends_no_salary(
+    make_world: MakeWorld,
+    engine_paused: distribution.Worker,
+    savings: LnurlServer,
+    is_opened: bool,
+    is_off: bool,
+) -> None:
+    """Killed before the sats were looked for, or with the payout opened and no more."""
+    world, lp = await saver(make_world)
+    payment_hash = await world.cash_out()
+    await world.settle(payment_hash)
+    (leg,) = await forwards(world, payment_hash)
+    if is_opened:
+        await world.make_due()
+        assert await rounds.open_round(lp.wallet.id, distribution.HOLDER) == 1
+    await empty(world, lp)
+    await a_day_later(world, lp, leg, is_off=is_off)
+    await world.run_due()
+    assert savings.calls == 0
+    assert await lp.balance_sats() == 500_000
+    await tasks.mend()
+    (leg,) = await forwards(world, payment_hash)
+    assert (leg.status, leg.payout_id, leg.attempts) == ("voided", None, 0)
+    assert "stay in your wallet" in str(leg.error_message)
+    assert (await world.settlement(payment_hash)).status == "completed"
+    await world.assert_ledger()
+
+
+async def test_an_invoice_that_was_kept_and_not_tried_sends_no_salary(
+    make_world: MakeWorld,
+    engine_paused: distribution.Worker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(settings, "lnbits_baseurl", "https://sats.example/")
+    world = await make_world()
+    friend = await world.make_user("friend")
+    address = f"{friend.wallet.lightning_address}@sats.example"
+    lp = await world.add_lp("300.00", autoforward=address)
+    payment_hash = await world.cash_out()
+    await world.settle(payment_hash)
+    with monkeypatch.context() as patch:
+        patch.setattr(payouts, "pay_invoice", killed_at)
+        with pytest.raises(Killed):
+            await world.run_due()
+    (leg,) = await forwards(world, payment_hash)
+    assert leg.external_payment_hash
+    await empty(world, lp)
+    await a_day_later(world, lp, leg, is_off=False)
+    await world.run_due()
+    assert await balance_sats(friend.wallet.id) == 0
+    assert await lp.balance_sats() == 500_000
+    (leg,) = await forwards(world, payment_hash)
+    assert (leg.status, leg.payout_id) == ("voided", None)
+    await world.assert_ledger()
+
+
+async def test_what_is_not_over_is_forwarded_without_what_is(
+    make_world: MakeWorld, engine_paused: distribution.Worker, savings: LnurlServer
+) -> None:
+    world, lp = await saver(make_world)
+    old, new = [await world.cash_out() for _ in range(2)]
+    for payment_hash in (old, new):
+        await world.settle(payment_hash)
+    await world.make_due()
+    assert await rounds.open_round(lp.wallet.id, distribution.HOLDER) == 1
+    (leg,) = await forwards(world, old)
+    await a_day_later(world, lp, leg, is_off=False)
+    await world.run_due()
+    assert savings.asked_sats == [100_000 - reserve_sats(100_000, False)]
+    statuses = [(await forwards(world, x))[0].status for x in (old, new)]
+    assert statuses == ["voided", "completed"]
+    await world.assert_ledger()
 
 
 async def test_a_forward_that_fails_for_good_changes_no_settlement(
