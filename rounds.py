@@ -117,8 +117,8 @@ async def read_facts(wallet_id: str, now: datetime) -> Facts:
             conn,
             """
             SELECT o.payment_hash, SUM(p.amount_sats) AS sats,
-                   SUM(CASE WHEN p.from_free_balance THEN p.amount_sats
-                       ELSE 0 END) AS free_sats
+                   SUM(CASE WHEN p.from_free_balance OR p.leg_type = 'autoforward'
+                       THEN p.amount_sats ELSE 0 END) AS free_sats
             FROM satoshimachine.dca_payments p
             JOIN satoshimachine.dca_payouts o ON o.id = p.payout_id
             WHERE p.status = 'pending' AND p.source_wallet_id = :wallet

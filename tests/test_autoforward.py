@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from lnbits.settings import settings
+from lnbits.wallets import get_funding_source
+from lnbits.wallets.base import PaymentResponse
 from lnurl_server import LnurlServer
 from world import (
     Killed,
@@ -289,6 +291,53 @@ async def test_an_operator_who_forwards_spends_nothing_that_others_are_owed(
     await world.run_due()
     assert await other.balance_sats() == 25_000
     await world.assert_ledger()
+
+
+async def test_a_forward_on_its_way_makes_nothing_free(
+    make_world: MakeWorld,
+    engine_paused: distribution.Worker,
+    savings: LnurlServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The operator is an LP in the machine's own wallet. What is owed to another LP is
+    no cash-in's fee, whether the forward is only opened or is with the node."""
+    world = await make_world(payout_interval_minutes=1440)
+    await world.add_lp("300.00", user=world.operator, autoforward=SAVINGS)
+    await world.add_lp("300.00")
+    cash_out = await world.cash_out()
+    await world.settle(cash_out)
+    cash_in = await world.cash_in(principal=40_000)
+    await tasks.sweep()
+    await world.settle(cash_in)
+    (forward,) = await forwards(world, cash_out)
+    (fee,) = await world.legs(cash_in, "super_fee")
+    assert (forward.amount_sats, fee.amount_sats) == (50_000, 1_200)
+    # the other LP's 50 000, the platform's 3 000 of the cash-out, and the forward
+    wallet_id = world.machine_wallet.id
+    await world.fund(wallet_id, 103_000 - await balance_sats(wallet_id))
+    await update("dca_payments", forward.id, next_try_at=None)
+    assert await rounds.open_round(wallet_id, distribution.HOLDER) == 1
+    await assert_not_free(fee, 0)
+
+    async def silent(*_: Any) -> PaymentResponse:
+        return PaymentResponse(ok=None)
+
+    monkeypatch.setattr(get_funding_source(), "pay_invoice", silent)
+    await engine_paused.run_until_idle()
+    assert len(savings.asked_sats) == 1
+    left = await balance_sats(wallet_id)
+    assert left < 54_000
+    await assert_not_free(fee, left - 53_000)
+
+
+async def assert_not_free(leg: Leg, free_sats: int) -> None:
+    await update("dca_payments", leg.id, next_try_at=None)
+    assert await rounds.open_round(str(leg.source_wallet_id), distribution.HOLDER) == 0
+    waiting = await crud.get_leg(leg.id)
+    assert waiting and waiting.payout_id is None
+    assert str(waiting.error_message).startswith(
+        f"{free_sats} of the {leg.amount_sats} sat needed are free"
+    )
 
 
 async def test_lnbits_service_fee_is_borne_by_the_receiver_and_breaks_nothing(
