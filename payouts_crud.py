@@ -49,6 +49,16 @@ from .models import (
 __all__ = ["db"]
 
 MAX_ATTEMPTS = 10
+# A leg that waits for its time, or for somebody to say where it goes, is not due: it is
+# not read either, or ten thousand such legs would hide the ones behind them.
+DUE = """
+    status = 'pending' AND payout_id IS NULL
+    AND (next_try_at IS NULL OR next_try_at <= :now)
+    AND NOT (leg_type = 'refund' AND target IS NULL)
+    AND (leg_type <> 'super_fee' OR EXISTS (
+        SELECT 1 FROM satoshimachine.super_config
+        WHERE id = 'default' AND super_fee_wallet_id IS NOT NULL))
+    """
 
 
 def backoff_seconds(attempts: int) -> int:
@@ -57,16 +67,12 @@ def backoff_seconds(attempts: int) -> int:
 
 
 async def waiting_wallets() -> list[str]:
-    """Paying wallets with legs that are not in a payout yet."""
+    """Paying wallets with legs that are due and in no payout yet."""
     async with db.connect() as conn:
         found = await rows(
             conn,
-            """
-            SELECT DISTINCT source_wallet_id FROM satoshimachine.dca_payments
-            WHERE status = 'pending' AND payout_id IS NULL
-              AND source_wallet_id IS NOT NULL
-              AND (next_try_at IS NULL OR next_try_at <= :now)
-            """,
+            "SELECT DISTINCT source_wallet_id FROM satoshimachine.dca_payments "  # noqa: S608
+            f"WHERE source_wallet_id IS NOT NULL AND {DUE}",
             {"now": db_time(utc_now())},
         )
     return [r["source_wallet_id"] for r in found]
@@ -78,12 +84,11 @@ async def due_legs(
     """Due legs of a paying wallet that are in no payout, oldest first."""
     return await models(
         conn,
-        """
+        f"""
         SELECT * FROM satoshimachine.dca_payments
-        WHERE status = 'pending' AND payout_id IS NULL AND source_wallet_id = :wallet
-          AND (next_try_at IS NULL OR next_try_at <= :now)
+        WHERE source_wallet_id = :wallet AND {DUE}
         ORDER BY transaction_time, created_at, id LIMIT :limit
-        """,
+        """,  # noqa: S608
         Leg,
         {"wallet": wallet_id, "now": db_time(now), "limit": limit},
     )
@@ -255,19 +260,27 @@ def _as_decided(joined: Sequence[Leg], decided: Sequence[Leg]) -> bool:
 
 
 async def unfinished_payouts(limit: int = 500) -> list[Payout]:
-    """Payouts whose outcome is not final and that are due for a look, oldest first."""
+    """Payouts whose outcome is not final and that are due for a look, oldest first: so
+    many within the instance, and so many outside, which wait long for their turn."""
+    found: list[Payout] = []
     async with db.connect() as conn:
-        return await models(
-            conn,
-            """
-            SELECT * FROM satoshimachine.dca_payouts
-            WHERE status IN ('new', 'invoiced')
-              AND (next_try_at IS NULL OR next_try_at <= :now)
-            ORDER BY created_at, id LIMIT :limit
-            """,
-            Payout,
-            {"now": db_time(utc_now()), "limit": limit},
-        )
+        for is_internal in (True, False):
+            found += await models(
+                conn,
+                """
+                SELECT * FROM satoshimachine.dca_payouts
+                WHERE status IN ('new', 'invoiced') AND is_internal = :internal
+                  AND (next_try_at IS NULL OR next_try_at <= :now)
+                ORDER BY created_at, id LIMIT :limit
+                """,
+                Payout,
+                {
+                    "internal": is_internal,
+                    "now": db_time(utc_now()),
+                    "limit": limit,
+                },
+            )
+    return found
 
 
 async def paid_payouts_since(since: datetime) -> list[Payout]:

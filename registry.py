@@ -17,7 +17,7 @@ from lnbits.db import Connection
 from lnbits.helpers import urlsafe_short_hash
 
 from .audit import changed, write_audit
-from .crud import get_super_config, lock_ledger
+from .crud import NO_PLATFORM_WALLET, get_super_config, lock_ledger
 from .database import (
     db,
     in_list,
@@ -107,10 +107,28 @@ async def update_super_config(actor: str, changes: Mapping[str, Any]) -> SuperCo
             "WHERE id = :id",
             params,
         )
+        if "super_fee_wallet_id" in new:
+            await _say_why_fees_wait(conn, after)
         await write_audit(
             conn, actor, "config.change", "super_config", after.id, old, new
         )
     return after
+
+
+async def _say_why_fees_wait(conn: Connection, config: SuperConfig) -> None:
+    """No round reads a platform fee that has no wallet to go to, nor writes on it."""
+    is_missing = config.super_fee_wallet_id is None
+    await run(
+        conn,
+        f"UPDATE {S}.dca_payments SET error_message = :reason "  # noqa: S608
+        "WHERE status = 'pending' AND leg_type = 'super_fee' AND payout_id IS NULL "
+        "AND (:is_missing OR error_message = :no_wallet)",
+        {
+            "reason": NO_PLATFORM_WALLET if is_missing else None,
+            "is_missing": is_missing,
+            "no_wallet": NO_PLATFORM_WALLET,
+        },
+    )
 
 
 async def _check_fractions_on_all_machines(

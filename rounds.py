@@ -195,9 +195,11 @@ async def decide(wallet_id: str, facts: Facts, now: datetime) -> Round:
     found = Round(wallet_id)
     legs = _not_stopped(facts, now, found)
     wanted = {leg.id: _wanted_wallet(leg, facts) for leg in legs}
-    for leg in legs:
-        if wanted[leg.id] is None and leg.target:
-            wanted[leg.id] = await _local_wallet(leg)
+    unknown = [x for x in legs if wanted[x.id] is None and x.target]
+    # each is asked of LNbits, and many legs have the same
+    meant = {_meaning(x): x for x in unknown}
+    local = {key: await _local_wallet(leg) for key, leg in meant.items()}
+    wanted.update({x.id: local[_meaning(x)] for x in unknown})
     wallets = await wallet_facts([wallet_id, *(w for w in wanted.values() if w)])
     legs = _source_allows(wallet_id, legs, wallets, facts, found)
     groups = _group(legs, wanted, wallets, facts, found)
@@ -223,6 +225,11 @@ def _not_stopped(facts: Facts, now: datetime, found: Round) -> list[Leg]:
                 [leg], "An earlier payment to this destination failed; this waits too."
             )
     return legs
+
+
+def _meaning(leg: Leg) -> tuple[str, bool]:
+    """What it depends on which wallet a leg's target is."""
+    return str(leg.target), leg.leg_type == "operator_split"
 
 
 async def _local_wallet(leg: Leg) -> str | None:

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from api_world import ok
 from lnbits.core.crud.payments import create_payment
 from lnbits.core.models import CreatePayment, PaymentState
 from lnbits.core.services import create_invoice, pay_invoice
@@ -32,7 +33,10 @@ from satmachineadmin import (
     rounds,
     tasks,
 )
-from satmachineadmin.database import transaction
+from satmachineadmin.database import rows, transaction
+from satmachineadmin.models import Leg
+
+from dev.accounts import UserSession
 
 
 async def legs_by_status(world: World, payment_hash: str) -> Mapping[str, list[int]]:
@@ -317,6 +321,59 @@ async def test_known_failure_40_no_platform_wallet_is_not_a_failure(
     assert await balance_sats(world.platform.id) == 3_000
     assert (await world.settlement(payment_hash)).status == "completed"
     await world.assert_ledger()
+
+
+async def test_known_failure_40_what_has_nowhere_to_go_hides_nobody(
+    make_world: MakeWorld,
+    engine_paused: distribution.Worker,
+    monkeypatch: pytest.MonkeyPatch,
+    super_session: UserSession,
+) -> None:
+    """A round reads so many legs; platform fees without a wallet and refunds without
+    a destination are older than the LP's leg, and more than that."""
+    real = payouts_crud.due_legs
+
+    async def two_legs(conn: Any, wallet_id: str, now: datetime) -> list[Leg]:
+        return await real(conn, wallet_id, now, limit=2)
+
+    world = await make_world()
+    api = super_session.api
+    ok(await api.put("/super/config", json={"super_fee_wallet_id": None}))
+    for _ in range(2):
+        await world.settle(await world.cash_out(fee=3_000))
+    short = await world.landed(await world.cash_out(fee=3_000, dispense="awaiting"))
+    body = {"dispensed_fiat": "50.00", "reason": "the bay was empty"}
+    path = f"/settlements/{short.id}/dispense"
+    ok(await world.operator.api.post(path, json=body))
+    await world.run_due()
+    assert world.machine_wallet.id not in await payouts_crud.waiting_wallets()
+    monkeypatch.setattr(payouts_crud, "due_legs", two_legs)
+    await world.add_lp("300.00")
+    payment_hash = await world.cash_out(fee=0)
+    await world.landed(payment_hash)
+    await world.make_due()
+    await distribution.worker.run_pass()
+    assert await world.lps[0].balance_sats() == 100_000
+    wallet = {"super_fee_wallet_id": world.platform.id}
+    ok(await api.put("/super/config", json=wallet))
+    assert await fees_say(world) == {None}
+    ok(await api.put("/super/config", json={"super_fee_wallet_id": None}))
+    assert await fees_say(world) == {crud.NO_PLATFORM_WALLET}
+    ok(await api.put("/super/config", json=wallet))
+    await world.run_due()
+    assert await balance_sats(world.platform.id) == 3 * 3_000 - 2_250
+    await world.assert_ledger()
+
+
+async def fees_say(world: World) -> set[str | None]:
+    async with transaction() as conn:
+        found = await rows(
+            conn,
+            "SELECT error_message FROM satoshimachine.dca_payments WHERE "
+            "machine_id = :m AND leg_type = 'super_fee' AND status = 'pending'",
+            {"m": world.machine.id},
+        )
+    return {row["error_message"] for row in found}
 
 
 async def test_known_failure_40_no_funding_source_stops_only_what_goes_outside(

@@ -17,11 +17,11 @@ import pytest
 from lnbits.core.services import create_invoice
 from lnbits.settings import settings
 from lnurl_server import LnurlServer
-from world import MakeWorld, World, balance_sats, core_rows, update
+from world import MakeWorld, World, balance_sats, core_rows, insert, update
 
-from satmachineadmin import crud, distribution, payouts, payouts_crud
+from satmachineadmin import crud, distribution, payouts, payouts_crud, rounds
 from satmachineadmin.database import db_time, run, transaction
-from satmachineadmin.models import Leg, utc_now
+from satmachineadmin.models import Leg, Payout, utc_now
 from satmachineadmin.payouts import reserve_sats
 from satmachineadmin.targets import resolve_target
 
@@ -417,3 +417,61 @@ async def test_stopped_payouts_of_a_machine_wait_and_say_why(
     await update("dca_machines", world.machine.id, payouts_stopped_reason=None)
     await world.run_due()
     assert (await world.settlement(payment_hash)).status == "completed"
+
+
+async def test_payouts_outside_that_wait_for_their_turn_hide_none_inside(
+    make_world: MakeWorld, engine_paused: distribution.Worker
+) -> None:
+    """A pass reads so many payouts; those outside were opened before."""
+    world = await make_world()
+    outside = [
+        Payout(
+            id=f"outside {n}",
+            source_wallet_id=world.machine_wallet.id,
+            destination=f"address:{n}@elsewhere.example",
+            is_internal=False,
+            amount_sats=1_000,
+            created_at=utc_now() - timedelta(hours=1),
+        )
+        for n in range(3)
+    ]
+    inside = Payout(
+        id="inside",
+        source_wallet_id=world.machine_wallet.id,
+        destination=f"wallet:{world.platform.id}",
+        destination_wallet_id=world.platform.id,
+        amount_sats=1_000,
+    )
+    for payout in (*outside, inside):
+        await insert("dca_payouts", payout)
+    found = [p.id for p in await payouts_crud.unfinished_payouts(limit=2)]
+    for payout in (*outside, inside):
+        await update("dca_payouts", payout.id, status="failed")
+    assert found == ["inside", "outside 0", "outside 1"]
+
+
+async def test_an_address_of_this_server_is_looked_up_once_a_round(
+    make_world: MakeWorld,
+    engine_paused: distribution.Worker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(settings, "lnbits_baseurl", "https://sats.example/")
+    world = await make_world(deposits=["900.00"])
+    partner = await world.make_user("partner")
+    address = f"{partner.wallet.lightning_address}@sats.example"
+    await world.add_split(address, "1.0000", kind="address")
+    for payment_hash in await cash_outs(world, 3):
+        await world.settle(payment_hash)
+    looked_up = []
+    real = rounds.local_wallet_of_address
+
+    async def noted(target: str) -> str | None:
+        looked_up.append(target)
+        return await real(target)
+
+    monkeypatch.setattr(rounds, "local_wallet_of_address", noted)
+    await world.make_due()
+    assert await rounds.open_round(world.machine_wallet.id, distribution.HOLDER) == 1
+    assert looked_up == [address]
+    await engine_paused.run_until_idle()
+    assert await paid_to(world, partner.wallet.id) == [15_000]
