@@ -18,7 +18,7 @@ from typing import Any
 
 from lnbits.core.db import db as core_db
 from lnbits.core.models import Payment
-from lnbits.db import dict_to_model
+from lnbits.db import SQLITE, dict_to_model
 from lnbits.settings import settings
 from lnbits.task_manager import task_manager
 from loguru import logger
@@ -53,6 +53,7 @@ IDLE_POLL_SECONDS = 2
 # LNbits' clocks (several processes, a slow commit) may differ by this much
 SWEEP_OVERLAP = timedelta(minutes=15)
 PAGE = 500
+BEFORE_BITCOIN = datetime(2009, 1, 1, tzinfo=timezone.utc)
 
 
 @dataclass
@@ -121,9 +122,9 @@ async def _sweep_from() -> datetime | None:
 
 async def _sweep_wallets(wallet_ids: list[str], since: datetime | None) -> int:
     landed = 0
-    after: tuple[Any, str] | None = None
+    after = (db_time(since or BEFORE_BITCOIN), "")
     while True:
-        page = await _payments_page(wallet_ids, since, after)
+        page = await _payments_page(wallet_ids, after)
         if not page:
             return landed
         landed += await _land_page(page)
@@ -132,27 +133,29 @@ async def _sweep_wallets(wallet_ids: list[str], since: datetime | None) -> int:
         await asyncio.sleep(0)
 
 
+def page_sql(listed: str) -> str:
+    """A page behind (`:after`, `:last`), of the wallets listed, read by the index of
+    `updated_at` alone: by another one each page reads and sorts the whole history.
+
+    SQLite would take those of status or wallet, and is kept from it by an expression.
+    PostgreSQL chooses by how many rows it expects, and an expression would hide that.
+    """
+    hide = " || ''" if core_db.type == SQLITE else ""
+    return (
+        "SELECT * FROM apipayments WHERE updated_at >= :after "  # noqa: S608
+        "AND (updated_at > :after OR checking_id > :last) "
+        f"AND (wallet_id{hide}) IN {listed} AND (status{hide}) = 'success' "
+        "ORDER BY updated_at, checking_id LIMIT :limit"
+    )
+
+
 async def _payments_page(
-    wallet_ids: list[str], since: datetime | None, after: tuple[Any, str] | None
+    wallet_ids: list[str], after: tuple[Any, str]
 ) -> list[Mapping[str, Any]]:
-    params: dict[str, Any] = {"limit": PAGE}
-    where = [f"wallet_id IN {in_list('w', wallet_ids, params)}", "status = 'success'"]
-    if since:
-        where.append("updated_at >= :since")
-        params["since"] = db_time(since)
-    if after:
-        where.append(
-            "(updated_at > :after OR (updated_at = :after AND checking_id > :last))"
-        )
-        params["after"], params["last"] = after
+    params: dict[str, Any] = {"limit": PAGE, "after": after[0], "last": after[1]}
+    listed = in_list("w", wallet_ids, params)
     async with core_db.connect() as conn:
-        return await rows(
-            conn,
-            "SELECT * FROM apipayments "  # noqa: S608
-            f"WHERE {' AND '.join(where)} "
-            "ORDER BY updated_at, checking_id LIMIT :limit",
-            params,
-        )
+        return await rows(conn, page_sql(listed), params)
 
 
 async def _land_page(page: list[Mapping[str, Any]]) -> int:
