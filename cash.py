@@ -20,6 +20,12 @@ from lnbits.db import Connection
 from .database import from_db_time, rows
 
 S = "satoshimachine"
+# When the newest count of a bay was taken: the operator's, or the newest of both.
+FILLED = "updated_at"
+COUNTED = (
+    "CASE WHEN state_count IS NOT NULL AND state_at >= updated_at THEN state_at "
+    "ELSE updated_at END"
+)
 
 
 @dataclass
@@ -97,7 +103,8 @@ async def bays(
     )
     all_bays = [_bay(row, is_from_fill) for row in found]
     if all_bays:
-        await _count_dispensed(conn, all_bays, own_machines, params)
+        since = FILLED if is_from_fill else COUNTED
+        await _count_dispensed(conn, all_bays, own_machines, params, since)
     return all_bays
 
 
@@ -135,6 +142,7 @@ async def _count_dispensed(
     all_bays: Sequence[Bay],
     own_machines: str,
     params: Mapping[str, Any],
+    since: str,
 ) -> None:
     found = await rows(
         conn,
@@ -142,7 +150,7 @@ async def _count_dispensed(
         SELECT s.machine_id, s.transaction_time, s.cassettes_json, s.dispense_state,
             s.status
         FROM {S}.dca_settlements s
-        JOIN (SELECT machine_id, MIN(updated_at) AS since
+        JOIN (SELECT machine_id, MIN({since}) AS since
               FROM {S}.cassette_configs WHERE machine_id IN {own_machines}
               GROUP BY machine_id) k ON k.machine_id = s.machine_id
         WHERE s.tx_type = 'cash_out' AND s.transaction_time >= k.since

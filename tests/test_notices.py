@@ -17,7 +17,7 @@ from lnbits.core.crud.users import get_account, update_account
 from lnbits.settings import settings
 from world import MakeWorld, World, update
 
-from satmachineadmin import distribution, notices, tasks
+from satmachineadmin import cash, distribution, notices, tasks
 from satmachineadmin.database import db, db_time, rows, run, transaction
 from satmachineadmin.models import utc_now
 
@@ -199,6 +199,42 @@ async def test_low_cash_is_told_by_the_machines_report_and_by_what_was_paid_out(
     overview = ok(await world.operator.api.get("/overview"))
     low = [i for i in overview["needs_attention"] if i["kind"] == "low_cash"]
     assert [i["machine_id"] for i in low] == [world.machine.id]
+
+
+async def test_what_was_paid_out_before_the_machine_counted_is_not_read(
+    make_world: MakeWorld,
+    engine_paused: distribution.Worker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The operator filled in a year ago; the machine counts several times a day."""
+    world = await make_world()
+    await world.landed(await world.cash_out(cassettes={"1": 3}))
+    filled = db_time(utc_now() - timedelta(days=365))
+    await add_bay(
+        world,
+        updated_at=filled,
+        state_denomination=20,
+        state_count=97,
+        state_at=db_time(utc_now()),
+    )
+    await world.landed(await world.cash_out(cassettes={"1": 2}))
+    read = []
+    real = cash._notes
+
+    def noted(text: str | None) -> dict[str, int]:
+        read.append(real(text))
+        return read[-1]
+
+    monkeypatch.setattr(cash, "_notes", noted)
+    params = {"machine": world.machine.id}
+    for is_from_fill, notes in ((False, [2]), (True, [2, 3])):
+        read.clear()
+        async with db.connect() as conn:
+            (bay,) = await cash.bays(
+                conn, "(:machine)", params, is_from_fill=is_from_fill
+            )
+        assert sorted(x["1"] for x in read) == notes
+        assert bay.count == 95
 
 
 async def test_every_cause_of_an_operators_is_told_to_them_alone(
