@@ -157,17 +157,18 @@ async def models(
 
 
 def in_list(name: str, values: Iterable[Any], params: dict[str, Any]) -> str:
-    """`(:name_0, :name_1, ...)` for an IN clause; fills `params`. Never empty."""
-    keys = []
-    for index, value in enumerate(values):
-        key = f"{name}_{index}"
-        params[key] = value
-        keys.append(f":{key}")
-    if not keys:
-        # no id of ours is the empty string
-        params[f"{name}_none"] = ""
-        keys.append(f":{name}_none")
-    return f"({', '.join(keys)})"
+    """`(:name_0, :name_1, ...)` for an IN clause; fills `params`. Never empty.
+
+    The last value is repeated until their number is a power of two: SQLAlchemy keeps
+    every statement that it has compiled, and a list that is one longer after each sale
+    would be another statement each time, of hundreds of parameters.
+    """
+    # no id of ours is the empty string
+    listed = list(values) or [""]
+    listed += listed[-1:] * (2 ** (len(listed) - 1).bit_length() - len(listed))
+    keys = [f"{name}_{index}" for index in range(len(listed))]
+    params.update(zip(keys, listed, strict=True))
+    return f"({', '.join(f':{key}' for key in keys)})"
 
 
 def db_time(moment: datetime | None) -> float | datetime | None:
