@@ -433,12 +433,12 @@ async def refresh_settlements(conn: Connection, settlement_ids: Iterable[str]) -
 
 
 async def hashes_landed_since(since: datetime) -> list[str]:
-    """Payment hashes of what machines were paid since then."""
+    """Payment hashes of what machines were paid, or paid customers, since then."""
     async with db.connect() as conn:
         found = await rows(
             conn,
             "SELECT payment_hash FROM satoshimachine.dca_settlements "
-            "WHERE transaction_time >= :since AND tx_type <> 'cash_in'",
+            "WHERE transaction_time >= :since",
             {"since": db_time(since)},
         )
     return [r["payment_hash"] for r in found]

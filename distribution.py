@@ -421,7 +421,8 @@ async def look_again(paid: Iterable[Payout]) -> int:
 
 
 async def look_again_at_landed(hashes: Sequence[str]) -> int:
-    """The same for payments that machines received from wallets of this instance."""
+    """The same for payments between a machine and a customer of this instance, in
+    either direction: the machine of a cash-out, the customer of a cash-in."""
     mended = 0
     for seen in await payouts.undone_receipts(hashes):
         mended += await payouts.finish_half_done(seen)

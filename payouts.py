@@ -27,7 +27,7 @@ from lnbits.core.crud.payments import (
     update_payment_checking_id,
 )
 from lnbits.core.db import db as core_db
-from lnbits.core.models import PaymentState
+from lnbits.core.models import Payment, PaymentState
 from lnbits.core.services.lnurl import get_pr_from_lnurl
 from lnbits.core.services.payments import (
     check_payment_status,
@@ -200,23 +200,13 @@ async def make_internal_invoice(payout: Payout, memo: str, conn: Connection) -> 
     is in our database: it is never paid, and a new one is made.
     """
     amount_sats = payout.amount_sats - reserve_sats(payout.amount_sats, True)
-    try:
-        payment = await create_invoice(
-            wallet_id=str(payout.destination_wallet_id),
-            amount=amount_sats,
-            memo=memo,
-            extra={"tag": TAG, "payout_id": payout.id},
-            internal=True,
-            expiry=INVOICE_EXPIRY_SECONDS,
-            external_id=payout.id,
-            conn=conn,
-        )
-    except InvoiceError as exc:
-        raise DestinationError(exc.message) from exc
-    except ValueError as exc:
-        raise DestinationError(f"LNbits made no invoice: {str(exc)[:200]}") from exc
-    await update_payment_checking_id(
-        payment.checking_id, INTERNAL_PREFIX + payment.payment_hash, conn
+    payment = await lasting_invoice(
+        str(payout.destination_wallet_id),
+        amount_sats,
+        memo,
+        conn,
+        extra={"tag": TAG, "payout_id": payout.id},
+        external_id=payout.id,
     )
     return payout.copy(
         update={
@@ -225,6 +215,31 @@ async def make_internal_invoice(payout: Payout, memo: str, conn: Connection) -> 
             "sent_sats": amount_sats,
         }
     )
+
+
+async def lasting_invoice(
+    wallet_id: str, amount_sats: int, memo: str, conn: Connection, **more: Any
+) -> Payment:
+    """An invoice of a wallet of this instance that LNbits' own status checks leave
+    alone, before it is paid and after. Raises `DestinationError`."""
+    try:
+        payment = await create_invoice(
+            wallet_id=wallet_id,
+            amount=amount_sats,
+            memo=memo,
+            internal=True,
+            expiry=INVOICE_EXPIRY_SECONDS,
+            conn=conn,
+            **more,
+        )
+    except InvoiceError as exc:
+        raise DestinationError(exc.message) from exc
+    except ValueError as exc:
+        raise DestinationError(f"LNbits made no invoice: {str(exc)[:200]}") from exc
+    await update_payment_checking_id(
+        payment.checking_id, INTERNAL_PREFIX + payment.payment_hash, conn
+    )
+    return payment
 
 
 async def fetch_external_invoice(payout: Payout) -> Payout:
@@ -242,7 +257,7 @@ async def fetch_external_invoice(payout: Payout) -> Payout:
         )
     bolt11 = target
     if kind != "bolt11":
-        bolt11 = await _invoice_from_outside(target, amount_sats)
+        bolt11 = await invoice_from_outside(target, amount_sats)
     try:
         invoice = bolt11_decode(bolt11)
     except (Bolt11Exception, ValueError) as exc:
@@ -262,7 +277,7 @@ async def fetch_external_invoice(payout: Payout) -> Payout:
     )
 
 
-async def _invoice_from_outside(target: str, amount_sats: int) -> str:
+async def invoice_from_outside(target: str, amount_sats: int) -> str:
     """What a stranger's server hands out as an invoice. Raises `DestinationError`.
 
     Whatever that server makes LNbits raise (JSON of a hundred thousand brackets is a

@@ -12,10 +12,12 @@ import time
 from typing import Any
 
 import pytest
+from bolt11 import decode as bolt11_decode
 from line_world import MakeOnLine, OnLine
 from lnbits.core.crud.payments import create_payment
 from lnbits.core.models import CreatePayment, PaymentState
 from lnbits.core.services import create_invoice
+from lnbits.core.services.payments import check_pending_payments
 from lnbits.settings import settings
 from lnbits.wallets import get_funding_source
 from lnbits.wallets.base import (
@@ -24,7 +26,7 @@ from lnbits.wallets.base import (
     PaymentSuccessStatus,
 )
 from lnbits.wallets.fake import FakeWallet
-from world import Killed, balance_sats, core_rows, update
+from world import Killed, age_core, balance_sats, core_rows, edit_core, update
 
 from satmachineadmin import (
     distribution,
@@ -432,12 +434,112 @@ async def test_an_address_is_asked_for_exactly_what_the_customer_gets(
         asked.append((address, amount_msat))
         return await found.customer_asks_for(amount_msat // 1000)
 
-    monkeypatch.setattr(line_payout, "get_pr_from_lnurl", invoice_of)
+    monkeypatch.setattr(payouts, "get_pr_from_lnurl", invoice_of)
     body = found.figures("one", ln_address=" Alice@Example.com")
     for _ in range(2):
         assert (await found.ask("payout", body))["payment_status"] == "paid"
     assert asked == [("alice@example.com", WIRE * 1000)]
     assert await balance_sats(found.world.customer.wallet.id) == WIRE
+
+
+async def test_a_server_outside_keeps_no_machine_waiting(
+    make_on_line: MakeOnLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A customer's address whose server drips, or answers 200 000 brackets."""
+    found = await make_rich(make_on_line)
+    monkeypatch.setattr(payouts, "OUTSIDE_SECONDS", 0.1)
+
+    async def drip(*_: Any) -> str:
+        await asyncio.sleep(3_600)
+        raise AssertionError
+
+    async def deep(*_: Any) -> str:
+        raise RecursionError
+
+    for txid, server in (("slow", drip), ("deep", deep)):
+        monkeypatch.setattr(payouts, "get_pr_from_lnurl", server)
+        body = found.figures(txid, ln_address="mallory@example.com")
+        told = await found.refused("payout", body)
+        assert told["code"] == "bad_invoice"
+        assert "gives no invoice" in told["reason"]
+    assert (await found.ask("ping"))["pong"] is True
+    assert await spent_sats(found) == 0
+
+
+async def test_a_node_that_raises_anything_leaves_the_line_open(
+    make_on_line: MakeOnLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = await make_rich(make_on_line)
+    PendingNode(monkeypatch)
+    told = await ask_payout(found, "one", await outside_invoice())
+
+    class ForeignError(Exception):
+        """As a node's client raises: of no class that we know."""
+
+    async def raises(*_: Any) -> Any:
+        raise ForeignError
+
+    monkeypatch.setattr(payouts, "update_pending_payment", raises)
+    await _look_now(told["payment_hash"])
+    [attempt] = await requests_crud.attempts_of(found.world.machine.id, "one")
+    assert (attempt.checks, attempt.failed_at) == (1, None)
+    # LNbits calls it failed, and the node cannot be asked whether that is true
+    await edit_core(
+        "UPDATE apipayments SET status = 'failed' WHERE payment_hash = :hash",
+        hash=told["payment_hash"],
+    )
+    monkeypatch.setattr(payouts, "check_payment_status", raises)
+    again = await ask_payout(found, "one", attempt.bolt11)
+    assert (again["status"], again["payment_status"]) == ("OK", "pending")
+
+
+async def test_known_failure_31_a_slow_check_overwrote_a_paid_customer(
+    make_on_line: MakeOnLine,
+) -> None:
+    found = await make_rich(make_on_line)
+    told = await ask_payout(found, "one", await found.customer_asks_for(WIRE))
+    payment_hash = told["payment_hash"]
+    await found.world.until(payment_hash, "completed")
+    await edit_core(
+        "UPDATE apipayments SET status = 'failed' "
+        "WHERE payment_hash = :hash AND amount > 0",
+        hash=payment_hash,
+    )
+    await age_core(payment_hash, minutes=2)
+    assert await balance_sats(found.world.customer.wallet.id) == 0
+    for _ in range(2):
+        tasks.state.second_look = float("-inf")
+        await tasks.mend()
+        assert await balance_sats(found.world.customer.wallet.id) == WIRE
+    await found.world.assert_ledger()
+
+
+async def test_known_failure_31_the_invoice_of_an_address_here_is_left_alone(
+    make_on_line: MakeOnLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made by us for a customer of this server: LNbits' checks must not kill it."""
+    found = await make_rich(make_on_line)
+    wallet_id = found.world.customer.wallet.id
+
+    async def is_here(_: str) -> str:
+        return wallet_id
+
+    async def killed(*_: Any, **__: Any) -> Any:
+        raise Killed
+
+    monkeypatch.setattr(line_payout, "local_wallet_of_address", is_here)
+    body = found.figures("one", ln_address="alice@example.com")
+    with monkeypatch.context() as patch:
+        patch.setattr(payouts, "try_to_pay", killed)
+        with pytest.raises(Killed):
+            await direct(found, found.client.request("payout", body))
+    [attempt] = await requests_crud.attempts_of(found.world.machine.id, "one")
+    assert bolt11_decode(attempt.bolt11).expiry == payouts.INVOICE_EXPIRY_SECONDS
+    await check_pending_payments()
+    told = await found.ask("payout", body)
+    assert told["payment_status"] == "paid"
+    assert told["payment_hash"] == attempt.payment_hash
+    assert await balance_sats(wallet_id) == WIRE
 
 
 # ------------------------------------------------------------ copies of a refusal
