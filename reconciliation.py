@@ -33,7 +33,7 @@ from .models import CASH_OUT, Settlement, utc_now
 from .payouts import TAG
 from .planning import owed_of
 from .reconciliation_crud import UNKNOWN, Period, Row
-from .refusals import ConflictError, NotFoundError
+from .refusals import BadInputError, ConflictError, NotFoundError
 from .targets import balances_msat
 
 # What is younger may be on its way between two databases.
@@ -43,6 +43,7 @@ NIGHTLY_PERIOD = timedelta(days=2)
 NIGHTLY_HOUR_UTC = 2
 CURSOR = "reconciliation"
 MOST_LISTED = 1000
+LONGEST_PERIOD = timedelta(days=366)
 LP_RECEIVED = "lp_received"
 
 
@@ -477,65 +478,74 @@ def compare_bays(bays: Sequence[cash.Bay]) -> list[Difference]:
     return found
 
 
-def compare_wallet(
-    wallet_id: str,
-    moves: Sequence[tuple[str, int]],
-    core: Mapping[str, Sequence[Row]],
-    balance_msat: int,
-    unpaid_sats: int,
-    unplanned_sats: int,
-) -> tuple[list[Difference], dict[str, Any]]:
-    """The balance with every payment of this wallet that is in our books.
+@dataclass
+class WalletBook:
+    """The balance of a wallet with every payment of it that is in our books, summed
+    while they are read. What LNbits has and we have not is foreign, and none of our
+    business."""
 
-    What LNbits has and we have not is foreign, and none of our business.
-    """
-    found = []
-    ours_msat = known_msat = 0
-    for payment_hash, said_msat in moves:
-        sides = [r for r in core.get(payment_hash, ()) if r["wallet_id"] == wallet_id]
-        if said_msat != UNKNOWN and len(sides) > 1:
-            sides = [r for r in sides if (int(r["amount"]) > 0) == (said_msat > 0)]
-        real_msat = sum(effect_msat(r) for r in sides)
-        known_msat += real_msat
-        # our fees are whole sats, rounded up
-        if said_msat == UNKNOWN or abs(real_msat - said_msat) < 1000:
-            ours_msat += real_msat
-            continue
-        ours_msat += said_msat
-        found.append(
-            Difference(
-                "wallet_move",
-                "lnbits_payment",
-                payment_hash,
-                f"This payment moved {real_msat / 1000:g} sat in LNbits and "
-                f"{said_msat / 1000:g} sat in our books.",
-                (wallet_id,),
-                (real_msat - said_msat) // 1000,
+    wallet_id: str
+    ours_msat: int = 0
+    known_msat: int = 0
+    differences: list[Difference] = field(default_factory=list)
+
+    def add(
+        self, moves: Iterable[tuple[str, int]], core: Mapping[str, Sequence[Row]]
+    ) -> None:
+        for payment_hash, said_msat in moves:
+            sides = [
+                r
+                for r in core.get(payment_hash, ())
+                if r["wallet_id"] == self.wallet_id
+            ]
+            if said_msat != UNKNOWN and len(sides) > 1:
+                sides = [r for r in sides if (int(r["amount"]) > 0) == (said_msat > 0)]
+            real_msat = sum(effect_msat(r) for r in sides)
+            self.known_msat += real_msat
+            # our fees are whole sats, rounded up
+            if said_msat == UNKNOWN or abs(real_msat - said_msat) < 1000:
+                self.ours_msat += real_msat
+                continue
+            self.ours_msat += said_msat
+            self.differences.append(
+                Difference(
+                    "wallet_move",
+                    "lnbits_payment",
+                    payment_hash,
+                    f"This payment moved {real_msat / 1000:g} sat in LNbits and "
+                    f"{said_msat / 1000:g} sat in our books.",
+                    (self.wallet_id,),
+                    (real_msat - said_msat) // 1000,
+                )
             )
-        )
-    foreign_msat = balance_msat - known_msat
-    owed = unpaid_sats + unplanned_sats
-    if balance_msat // 1000 < owed:
-        found.append(
-            Difference(
-                "wallet_short",
-                "wallet",
-                wallet_id,
-                f"The wallet holds {balance_msat // 1000} sat and owes {owed} sat.",
-                (),
-                balance_msat // 1000 - owed,
+
+    def compare(
+        self, balance_msat: int, unpaid_sats: int, unplanned_sats: int
+    ) -> tuple[list[Difference], dict[str, Any]]:
+        found = list(self.differences)
+        foreign_msat = balance_msat - self.known_msat
+        owed = unpaid_sats + unplanned_sats
+        if balance_msat // 1000 < owed:
+            found.append(
+                Difference(
+                    "wallet_short",
+                    "wallet",
+                    self.wallet_id,
+                    f"The wallet holds {balance_msat // 1000} sat and owes {owed} sat.",
+                    (),
+                    balance_msat // 1000 - owed,
+                )
             )
-        )
-    facts = {
-        "wallet_id": wallet_id,
-        "balance_sats": balance_msat // 1000,
-        "retained_sats": ours_msat // 1000 - owed,
-        "unpaid_sats": unpaid_sats,
-        "unplanned_sats": unplanned_sats,
-        "foreign_sats": foreign_msat // 1000,
-        "difference_sats": (balance_msat - foreign_msat - ours_msat) // 1000,
-    }
-    return found, facts
+        facts = {
+            "wallet_id": self.wallet_id,
+            "balance_sats": balance_msat // 1000,
+            "retained_sats": self.ours_msat // 1000 - owed,
+            "unpaid_sats": unpaid_sats,
+            "unplanned_sats": unplanned_sats,
+            "foreign_sats": foreign_msat // 1000,
+            "difference_sats": (balance_msat - foreign_msat - self.ours_msat) // 1000,
+        }
+        return found, facts
 
 
 # ----------------------------------------------------------------------------- reading
@@ -548,37 +558,15 @@ async def compare(machine_id: str, period: Period) -> Report:
         machine = await crud.get_machine(machine_id, conn)
         if machine is None:
             raise NotFoundError("There is no such machine.")
-        settlements = await sql.settlements(conn, machine_id, period)
-        legs = await sql.legs(conn, machine_id, period)
-        payouts = await sql.payouts(conn, machine_id, period)
-        more = {x["payout_id"] for x in legs if x["payout_id"]}
-        payouts += await sql.payouts_by_id(conn, more - {p["id"] for p in payouts})
-        tries = await sql.tries(conn, [p["id"] for p in payouts])
         wallets = await sql.wallets_of_machine(conn, machine_id)
         lps = await sql.lp_balances(conn, machine_id)
         only = "(SELECT :machine AS id)"
         bays = await cash.bays(conn, only, {"machine": machine_id}, is_from_fill=True)
-    marked = await sql.marked_payments(wallets, period)
-    async with db.connect() as conn:
-        hashes = sorted({r["payment_hash"] for r in marked})
-        known = await crud.known_sides(conn, hashes)
-        own = await sql.own_hashes(conn, hashes)
-        landed = [s["payment_hash"].partition(":")[0] for s in settlements]
-        own_landed = await sql.own_hashes(conn, landed)
-    core = await sql.core_rows(
-        [*landed, *(t["payment_hash"] for t in tries if t["payment_hash"])]
-    )
-    old = [p for p in payouts if _is_old(p["updated_at"], period)]
-    report.differences += compare_payouts(
-        old, [t for t in tries if t["payout_id"] in {p["id"] for p in old}], core
-    )
-    by_id = {p["id"]: p for p in payouts}
-    report.differences += compare_legs(legs, by_id, tries, core)
-    report.differences += compare_settlements(settlements, core, own_landed)
-    report.differences += compare_marked(marked, known, own)
-    report.differences += compare_conservation(
-        [sql.settlement_of(row) for row in settlements], legs
-    )
+    settlement_ids = await sql.settlement_ids(machine_id, period)
+    legs = await _compare_settlements(settlement_ids, report)
+    legs += await sql.legs_by_id(await sql.loose_leg_ids(machine_id, period))
+    payouts = await _compare_payments(legs, report)
+    marked = await _compare_marked(wallets, report)
     report.differences += compare_lps(lps, machine.fiat_code)
     report.differences += compare_bays(bays)
     for wallet_id in wallets:
@@ -586,12 +574,55 @@ async def compare(machine_id: str, period: Period) -> Report:
     report.lps = [_lp_facts(row) for row in lps]
     report.bays = [_bay_facts(bay) for bay in bays]
     report.checked = {
-        "settlements": len(settlements),
+        "settlements": len(settlement_ids),
         "legs": len(legs),
-        "payouts": len(payouts),
-        "stamped_payments": len(marked),
+        "payouts": payouts,
+        "stamped_payments": marked,
     }
     return report
+
+
+async def _compare_settlements(ids: Sequence[str], report: Report) -> list[Row]:
+    """Settlements with LNbits' payments and with their legs; returns the legs."""
+    all_legs: list[Row] = []
+    async for settlements, legs in sql.settlements_and_legs(ids):
+        landed = [s["payment_hash"].partition(":")[0] for s in settlements]
+        async with db.connect() as conn:
+            own = await sql.own_hashes(conn, landed)
+        core = await sql.core_rows(landed)
+        report.differences += compare_settlements(settlements, core, own)
+        report.differences += compare_conservation(
+            [sql.settlement_of(row) for row in settlements], legs
+        )
+        all_legs += legs
+    return all_legs
+
+
+async def _compare_payments(legs: Sequence[Row], report: Report) -> int:
+    """Payouts and legs with each other and with LNbits' payments; how many payouts."""
+    ids = set(await sql.payout_ids(report.machine_id, report.period))
+    ids |= {x["payout_id"] for x in legs if x["payout_id"]}
+    payouts = await sql.payouts_by_id(ids)
+    tries = await sql.tries(sorted(ids))
+    core = await sql.core_rows(t["payment_hash"] for t in tries if t["payment_hash"])
+    old = {p["id"]: p for p in payouts if _is_old(p["updated_at"], report.period)}
+    old_tries = [t for t in tries if t["payout_id"] in old]
+    report.differences += compare_payouts(list(old.values()), old_tries, core)
+    report.differences += compare_legs(legs, {p["id"]: p for p in payouts}, tries, core)
+    return len(payouts)
+
+
+async def _compare_marked(wallets: Sequence[str], report: Report) -> int:
+    """Stamped payments and our own with what is in our books; how many there are."""
+    count = 0
+    async for marked in sql.marked_payments(wallets, report.period):
+        hashes = sorted({r["payment_hash"] for r in marked})
+        async with db.connect() as conn:
+            known = await crud.known_sides(conn, hashes)
+            own = await sql.own_hashes(conn, hashes)
+        report.differences += compare_marked(marked, known, own)
+        count += len(marked)
+    return count
 
 
 def _is_old(moment: Any, period: Period) -> bool:
@@ -601,12 +632,13 @@ def _is_old(moment: Any, period: Period) -> bool:
 
 async def _compare_wallet(wallet_id: str, report: Report) -> None:
     async with db.connect() as conn:
-        moves = await sql.known_moves(conn, wallet_id)
         unpaid = await sql.unpaid(conn, wallet_id)
         unplanned = await sql.unplanned(conn, wallet_id)
-    core = await sql.core_rows(move[0] for move in moves)
+    book = WalletBook(wallet_id)
+    async for moves in sql.known_moves(wallet_id):
+        book.add(moves, await sql.core_rows(move[0] for move in moves))
     balance = (await balances_msat([wallet_id]))[wallet_id]
-    found, facts = compare_wallet(wallet_id, moves, core, balance, unpaid, unplanned)
+    found, facts = book.compare(balance, unpaid, unplanned)
     report.differences += found
     report.wallets.append(facts)
 
@@ -705,6 +737,10 @@ async def reconcile_own(
     if since >= until:
         raise ConflictError(
             "The period is empty: it ends two minutes ago at the latest."
+        )
+    if until - since > LONGEST_PERIOD:
+        raise BadInputError(
+            "A reconciliation covers at most 366 days: say a later from."
         )
     await reconcile(machine_id, Period(since, until), operator_user_id)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -35,8 +35,13 @@ from .models import Settlement, utc_now
 
 S = "satoshimachine"
 Row = Mapping[str, Any]
-CORE_COLUMNS = (
-    "checking_id, payment_hash, wallet_id, amount, fee, status, external_id, extra"
+CORE_COLUMNS = "checking_id, payment_hash, wallet_id, amount, fee, status"
+LEG_COLUMNS = (
+    "id, payout_id, settlement_id, leg_type, leg_key, amount_sats, status, reference, "
+    "external_payment_hash"
+)
+PAYOUT_COLUMNS = (
+    "id, source_wallet_id, amount_sats, sent_sats, status, payment_hash, updated_at"
 )
 PAGE = 1000
 # a leg that brought its LP something
@@ -70,53 +75,106 @@ async def wallets_of_machine(conn: Connection, machine_id: str) -> list[str]:
     return sorted(r["wallet_id"] for r in found)
 
 
-async def settlements(conn: Connection, machine_id: str, period: Period) -> list[Row]:
-    return await rows(
-        conn,
-        f"SELECT * FROM {S}.dca_settlements WHERE machine_id = :machine "  # noqa: S608
-        "AND transaction_time >= :since AND transaction_time < :until ORDER BY id",
-        {"machine": machine_id, **period.params},
-    )
-
-
-async def legs(conn: Connection, machine_id: str, period: Period) -> list[Row]:
-    """Legs of the settlements of a period, and those without a settlement."""
-    return await rows(
-        conn,
-        f"SELECT * FROM {S}.dca_payments WHERE machine_id = :machine "  # noqa: S608
-        "AND transaction_time >= :since AND transaction_time < :until ORDER BY id",
-        {"machine": machine_id, **period.params},
-    )
-
-
-async def payouts(conn: Connection, machine_id: str, period: Period) -> list[Row]:
-    """Payouts begun in a period that a leg of this machine is or was in."""
-    return await rows(
-        conn,
+async def settlement_ids(machine_id: str, period: Period) -> list[str]:
+    """Settlements of a period: paid in it, planned in it, or with legs made or paid in
+    it. What a dispense report changes late is looked at once more."""
+    return await _ids(
         f"""
-        SELECT * FROM {S}.dca_payouts o
-        WHERE o.created_at >= :since AND o.created_at < :until AND EXISTS (
-            SELECT 1 FROM {S}.dca_payout_legs l
-            JOIN {S}.dca_payments p ON p.id = l.leg_id
-            WHERE l.payout_id = o.id AND p.machine_id = :machine)
-        ORDER BY o.id
+        SELECT id FROM {S}.dca_settlements WHERE machine_id = :machine
+            AND (transaction_time >= :since AND transaction_time < :until
+                OR planned_at >= :since AND planned_at < :until)
+        UNION SELECT settlement_id FROM {S}.dca_payments
+        WHERE machine_id = :machine AND settlement_id IS NOT NULL
+            AND created_at >= :since AND created_at < :until
+        UNION SELECT p.settlement_id FROM {S}.dca_payouts o
+        JOIN {S}.dca_payments p ON p.payout_id = o.id
+        WHERE o.paid_at >= :since AND o.paid_at < :until
+            AND p.machine_id = :machine AND p.settlement_id IS NOT NULL
         """,  # noqa: S608
         {"machine": machine_id, **period.params},
     )
 
 
-async def payouts_by_id(conn: Connection, payout_ids: Iterable[str]) -> list[Row]:
-    ids = sorted(payout_ids)
+async def loose_leg_ids(machine_id: str, period: Period) -> list[str]:
+    """Legs of a period that are of no settlement."""
+    return await _ids(
+        f"""
+        SELECT id FROM {S}.dca_payments WHERE machine_id = :machine
+            AND settlement_id IS NULL
+            AND transaction_time >= :since AND transaction_time < :until
+        """,  # noqa: S608
+        {"machine": machine_id, **period.params},
+    )
+
+
+async def payout_ids(machine_id: str, period: Period) -> list[str]:
+    """Payouts begun in a period that a leg of this machine is or was in."""
+    return await _ids(
+        f"""
+        SELECT o.id FROM {S}.dca_payouts o
+        WHERE o.created_at >= :since AND o.created_at < :until AND EXISTS (
+            SELECT 1 FROM {S}.dca_payout_legs l
+            JOIN {S}.dca_payments p ON p.id = l.leg_id
+            WHERE l.payout_id = o.id AND p.machine_id = :machine)
+        """,  # noqa: S608
+        {"machine": machine_id, **period.params},
+    )
+
+
+async def _ids(sql: str, params: Mapping[str, Any]) -> list[str]:
+    """Ids alone, of however many rows: the rows themselves are read page by page, and
+    the connection, which the lease needs too, is given back in between."""
+    async with db.connect() as conn:
+        return sorted(next(iter(row.values())) for row in await rows(conn, sql, params))
+
+
+async def settlements_and_legs(
+    settlement_ids: Sequence[str],
+) -> AsyncIterator[tuple[list[Row], list[Row]]]:
+    """Page by page, each with all legs of its settlements as they are then."""
+    for listed, params in _pages(settlement_ids):
+        async with db.connect() as conn:
+            settlements = await rows(
+                conn,
+                f"SELECT * FROM {S}.dca_settlements "  # noqa: S608
+                f"WHERE id IN {listed} ORDER BY id",
+                params,
+            )
+            legs = await rows(
+                conn,
+                f"SELECT {LEG_COLUMNS} FROM {S}.dca_payments "  # noqa: S608
+                f"WHERE settlement_id IN {listed} ORDER BY id",
+                params,
+            )
+        yield settlements, legs
+
+
+async def legs_by_id(leg_ids: Sequence[str]) -> list[Row]:
+    return await _by_id("dca_payments", LEG_COLUMNS, leg_ids)
+
+
+async def payouts_by_id(payout_ids: Iterable[str]) -> list[Row]:
+    return await _by_id("dca_payouts", PAYOUT_COLUMNS, sorted(payout_ids))
+
+
+async def _by_id(table: str, columns: str, ids: Sequence[str]) -> list[Row]:
     found: list[Row] = []
+    for listed, params in _pages(ids):
+        async with db.connect() as conn:
+            found += await rows(
+                conn,
+                f"SELECT {columns} FROM {S}.{table} "  # noqa: S608
+                f"WHERE id IN {listed} ORDER BY id",
+                params,
+            )
+    return found
+
+
+def _pages(ids: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The IN list of each page of ids, and its parameters."""
     for start in range(0, len(ids), CHUNK):
         params: dict[str, Any] = {}
-        listed = in_list("p", ids[start : start + CHUNK], params)
-        found += await rows(
-            conn,
-            f"SELECT * FROM {S}.dca_payouts WHERE id IN {listed}",  # noqa: S608
-            params,
-        )
-    return found
+        yield in_list("i", ids[start : start + CHUNK], params), params
 
 
 async def own_hashes(conn: Connection, hashes: Sequence[str]) -> set[str]:
@@ -139,24 +197,23 @@ def settlement_of(row: Row) -> Settlement:
     return dict_to_model(dict(row), Settlement)
 
 
-async def tries(conn: Connection, payout_ids: Sequence[str]) -> list[Row]:
+async def tries(payout_ids: Sequence[str]) -> list[Row]:
     """Which legs payouts were for, and every other payout of those legs."""
     found: list[Row] = []
-    for start in range(0, len(payout_ids), CHUNK):
-        params: dict[str, Any] = {}
-        listed = in_list("p", payout_ids[start : start + CHUNK], params)
-        found += await rows(
-            conn,
-            f"""
-            SELECT DISTINCT l.payout_id, l.leg_id, l.amount_sats, o.payment_hash,
-                o.source_wallet_id, o.status
-            FROM {S}.dca_payout_legs asked
-            JOIN {S}.dca_payout_legs l ON l.leg_id = asked.leg_id
-            JOIN {S}.dca_payouts o ON o.id = l.payout_id
-            WHERE asked.payout_id IN {listed}
-            """,  # noqa: S608
-            params,
-        )
+    for listed, params in _pages(payout_ids):
+        async with db.connect() as conn:
+            found += await rows(
+                conn,
+                f"""
+                SELECT DISTINCT l.payout_id, l.leg_id, l.amount_sats, o.payment_hash,
+                    o.source_wallet_id, o.status
+                FROM {S}.dca_payout_legs asked
+                JOIN {S}.dca_payout_legs l ON l.leg_id = asked.leg_id
+                JOIN {S}.dca_payouts o ON o.id = l.payout_id
+                WHERE asked.payout_id IN {listed}
+                """,  # noqa: S608
+                params,
+            )
     return found
 
 
@@ -239,28 +296,36 @@ async def unplanned(conn: Connection, wallet_id: str) -> int:
     return int(row["sats"] or 0) if row else 0
 
 
-async def known_moves(conn: Connection, wallet_id: str) -> list[tuple[str, int]]:
-    """Every payment of this wallet that is in our books: (hash, msat by our figures).
+async def known_moves(wallet_id: str) -> AsyncIterator[list[tuple[str, int]]]:
+    """Every payment of this wallet that is in our books, page by page: (hash, msat by
+    our figures).
 
     Cash-outs in, cash-ins and payouts out, each with the fee that we noted. A payout
-    whose outcome is open counts if LNbits has a row of it, so its figure is None there
+    whose outcome is open counts if LNbits has a row of it, so its figure is `UNKNOWN`
     and LNbits' own is taken.
     """
-    found = await rows(
-        conn,
-        f"""
-        SELECT payment_hash AS hash, tx_type, wire_sats AS sats,
+    settlements = f"""
+        SELECT id, payment_hash AS hash, tx_type, wire_sats AS sats,
             network_fee_sats AS fee, 'settlement' AS what
         FROM {S}.dca_settlements WHERE wallet_id = :wallet
-        UNION ALL
-        SELECT payment_hash AS hash, status AS tx_type, sent_sats AS sats,
+        """  # noqa: S608
+    payouts = f"""
+        SELECT id, payment_hash AS hash, status AS tx_type, sent_sats AS sats,
             network_fee_sats AS fee, 'payout' AS what
         FROM {S}.dca_payouts
         WHERE source_wallet_id = :wallet AND payment_hash IS NOT NULL
-        """,  # noqa: S608
-        {"wallet": wallet_id},
-    )
-    return [(r["hash"].partition(":")[0], _msat(r)) for r in found]
+        """  # noqa: S608
+    for sql in (settlements, payouts):
+        last: str | None = ""
+        while last is not None:
+            async with db.connect() as conn:
+                page = await rows(
+                    conn,
+                    f"{sql} AND id > :last ORDER BY id LIMIT :limit",
+                    {"wallet": wallet_id, "last": last, "limit": PAGE},
+                )
+            yield [(r["hash"].partition(":")[0], _msat(r)) for r in page]
+            last = page[-1]["id"] if len(page) == PAGE else None
 
 
 UNKNOWN = -(2**63)
@@ -302,19 +367,20 @@ async def core_rows(hashes: Iterable[str]) -> dict[str, list[Row]]:
     return found
 
 
-async def marked_payments(wallet_ids: Sequence[str], period: Period) -> list[Row]:
+async def marked_payments(
+    wallet_ids: Sequence[str], period: Period
+) -> AsyncIterator[list[Row]]:
     """Payments of these wallets in a period that carry a machine's stamp or our mark,
-    and were not refused."""
-    found: list[Row] = []
-    last = ""
-    while True:
+    and were not refused, page by page."""
+    last: str | None = ""
+    while last is not None:
         params: dict[str, Any] = {**period.params, "last": last, "limit": PAGE}
         listed = in_list("w", wallet_ids, params)
         async with core_db.connect() as conn:
             page = await rows(
                 conn,
                 f"""
-                SELECT {CORE_COLUMNS} FROM apipayments
+                SELECT {CORE_COLUMNS}, external_id, extra FROM apipayments
                 WHERE wallet_id IN {listed} AND checking_id > :last
                   AND updated_at >= :since AND updated_at < :until
                   AND status IN ('success', 'pending')
@@ -323,10 +389,8 @@ async def marked_payments(wallet_ids: Sequence[str], period: Period) -> list[Row
                 """,  # noqa: S608
                 params,
             )
-        found += page
-        if len(page) < PAGE:
-            return found
-        last = page[-1]["checking_id"]
+        yield page
+        last = page[-1]["checking_id"] if len(page) == PAGE else None
         await asyncio.sleep(0)
 
 

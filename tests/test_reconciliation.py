@@ -428,6 +428,32 @@ async def test_what_is_there_only_once_is_no_difference(
     assert len(looks) == 2
 
 
+async def test_an_old_settlement_is_looked_at_when_it_changed_in_the_period(
+    make_world: MakeWorld, engine_paused: distribution.Worker
+) -> None:
+    """Paid a month ago; planned, or its legs made, or paid only now."""
+    world = await make_world(deposits=["900.00"])
+    then = db_time(utc_now() - timedelta(days=30))
+    ids = await paid(world)
+    (leg,) = await world.legs(ids["hash"], "dca")
+    for x in await world.legs(ids["hash"]):
+        await update("dca_payments", x.id, transaction_time=then, created_at=then)
+    await more_is_kept(world, ids)
+    settlement = ids["settlement"]
+    await update("dca_settlements", settlement, transaction_time=then)
+    assert "not_conserved" in await kinds(world)
+    await update("dca_settlements", settlement, planned_at=then)
+    assert "not_conserved" in await kinds(world)
+    for row in await world.payouts():
+        await update("dca_payouts", row["id"], paid_at=then)
+    assert "not_conserved" not in await kinds(world)
+    await update("dca_payments", leg.id, created_at=db_time(utc_now()))
+    assert "not_conserved" in await kinds(world)
+    await update("dca_payments", leg.id, created_at=then)
+    await update("dca_payouts", ids["payout"], paid_at=db_time(utc_now()))
+    assert "not_conserved" in await kinds(world)
+
+
 async def test_only_the_operator_reads_and_runs_it(make_world: MakeWorld) -> None:
     world = await make_world()
     path = f"/machines/{world.machine.id}/reconciliation"
@@ -437,6 +463,10 @@ async def test_only_the_operator_reads_and_runs_it(make_world: MakeWorld) -> Non
     body = {"from": "2025-02-01", "to": "2025-01-01"}
     refused(await world.operator.api.post(path, json=body), 400)
     refused(await world.operator.api.post(path, json={"from": "x"}), 400)
+    answer = refused(
+        await world.operator.api.post(path, json={"from": "1970-01-01"}), 400
+    )
+    assert "at most 366 days" in str(answer)
     future = (utc_now() + timedelta(days=3)).date().isoformat()
     refused(await world.operator.api.post(path, json={"from": future}), 409)
     body = {"from": "2025-01-01", "to": "2025-01-31"}
