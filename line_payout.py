@@ -31,7 +31,6 @@ from lnbits.settings import settings
 from loguru import logger
 
 from . import (
-    bitspire,
     crud,
     distribution,
     landing,
@@ -41,7 +40,7 @@ from . import (
     requests_crud,
     rounds,
 )
-from .database import in_list, one, one_commit
+from .database import one, one_commit
 from .line_calls import (
     external_id,
     must_be_fresh,
@@ -314,8 +313,9 @@ async def _must_be_customers(request: MachineRequest, invoice: Invoice) -> None:
         )
     is_taken = await requests_crud.hash_is_taken(invoice.payment_hash)
     if not is_taken and invoice.wallet_id:
-        is_taken = invoice.wallet_id == request.wallet_id or await _is_stamped(
-            invoice.payment_hash
+        is_taken = (
+            invoice.wallet_id == request.wallet_id
+            or await payouts.is_machines_invoice(invoice.payment_hash)
         )
     if is_taken:
         raise LineError(
@@ -323,21 +323,6 @@ async def _must_be_customers(request: MachineRequest, invoice: Invoice) -> None:
             "This invoice belongs to a machine or to the back office: the customer "
             "must show one of their own wallet.",
         )
-
-
-async def _is_stamped(payment_hash: str) -> bool:
-    """Whether it is the cash-out invoice of a machine of this server."""
-    wallets = await crud.machine_wallets()
-    params: dict[str, Any] = {"hash": payment_hash}
-    listed = in_list("w", sorted(wallets), params)
-    async with core_db.connect() as conn:
-        row = await one(
-            conn,
-            "SELECT extra FROM apipayments WHERE payment_hash = :hash "  # noqa: S608
-            f"AND amount > 0 AND wallet_id IN {listed}",
-            params,
-        )
-    return bool(row and bitspire.SOURCE in str(row["extra"]))
 
 
 # --------------------------------------------------------------------------- paying it

@@ -41,7 +41,7 @@ from lnbits.exceptions import InvoiceError
 from lnbits.task_manager import task_manager
 from loguru import logger
 
-from . import payouts_crud
+from . import bitspire, crud, payouts_crud
 from .database import CHUNK, from_db_time, in_list, rows
 from .models import Payout, utc_now
 
@@ -268,12 +268,33 @@ async def fetch_external_invoice(payout: Payout) -> Payout:
         raise DestinationError(
             f"The destination's invoice is for {sats} sat, not for {amount_sats}."
         )
+    if await is_machines_invoice(str(invoice.payment_hash)):
+        raise DestinationError(
+            "The destination gave a machine's own invoice: paid by us, that sale would "
+            "never land."
+        )
     return payout.copy(
         update={
             "payment_hash": invoice.payment_hash,
             "bolt11": bolt11,
             "sent_sats": sats,
         }
+    )
+
+
+async def is_machines_invoice(payment_hash: str) -> bool:
+    """Whether it is the stamped cash-out invoice of a machine of this server."""
+    wallets = await crud.machine_wallets()
+    async with core_db.connect() as conn:
+        found = await rows(
+            conn,
+            "SELECT wallet_id, extra FROM apipayments "
+            "WHERE payment_hash = :hash AND amount > 0",
+            {"hash": payment_hash},
+        )
+    return any(
+        row["wallet_id"] in wallets and bitspire.SOURCE in str(row["extra"])
+        for row in found
     )
 
 

@@ -378,7 +378,7 @@ async def store_invoices(payouts: Sequence[Payout], holder: str) -> list[Payout]
 
 
 async def _taken_hashes(conn: Connection, hashes: Sequence[str]) -> set[str]:
-    """Those of the hashes that a payout or a settlement has had already."""
+    """Those of the hashes that a payout, a settlement or a cash-in has had already."""
     taken: set[str] = set()
     for start in range(0, len(hashes), CHUNK):
         params: dict[str, Any] = {}
@@ -388,6 +388,8 @@ async def _taken_hashes(conn: Connection, hashes: Sequence[str]) -> set[str]:
             "SELECT payment_hash FROM satoshimachine.dca_payouts "  # noqa: S608
             f"WHERE payment_hash IN {listed} UNION ALL "
             "SELECT payment_hash FROM satoshimachine.dca_settlements "
+            f"WHERE payment_hash IN {listed} UNION ALL "
+            "SELECT payment_hash FROM satoshimachine.dca_machine_attempts "
             f"WHERE payment_hash IN {listed}",
             params,
         )

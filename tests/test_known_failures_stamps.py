@@ -15,12 +15,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from bolt11 import decode as bolt11_decode
 from lnbits.core.services import create_invoice, pay_invoice
 from lnbits.helpers import urlsafe_short_hash
+from lnurl_server import LnurlServer
 from sqlalchemy.exc import OperationalError
 from unheard import change_wallet, deaf_listener, received, second_machine
 from world import (
     MakeWorld,
+    World,
     age_core,
     balance_sats,
     core_rows,
@@ -31,6 +34,8 @@ from world import (
 from satmachineadmin import bitspire, crud, distribution, landing, tasks
 from satmachineadmin.database import db_time, run, transaction
 from satmachineadmin.models import Machine, utc_now
+from satmachineadmin.payouts import reserve_sats
+from satmachineadmin.requests_crud import Attempt
 
 
 async def test_known_failure_33_the_wallet_that_owes_is_the_wallet_that_pays(
@@ -121,6 +126,54 @@ async def test_known_failure_36_one_hash_with_two_sides(
     assert await a.lps[0].balance_sats() == 100_000
     await a.assert_ledger()
     await b.assert_ledger()
+
+
+@pytest.mark.parametrize("whose", ["a sale", "a customer's cash-in"])
+async def test_known_failure_36_a_target_hands_out_an_invoice_that_is_not_its_own(
+    make_world: MakeWorld, engine_paused: distribution.Worker, whose: str
+) -> None:
+    """Paid as a payout of ours, machine B's sale would never land, and B has given its
+    customer the cash; a cash-in's invoice would count for two debts."""
+    a = await make_world(deposits=["300.00"])
+    b = await second_machine(a, make_world)
+    async with LnurlServer() as shop:
+        await a.add_split(shop.target, "1.0000", kind="lnurl")
+        await a.settle(payment_hash := await a.cash_out())
+        sats = 5_000 - reserve_sats(5_000, False)
+        if whose == "a sale":
+            stamp = b.stamp(principal=sats - 100, fee=100, fiat="9.80")
+            invoice = await b.cash_out_invoice(stamp)
+            shop.always_pr = str(invoice.bolt11)
+        else:
+            shop.always_pr = await shop.invoice(sats)
+            await add_attempt(b, shop.always_pr)
+        await a.run_due()
+    (leg,) = await a.legs(payment_hash, "operator_split")
+    assert (leg.status, leg.attempts) == ("pending", 1)
+    why = "a machine's own invoice" if whose == "a sale" else "used before"
+    assert why in str(leg.error_message)
+    if whose == "a sale":
+        await a.fund(a.customer.wallet.id, sats)
+        await pay_invoice(
+            wallet_id=a.customer.wallet.id, payment_request=shop.always_pr
+        )
+        await b.landed(invoice.payment_hash)
+    await a.assert_ledger()
+
+
+async def add_attempt(world: World, bolt11: str) -> None:
+    """A customer's cash-in at this machine, about to be paid to that invoice."""
+    attempt = Attempt(
+        payment_hash=bolt11_decode(bolt11).payment_hash,
+        machine_id=world.machine.id,
+        txid=urlsafe_short_hash(),
+        wallet_id=world.machine_wallet.id,
+        wire_sats=1,
+        destination=f"bolt11:{bolt11}",
+        bolt11=bolt11,
+        created_at=utc_now(),
+    )
+    await insert("dca_machine_attempts", attempt)
 
 
 async def test_known_failure_37_made_at_10_00_and_paid_at_10_59_with_nobody_listening(
