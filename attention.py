@@ -21,7 +21,7 @@ from .crud import NO_PLATFORM_WALLET
 from .database import db, db_time, from_db_time, rows
 from .lps import deposited_cents_sql
 from .models import utc_now
-from .reports import own_machines_sql, whose
+from .reports import UNNAMED_ERROR, own_machines_sql, whose
 
 S = "satoshimachine"
 MOST = 20
@@ -64,7 +64,8 @@ def _settlements(condition: str) -> Callable[[str], str]:
 def _legs(condition: str) -> Callable[[str], str]:
     return lambda own: (
         f"p.id AS subject_id, p.settlement_id, p.machine_id, {_MACHINE}, "
-        "p.created_at AS since, p.amount_sats, p.error_message, p.leg_type, p.label "
+        f"p.created_at AS since, p.amount_sats, {UNNAMED_ERROR} AS error_message, "
+        "p.leg_type, p.label "
         f"FROM {S}.dca_payments p JOIN {S}.dca_machines m ON m.id = p.machine_id "
         f"WHERE p.machine_id IN {own} AND p.leg_type <> 'autoforward' AND {condition} "
         "ORDER BY p.created_at, p.id"

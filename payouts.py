@@ -13,6 +13,7 @@ calls failed and that its node pays later is paid twice; asking the node once mo
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -58,6 +59,7 @@ NODE_SECONDS = 30
 T = TypeVar("T")
 # LNbits' two requests to a Lightning address may take 10 s each when they fail fast
 OUTSIDE_SECONDS = 30
+_URL = re.compile(r"\w+://[^\s'\"]+")
 
 
 class Outcome(str, Enum):
@@ -306,18 +308,26 @@ async def invoice_from_outside(target: str, amount_sats: int) -> str:
     slowly it speaks, it keeps one of the few places for payouts outside only so long:
     LNbits' own limit is for each piece of an answer, not for all of it.
     """
-    name = target[:60]
     try:
         return await asyncio.wait_for(
             get_pr_from_lnurl(target, amount_sats * 1000), OUTSIDE_SECONDS
         )
     except asyncio.TimeoutError as exc:
         raise DestinationError(
-            f"{name} gives no invoice: no answer within {OUTSIDE_SECONDS} s"
+            f"The destination gives no invoice: no answer within {OUTSIDE_SECONDS} s"
         ) from exc
     except Exception as exc:
-        why = str(exc)[:200] or type(exc).__name__
-        raise DestinationError(f"{name} gives no invoice: {why}") from exc
+        why = _unnamed(str(exc), target)[:200] or type(exc).__name__
+        raise DestinationError(f"The destination gives no invoice: {why}") from exc
+
+
+def _unnamed(text: str, target: str) -> str:
+    """The text without the address that was asked, or any other: the reason is shown
+    to more people than the destination is."""
+    text = re.sub(re.escape(target), "…", _URL.sub("…", text), flags=re.I)
+    for part in target.split("@"):
+        text = re.sub(rf"(?<!\w){re.escape(part)}(?!\w)", "…", text, flags=re.I)
+    return text
 
 
 async def try_to_pay(

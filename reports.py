@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -419,6 +420,14 @@ def _nullable(column: str, expression: str) -> str:
     return f"CASE WHEN {column} IS NULL THEN NULL ELSE {expression} END"
 
 
+# Reasons once began with the destination, which is not everybody's to see.
+UNNAMED_ERROR = (
+    "(CASE WHEN p.error_message LIKE '% gives no invoice: %' "
+    "AND p.error_message NOT LIKE 'The destination gives no invoice: %' "
+    "THEN 'The destination gives no invoice.' ELSE p.error_message END)"
+)
+
+
 def legs_source(
     user_id: str,
     is_all: bool,
@@ -441,7 +450,14 @@ def legs_source(
     own_address = (
         "p.operator_user_id = :reader AND p.leg_type IN ('operator_split', 'refund')"
     )
-    return _leg_source(own_wallets, own_address, where, params)
+    source = _leg_source(own_wallets, own_address, where, params)
+    if not is_all:
+        return source
+    reason = (
+        "CASE WHEN p.operator_user_id = :reader THEN p.error_message "
+        f"ELSE {UNNAMED_ERROR} END"
+    )
+    return replace(source, columns={**source.columns, "error_message": reason})
 
 
 def lp_legs_source(user_id: str, own_wallets: Sequence[str]) -> Source:
@@ -484,6 +500,15 @@ def audit_of_source(
     return source
 
 
+# Fields of the log that say where somebody's sats are or go.
+_PLACES = ("wallet_id", "target", "destination")
+
+
+def _names_a_place(column: str) -> str:
+    """`json.dumps` wrote it: inside a text the quotes would be escaped."""
+    return " OR ".join(f"{column} LIKE '%\"{name}\": %'" for name in _PLACES)
+
+
 def audit_source(user_id: str, is_all: bool, super_user_id: str) -> Source:
     """Entries about the reader's machines, or about themselves as an LP.
 
@@ -492,8 +517,12 @@ def audit_source(user_id: str, is_all: bool, super_user_id: str) -> Source:
     columns = {name: f"a.{name}" for name in AUDIT_FIELDS.kinds}
     # What an LP prefers is theirs alone, also from the super's eyes.
     is_private = "a.subject_type = 'lp' AND a.client_user_id <> :reader"
+    is_others = "COALESCE(a.operator_user_id, '') <> :reader"
     for name in ("before", "after"):
-        columns[name] = f"CASE WHEN {is_private} THEN NULL ELSE a.{name}_json END"
+        withheld = is_private
+        if is_all:
+            withheld += f" OR ({is_others} AND ({_names_a_place(f'a.{name}_json')}))"
+        columns[name] = f"CASE WHEN {withheld} THEN NULL ELSE a.{name}_json END"
     columns["actor"] = (
         "CASE WHEN a.actor = :reader THEN a.actor "
         "WHEN a.actor = :super THEN 'super' "
