@@ -176,9 +176,35 @@ async def insert_settlement(conn: Connection, settlement: Settlement) -> bool:
     return await run(conn, sql, params) == 1
 
 
-async def known_sides(conn: Connection, hashes: Sequence[str]) -> set[tuple[str, str]]:
+async def known_sides(
+    conn: Connection, sides: Iterable[tuple[str, str]]
+) -> set[tuple[str, str]]:
     """Those sides (payment hash, wallet id) of payments that need no landing: landed
     before, or payouts of our own."""
+    wanted = set(sides)
+    known = await _first_sides(conn, sorted({h for h, _ in wanted}))
+    unknown = wanted - known
+    if unknown:
+        known |= await _second_sides(conn, unknown)
+    return known & wanted
+
+
+async def _second_sides(
+    conn: Connection, sides: Iterable[tuple[str, str]]
+) -> set[tuple[str, str]]:
+    """Those that landed as `<hash>:<machine id>`: one machine's customer was paid
+    through another machine, which landed first."""
+    wallets = await machine_wallets(conn)
+    hashes = sorted(
+        f"{payment_hash}:{machine_id}"
+        for payment_hash, wallet_id in sides
+        for machine_id in {m for m, _ in wallets.get(wallet_id, [])}
+    )
+    found = await _first_sides(conn, hashes)
+    return {(name.partition(":")[0], wallet_id) for name, wallet_id in found}
+
+
+async def _first_sides(conn: Connection, hashes: Sequence[str]) -> set[tuple[str, str]]:
     known: set[tuple[str, str]] = set()
     for start in range(0, len(hashes), CHUNK):
         params: dict[str, Any] = {}

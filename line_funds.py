@@ -51,8 +51,8 @@ async def _unlanded_sats(wallet_id: str) -> int:
         )
     stamped = [row for row in received if bitspire.SOURCE in str(row["extra"])]
     async with db.connect() as conn:
-        hashes = [row["payment_hash"] for row in stamped]
-        known = await crud.known_sides(conn, hashes)
+        sides = [(row["payment_hash"], wallet_id) for row in stamped]
+        known = await crud.known_sides(conn, sides)
     return sum(
         int(row["amount"]) // 1000
         for row in stamped

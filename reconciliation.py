@@ -617,8 +617,9 @@ async def _compare_marked(wallets: Sequence[str], report: Report) -> int:
     count = 0
     async for marked in sql.marked_payments(wallets, report.period):
         hashes = sorted({r["payment_hash"] for r in marked})
+        sides = [(r["payment_hash"], r["wallet_id"]) for r in marked]
         async with db.connect() as conn:
-            known = await crud.known_sides(conn, hashes)
+            known = await crud.known_sides(conn, sides)
             own = await sql.own_hashes(conn, hashes)
         report.differences += compare_marked(marked, known, own)
         count += len(marked)

@@ -161,8 +161,8 @@ async def _payments_page(
 async def _land_page(page: list[Mapping[str, Any]]) -> int:
     stamped = [row for row in page if bitspire.SOURCE in str(row["extra"])]
     async with db.connect() as conn:
-        hashes = [row["payment_hash"] for row in stamped]
-        known = await crud.known_sides(conn, hashes)
+        sides = [(row["payment_hash"], row["wallet_id"]) for row in stamped]
+        known = await crud.known_sides(conn, sides)
     landed = 0
     for row in stamped:
         if (row["payment_hash"], row["wallet_id"]) not in known:

@@ -29,10 +29,20 @@ from world import (
     core_rows,
     edit_core,
     insert,
+    killed_at,
 )
 
-from satmachineadmin import bitspire, crud, distribution, landing, tasks
+from satmachineadmin import (
+    bitspire,
+    crud,
+    distribution,
+    landing,
+    reconciliation,
+    tasks,
+)
+from satmachineadmin.audit import ENGINE
 from satmachineadmin.database import db_time, run, transaction
+from satmachineadmin.line_funds import free_sats
 from satmachineadmin.models import Machine, utc_now
 from satmachineadmin.payouts import reserve_sats
 from satmachineadmin.requests_crud import Attempt
@@ -103,7 +113,7 @@ async def test_known_failure_35_a_top_up_reported_as_a_settlement_waits_for_a_pe
 
 
 async def test_known_failure_36_one_hash_with_two_sides(
-    make_world: MakeWorld,
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a = await make_world(deposits=["300.00"])
     b = await second_machine(a, make_world)
@@ -120,10 +130,19 @@ async def test_known_failure_36_one_hash_with_two_sides(
     second = await a.settlement(f"{invoice.payment_hash}:{b.machine.id}")
     assert (second.machine_id, second.status) == (b.machine.id, "quarantined")
     assert "another machine" in str(second.error_message)
-    await tasks.sweep(is_full=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(landing, "land_payment", killed_at)  # it is known by now
+        await tasks.sweep(is_full=True)
     await distribution.worker.run_until_idle()
     assert await crud.legs_of(second.id) == []
     assert await a.lps[0].balance_sats() == 100_000
+    monkeypatch.setattr(reconciliation, "YOUNG", timedelta(0))
+    period = reconciliation.Period(
+        utc_now() - timedelta(days=1), utc_now() + timedelta(minutes=1)
+    )
+    for world in (a, b):
+        report = await reconciliation.reconcile(world.machine.id, period, ENGINE)
+        assert report.differences == []
     await a.assert_ledger()
     await b.assert_ledger()
 
@@ -159,6 +178,25 @@ async def test_known_failure_36_a_target_hands_out_an_invoice_that_is_not_its_ow
         )
         await b.landed(invoice.payment_hash)
     await a.assert_ledger()
+
+
+async def test_known_failure_36_a_second_side_that_came_in_is_reserved_once(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = await make_world()
+    b = await second_machine(a, make_world)
+    await a.fund(b.machine_wallet.id, 200_000)
+    invoice = await a.cash_out_invoice(a.stamp())
+    fields = b.stamp(principal=110_000, fee=2_000, fiat="220.00", tx_type="cash_in")
+    async with deaf_listener(monkeypatch):
+        await pay_invoice(
+            wallet_id=b.machine_wallet.id, payment_request=invoice.bolt11, extra=fields
+        )
+    assert await landing.land_payment(await b.core_payment(invoice.payment_hash))
+    await tasks.sweep()
+    second = await a.settlement(f"{invoice.payment_hash}:{a.machine.id}")
+    assert (second.status, second.wire_sats) == ("quarantined", 108_000)
+    assert await free_sats(a.machine_wallet.id) == 0
 
 
 async def add_attempt(world: World, bolt11: str) -> None:
