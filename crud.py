@@ -472,16 +472,28 @@ async def hashes_landed_since(since: datetime) -> list[str]:
 
 async def overdue_dispenses(before: datetime) -> int:
     """Turn `awaiting_dispense` settlements older than `before` to `attention`."""
+    overdue = "status = 'awaiting_dispense' AND transaction_time < :before"
+    params = {"before": db_time(before)}
+    async with db.connect() as conn:
+        found = await one(
+            conn,
+            f"SELECT 1 FROM satoshimachine.dca_settlements WHERE {overdue} LIMIT 1",  # noqa: S608
+            params,
+        )
+    if found is None:
+        return 0
     async with transaction() as conn:
+        # Open pages notice by the ledger's lock, which is taken before any row.
+        await lock_ledger(conn)
         return await run(
             conn,
-            """
+            f"""
             UPDATE satoshimachine.dca_settlements
             SET status = 'attention', error_message =
                 'The machine has not reported the dispense; enter what it paid out.'
-            WHERE status = 'awaiting_dispense' AND transaction_time < :before
-            """,
-            {"before": db_time(before)},
+            WHERE {overdue}
+            """,  # noqa: S608
+            params,
         )
 
 

@@ -156,6 +156,11 @@
       loadingText() {
         return this.$t('satmachine.common.loading')
       },
+      // One sentence for all parts: they fail for one reason at a time.
+      behind() {
+        const [why] = this.store?.behind.values() || []
+        return why && this.$t('satmachine.common.behind', {why})
+      },
       sections() {
         const {operator, lp} = this.me
         const desk = operator || this.me.super
@@ -192,6 +197,9 @@
       }
     },
     methods: {
+      readAgain() {
+        window.satmachine.live.readAgain()
+      },
       async boot() {
         this.state = 'loading'
         try {

@@ -22,6 +22,7 @@ from world import MakeWorld, World, age_core, balance_sats, core_rows, edit_core
 from satmachineadmin import crud, distribution, planning, tasks
 from satmachineadmin.calculations import ConservationError
 from satmachineadmin.models import Leg, utc_now
+from satmachineadmin.summaries import version_of
 
 ODD_NAME = "<b>Señor 🏧 &amp; 'Söhne'\"; DROP TABLE dca_payments; --</b>"
 
@@ -357,7 +358,9 @@ async def test_a_dispense_that_is_never_reported_asks_for_a_person(
         (await world.settlement(silent)).id,
         transaction_time=crud.db_time(utc_now() - timedelta(minutes=16)),
     )
+    before = await version_of(world.operator.user_id)
     await tasks.mend()
+    assert await version_of(world.operator.user_id) != before
     late = await world.settle(silent)
     assert late.status == "attention"
     assert "not reported the dispense" in str(late.error_message)

@@ -7,6 +7,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       server_error:
         'The server could not answer ({status}). Try again in a moment.',
       no_connection: 'No connection to the server. Check the network.',
+      behind: 'Not up to date: {why}',
       close: 'Close',
       cancel: 'Cancel',
       save: 'Save',

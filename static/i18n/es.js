@@ -7,6 +7,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       server_error:
         'El servidor no pudo responder ({status}). Inténtelo en un momento.',
       no_connection: 'Sin conexión con el servidor. Revise la red.',
+      behind: 'No está al día: {why}',
       close: 'Cerrar',
       cancel: 'Cancelar',
       save: 'Guardar',

@@ -1,6 +1,8 @@
 // Numbers, amounts and times as the reader's language writes them.
 ;(() => {
   const NOTHING = '–'
+  // What "20 seconds ago" is measured by: it moves while a page is open.
+  const clock = Vue.reactive({now: Date.now()})
   const locale = () => window.i18n.global.locale
 
   // Codes of LNbits' language menu that Intl does not know by that name.
@@ -100,7 +102,7 @@
   function ago(iso) {
     const at = parse(iso)
     if (!at || isNaN(at)) return NOTHING
-    const seconds = Math.round((at - Date.now()) / 1000)
+    const seconds = Math.round((at - clock.now) / 1000)
     const [unit, size] = STEPS.find(
       ([name, step]) => name === 'second' || Math.abs(seconds) >= step
     )
@@ -113,6 +115,7 @@
   const short = text =>
     text && text.length > 20 ? `${text.slice(0, 10)}…${text.slice(-6)}` : text
 
+  window.satmachine.clock = clock
   window.satmachine.format = {
     NOTHING,
     number,

@@ -82,8 +82,13 @@
     }
   }
 
+  // What says nothing about what is on the screen: no connection, too many
+  // requests, a server that restarts.
+  const passes = ({status}) => status === 0 || status === 429 || status >= 500
+
   // Loads once and again whenever the server says that something changed; a
-  // component gives `load()` and shows `state`, `error` and what it loaded.
+  // component gives `load()` and shows `state`, `error` and what it loaded. What
+  // is shown, and what was typed into it, outlives a quiet load that is refused.
   const loads = {
     data() {
       return {state: 'loading', error: ''}
@@ -106,12 +111,22 @@
           if (apply) apply()
           this.state = 'ready'
           this.error = ''
+          this.store.behind.delete(this.$.uid)
         } catch (error) {
-          if (round !== this.round || (quiet && error.status === 0)) return
+          if (round !== this.round) return
+          if (quiet && this.state === 'ready' && passes(error)) {
+            this.store.behind.set(this.$.uid, error.message)
+            return
+          }
+          this.store.behind.delete(this.$.uid)
           this.state = 'error'
           this.error = error.message
         }
       }
+    },
+    unmounted() {
+      this.round += 1
+      this.store.behind.delete(this.$.uid)
     }
   }
 

@@ -1,8 +1,12 @@
 // What every screen shares: who is looking, the names of machines, and a
 // number that moves when the server says that something changed.
 ;(() => {
-  const {api} = window.satmachine
+  const {api, clock} = window.satmachine
   const POLL_MS = 5000
+  // Silence changes no row: what is shown is read again after so long, too, and
+  // sooner where the last try was refused.
+  const REREAD_MS = 60000
+  const REREAD_BEHIND_MS = 20000
 
   const store = Vue.reactive({
     me: null,
@@ -11,9 +15,12 @@
     platform: null,
     lpMachines: [],
     version: 0,
+    // Which parts show something older than they should, and why.
+    behind: new Map(),
     all: false
   })
   let seen = null
+  let readAt = Date.now()
   let timer = null
   let asking = false
 
@@ -56,12 +63,20 @@
       one => one.id === id
     )
 
+  function readAgain() {
+    readAt = Date.now()
+    store.version += 1
+  }
+
   async function poll() {
+    clock.now = Date.now()
     if (document.visibilityState !== 'visible' || asking) return
     asking = true
     try {
       const {version} = await api.get('/changes')
-      if (seen !== null && version !== seen) store.version += 1
+      const most = store.behind.size ? REREAD_BEHIND_MS : REREAD_MS
+      const isOld = Date.now() - readAt >= most
+      if (isOld || (seen !== null && version !== seen)) readAgain()
       seen = version
     } catch (error) {
       // Offline or restarting: the next round asks again, the page stays.
@@ -86,5 +101,5 @@
   window.satmachine.store = store
   window.satmachine.machine = machine
   window.satmachine.machineStatus = machineStatus
-  window.satmachine.live = {start, stop, loadMe, loadMachines}
+  window.satmachine.live = {start, stop, readAgain, loadMe, loadMachines}
 })()

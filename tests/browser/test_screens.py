@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import pytest
 import pytest_asyncio
@@ -240,6 +241,30 @@ async def test_the_super_sees_everybodys_rows_and_opens_none_of_them(
     assert await page.locator("tbody a").count() == 0
     await page.locator("tbody tr").first.click()
     assert page.url.endswith("/satmachineadmin/settlements")
+    watched.assert_clean()
+    await page.context.close()
+
+
+async def test_an_open_page_notices_silence_and_outlives_a_refusal(
+    stage: Stage, desk: Desk
+) -> None:
+    """Nothing changes in the database; what was typed is still there after a 429."""
+    watched = await stage.open(desk.operator, f"machines/{desk.machine_id}")
+    page = watched.page
+    count = page.get_by_role("textbox", name="Pieces").first
+    await count.fill("77")
+    too_many = {"status": 429, "json": {"detail": "Too many."}}
+    machines = "**/api/v1/machines/**"
+    await page.route(machines, lambda route: route.fulfill(**too_many))
+    await page.clock.set_fixed_time(datetime.now() + timedelta(hours=3))
+    await page.get_by_text("3 hours ago").first.wait_for()
+    await page.get_by_text("Not up to date: Too many.").wait_for()
+    assert await count.input_value() == "77"
+    await page.unroute(machines)
+    await page.get_by_role("button", name="Try again").click()
+    await page.get_by_text("Not up to date").wait_for(state="detached")
+    assert await count.input_value() == "77"
+    watched.expected += ["429"]
     watched.assert_clean()
     await page.context.close()
 
