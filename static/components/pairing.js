@@ -1,5 +1,5 @@
 // The pairing QR of a machine; turns into "paired" by itself when the machine
-// has sent the code.
+// has sent the code. A machine that is paired can be paired again.
 satmachine.part('pairing', {
   emits: ['paired'],
   data() {
@@ -7,9 +7,13 @@ satmachine.part('pairing', {
       shown: false,
       state: 'loading',
       error: '',
+      failure: '',
       busy: false,
       machine: null,
-      pairing: null
+      pairing: null,
+      // Whether the code is on the screen, and when it was paired before.
+      waits: false,
+      before: null
     }
   },
   computed: {
@@ -22,7 +26,7 @@ satmachine.part('pairing', {
     },
     expired() {
       const until = this.fmt.parse(this.pairing.expires_at)
-      return !until || until < new Date()
+      return !until || until.getTime() < satmachine.clock.now
     },
     validText() {
       return this.expired
@@ -31,6 +35,12 @@ satmachine.part('pairing', {
             time: this.fmt.time(this.pairing.expires_at)
           })
     },
+    doneText() {
+      const {paired_at} = this.pairing
+      return paired_at
+        ? this.t('pairing.done_since', {time: this.fmt.time(paired_at)})
+        : this.t('pairing.done')
+    },
     sheet() {
       const lang = this.$i18n.locale
       return `/satmachineadmin/machines/${this.machine?.id}/pairing-sheet?lang=${lang}`
@@ -38,13 +48,15 @@ satmachine.part('pairing', {
   },
   watch: {
     'store.version'() {
-      if (this.shown && this.pairing && !this.pairing.is_paired) this.look()
+      if (this.shown && this.waits) this.lookQuietly()
     }
   },
   methods: {
     open(machine) {
       this.machine = machine
       this.pairing = null
+      this.waits = false
+      this.failure = ''
       this.shown = true
       this.fetch()
     },
@@ -52,10 +64,10 @@ satmachine.part('pairing', {
       this.state = 'loading'
       try {
         await this.look()
-        const paired = this.pairing.is_paired
-        if (!paired && (!this.pairing.pairing_code || this.expired)) {
-          await this.renew()
-        }
+        const hasCode = this.pairing.pairing_code && !this.expired
+        this.before = this.pairing.paired_at
+        this.waits = !this.pairing.is_paired || !!hasCode
+        if (this.waits && !hasCode) await this.make()
         this.state = 'ready'
       } catch (error) {
         this.error = error.message
@@ -66,14 +78,33 @@ satmachine.part('pairing', {
       this.pairing = await satmachine.api.get(
         `/machines/${this.machine.id}/pairing`
       )
-      if (this.pairing.is_paired) this.$emit('paired')
+      const {is_paired, paired_at} = this.pairing
+      if (!this.waits || !is_paired || paired_at === this.before) return
+      this.waits = false
+      this.$emit('paired')
+    },
+    async lookQuietly() {
+      try {
+        await this.look()
+        this.failure = ''
+      } catch (error) {
+        this.failure = this.t('common.behind', {why: error.message})
+      }
+    },
+    async make() {
+      this.pairing = await satmachine.api.post(
+        `/machines/${this.machine.id}/pairing`
+      )
     },
     async renew() {
       this.busy = true
+      this.failure = ''
       try {
-        this.pairing = await satmachine.api.post(
-          `/machines/${this.machine.id}/pairing`
-        )
+        await this.make()
+        this.before = this.pairing.paired_at
+        this.waits = true
+      } catch (error) {
+        this.failure = error.message
       } finally {
         this.busy = false
       }

@@ -175,6 +175,19 @@ class Watched:
 
 
 @dataclass
+class Desk:
+    """An operator's machine with some of everything, for tests that change nothing."""
+
+    operator: UserSession
+    lp: UserSession
+    machine_id: str
+    client_id: str
+    settlement_id: str
+    held_back_id: str
+    report_id: str
+
+
+@dataclass
 class Stage:
     server: Server
     chromium: Browser

@@ -159,7 +159,11 @@ window.i18n.global.mergeLocaleMessage('en', {
       renew: 'New code',
       print: 'Print',
       again: 'Pairing',
-      done: 'This machine is paired.'
+      done: 'This machine is paired.',
+      done_since: 'This machine is paired, since {time}.',
+      pair_again: 'Pair again',
+      again_text:
+        'After a new service key or other relays, let the machine scan a new code. Until then it stays paired as it is.'
     },
     settlements: {legs: 'All payments of settlements'},
     flow: {

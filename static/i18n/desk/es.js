@@ -161,7 +161,11 @@ window.i18n.global.mergeLocaleMessage('es', {
       renew: 'Código nuevo',
       print: 'Imprimir',
       again: 'Emparejamiento',
-      done: 'Este cajero está emparejado.'
+      done: 'Este cajero está emparejado.',
+      done_since: 'Este cajero está emparejado, desde {time}.',
+      pair_again: 'Emparejar de nuevo',
+      again_text:
+        'Tras una clave de servicio nueva u otros relays, haga que el cajero escanee un código nuevo. Hasta entonces sigue emparejado como está.'
     },
     settlements: {legs: 'Todos los pagos de liquidaciones'},
     flow: {
