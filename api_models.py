@@ -162,6 +162,7 @@ class Me(BaseModel):
     super: bool
     operator: bool
     lp: bool
+    enrolled: bool = Field(..., description="an operator's LP, with a profile or not")
     service_npub: str | None = None
     relays: list[str] = []
 

@@ -39,12 +39,13 @@ AskedOfAudit = Annotated[ListQuery, Depends(asked_of(AUDIT_FIELDS))]
     responses=refusals(),
 )
 async def api_me(account: Caller) -> Me:
-    operator, lp = await registry.roles(account.id)
+    roles = await registry.roles(account.id)
     return Me(
         user_id=account.id,
         super=account.is_super_user,
-        operator=operator,
-        lp=lp,
+        operator=roles.operator,
+        lp=roles.lp,
+        enrolled=roles.enrolled,
         service_npub=(await line_keys.key_ring()).npub,
         relays=await line_crud.get_relays(),
     )

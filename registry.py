@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from lnbits.core.db import db as core_db
 from lnbits.db import Connection
@@ -64,8 +64,15 @@ UNPAIRED = {
 # ----------------------------------------------------------------- the caller's roles
 
 
-async def roles(user_id: str) -> tuple[bool, bool]:
-    """Whether this user owns a machine, and whether they have an LP profile."""
+class Roles(NamedTuple):
+    """Whether a user owns a machine, has an LP profile, is enrolled as an LP."""
+
+    operator: bool
+    lp: bool
+    enrolled: bool
+
+
+async def roles(user_id: str) -> Roles:
     async with db.connect() as conn:
         row = await one(
             conn,
@@ -73,11 +80,14 @@ async def roles(user_id: str) -> tuple[bool, bool]:
             SELECT
               EXISTS (SELECT 1 FROM {S}.dca_machines
                       WHERE operator_user_id = :user) AS operator,
-              EXISTS (SELECT 1 FROM {S}.dca_lp WHERE user_id = :user) AS lp
+              EXISTS (SELECT 1 FROM {S}.dca_lp WHERE user_id = :user) AS lp,
+              EXISTS (SELECT 1 FROM {S}.dca_clients
+                      WHERE user_id = :user) AS enrolled
             """,  # noqa: S608
             {"user": user_id},
         )
-    return (bool(row["operator"]), bool(row["lp"])) if row else (False, False)
+    names = Roles._fields
+    return Roles(*(bool(row and row[name]) for name in names))
 
 
 # ---------------------------------------------------------------- the platform's fees

@@ -13,7 +13,8 @@
     'list',
     'action',
     'copyable',
-    'qr'
+    'qr',
+    'pick'
   ]
   const SCREENS = {
     welcome: ['machine-form', 'fee-fields', 'lp-form'],
@@ -162,19 +163,27 @@
         return why && this.$t('satmachine.common.behind', {why})
       },
       sections() {
-        const {operator, lp} = this.me
+        const {operator, lp, enrolled} = this.me
         const desk = operator || this.me.super
         return [
           operator && 'overview',
-          operator && 'machines',
+          desk && 'machines',
           desk && 'settlements',
           desk && 'lps',
           operator && 'splits',
           desk && 'books',
-          lp && 'dca',
+          (lp || enrolled) && 'dca',
           this.me.super && 'platform',
           desk && 'log'
         ].filter(Boolean)
+      },
+      // The roles that this reader could take besides those they have.
+      others() {
+        if (this.current === 'welcome') return []
+        const {operator, lp, enrolled} = this.me
+        return [!operator && 'operator', !(lp || enrolled) && 'lp'].filter(
+          Boolean
+        )
       },
       asked() {
         return this.$route.params.section || ''
@@ -186,7 +195,7 @@
       home() {
         if (this.me.operator) return 'overview'
         if (this.me.super) return 'platform'
-        return this.me.lp ? 'dca' : 'welcome'
+        return this.me.lp || this.me.enrolled ? 'dca' : 'welcome'
       },
       screen() {
         if (this.id && ONE[this.asked]) return ONE[this.asked]

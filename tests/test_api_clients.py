@@ -47,10 +47,12 @@ async def test_enrolling_by_name_enables_the_extension(
     assert extension and extension.active
     me = ok(await lp.api.get("/me"))
     assert (me["operator"], me["lp"], me["super"]) == (False, False, False)
+    assert me["enrolled"] is True
     ok(await lp.api.post("/lp", json={"dca_wallet_id": lp.wallet.id}), 201)
     assert ok(await lp.api.get("/me"))["lp"] is True
     assert ok(await operator.api.get(f"/clients/{client['id']}"))["has_profile"] is True
-    assert ok(await operator.api.get("/me"))["operator"] is True
+    me = ok(await operator.api.get("/me"))
+    assert (me["operator"], me["enrolled"]) == (True, False)
 
 
 async def test_enrolling_switches_a_disabled_extension_on_again(

@@ -5,10 +5,7 @@ satmachine.part('accounting', {
   },
   computed: {
     machines() {
-      return this.store.machines.map(({id}) => ({
-        value: id,
-        label: this.machineName(id)
-      }))
+      return this.machineOptions()
     },
     everywhere() {
       return this.me.super && this.store.all

@@ -3,6 +3,7 @@
 // open({title, lines, fields, ok, danger, preview(values), run(values)}): `run`
 // returns the sentence that tells the outcome, or throws an Error to show. A
 // field is {name, label, type: text|long|amount|sats|select|date, required, value}.
+// Without `ok` there is nothing to do but `also: {label, run()}`, if that is given.
 satmachine.part('action', {
   emits: ['closed'],
   data() {
@@ -83,7 +84,7 @@ satmachine.part('action', {
       return read
     },
     async run() {
-      if (this.busy) return
+      if (this.busy || !this.ask.ok) return
       this.busy = true
       this.error = ''
       try {

@@ -34,21 +34,35 @@
       },
       // Of other operators' troubles the super mends only deposits.
       isOurs({kind, machine_id}) {
-        return kind === 'deposit_pending' || this.isOwn(machine_id)
+        return (
+          kind === 'deposit_pending' || !machine_id || this.isOwn(machine_id)
+        )
+      },
+      wayOut(item) {
+        return this.isOurs(item)
+          ? this.said(item.action)
+          : this.t('attention.theirs')
+      },
+      // Where the reader is already, the form is brought into sight.
+      arrive({kind}) {
+        if (kind !== 'no_fee_wallet') return
+        this.$nextTick(() => {
+          const form = document.getElementById('fees')
+          form?.scrollIntoView()
+          form?.querySelector('input, [tabindex]')?.focus()
+        })
       },
       target(item) {
         const base = '/satmachineadmin/'
         if (item.settlement_id)
           return `${base}settlements/${item.settlement_id}`
         if (item.kind === 'deposit_pending') {
-          return `${base}lps?show=deposits&status=pending`
+          const all = this.isOwn(item.machine_id) ? '' : '&all=1'
+          return `${base}lps?show=deposits&status=pending${all}`
         }
-        if (item.kind === 'no_fee_wallet') return `${base}platform`
+        if (item.kind === 'no_fee_wallet') return `${base}platform#fees`
         if (item.client_id) return `${base}lps/${item.client_id}`
         if (item.kind === 'leg_failed') return `${base}payments?status=failed`
-        if (item.kind === 'payouts_stopped') {
-          return `${base}books?machine_id=${item.machine_id}&stops=true`
-        }
         if (item.machine_id) return `${base}machines/${item.machine_id}`
         return `${base}settlements?status=${item.kind}`
       }

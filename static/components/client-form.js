@@ -20,10 +20,7 @@ satmachine.part('client-form', {
             type: 'select',
             label: this.t('payments.machine_id'),
             value: machines.length === 1 ? machines[0].id : null,
-            options: machines.map(({id}) => ({
-              value: id,
-              label: this.machineName(id)
-            })),
+            options: this.machineOptions(false),
             required: true
           }
         ],

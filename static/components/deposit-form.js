@@ -1,10 +1,13 @@
-// Records cash that an LP handed over: open(client), or open() to choose one.
+// Records cash that an LP handed over: open(client), or open() to choose one. With
+// nobody to choose it leads to who can be enrolled.
 satmachine.part('deposit-form', {
-  emits: ['saved'],
+  emits: ['saved', 'enrol'],
   methods: {
     async open(client = null) {
       const clients = client ? [client] : await this.all()
+      if (!clients) return
       const able = clients.filter(one => one.has_profile)
+      if (!able.length) return this.nobody()
       const label = one =>
         `${one.username || this.fmt.short(one.id)} · ` +
         this.machineName(one.machine_id)
@@ -17,9 +20,7 @@ satmachine.part('deposit-form', {
       }
       this.$refs.action.open({
         title: this.t('deposits.record'),
-        lines: able.length
-          ? this.t('deposits.record_text')
-          : this.t('deposits.nobody'),
+        lines: this.t('deposits.record_text'),
         ok: this.t('deposits.record'),
         fields: [
           !client && {
@@ -44,17 +45,27 @@ satmachine.part('deposit-form', {
         }
       })
     },
+    nobody() {
+      this.$refs.action.open({
+        title: this.t('deposits.record'),
+        lines: this.t('deposits.nobody'),
+        also: this.store.machines.length && {
+          label: this.t('lps.enrol'),
+          run: () => this.$emit('enrol')
+        }
+      })
+    },
+    // The super records for any machine.
     async all() {
       try {
-        const page = await satmachine.api.get('/clients', {
-          limit: 500,
+        return await satmachine.api.all('/clients', {
           sortby: 'username',
-          direction: 'asc'
+          direction: 'asc',
+          ...(this.me.super ? {scope: 'all'} : {})
         })
-        return page.data
       } catch (error) {
         this.say(error.message, 'negative')
-        return []
+        return null
       }
     }
   }

@@ -44,7 +44,7 @@ satmachine.part('leg', {
     },
     repairable() {
       if (this.leg.in_flight) return false
-      if (!this.isOwn(this.leg.machine_id)) return false
+      if (!this.own && !this.isOwn(this.leg.machine_id)) return false
       if (this.own && this.leg.leg_type !== 'autoforward') return false
       // What waits after a failed try may be tried at once, too.
       const {status, attempts} = this.leg

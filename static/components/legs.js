@@ -58,10 +58,7 @@ satmachine.part('legs', {
           !this.fixed.client_id && {
             name: 'machine_id',
             label: this.t('payments.machine_id'),
-            options: this.store.machines.map(({id}) => ({
-              value: id,
-              label: this.machineName(id)
-            }))
+            options: this.machineOptions()
           },
         // Set by a link from an LP's page.
         this.url && {

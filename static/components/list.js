@@ -21,6 +21,8 @@ satmachine.part('list', {
   mixins: [satmachine.loads],
   data() {
     const asked = this.url ? this.$route.query : {}
+    const {store} = satmachine
+    if (asked.all && this.scoped && store.me.super) store.all = true
     const values = {from: asked.from || '', to: asked.to || ''}
     this.filters.forEach(({name, type, preset}) => {
       if (type !== 'range') values[name] = asked[name] || preset || null
@@ -206,6 +208,8 @@ satmachine.part('list', {
       const query = {...this.values, q: this.search}
       if (this.page > 1) query.page = this.page
       if (this.sort !== this.initialSort) query.sort = this.sort
+      if (this.everywhere) query.all = '1'
+      query.show = this.$route.query.show
       Object.keys(query).forEach(name => query[name] || delete query[name])
       this.$router.replace({query})
     }

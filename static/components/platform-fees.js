@@ -9,6 +9,7 @@ satmachine.part('platform-fees', {
       was: '',
       round: 0,
       machines: [],
+      most: 20,
       failure: ''
     }
   },
@@ -31,12 +32,12 @@ satmachine.part('platform-fees', {
   },
   methods: {
     async load(api) {
-      const [config, page] = await Promise.all([
+      const [config, machines] = await Promise.all([
         api.get('/super/config'),
-        api.get('/machines', {scope: 'all', limit: 100, sortby: 'name'})
+        api.all('/machines', {scope: 'all', sortby: 'name', direction: 'asc'})
       ])
       return () => {
-        this.machines = page.data
+        this.machines = machines
         if (this.was && this.dirty) return
         this.show(config)
       }

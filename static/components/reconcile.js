@@ -9,10 +9,7 @@ satmachine.part('reconcile', {
         label: this.t('settlement.machine_id'),
         required: true,
         value: first?.id,
-        options: this.store.machines.map(({id}) => ({
-          value: id,
-          label: this.machineName(id)
-        }))
+        options: this.machineOptions(false)
       }
       const day = (name, hint) => ({
         name,

@@ -149,8 +149,8 @@
       },
       async nameLps({id}) {
         this.names ??= satmachine.api
-          .get('/clients', {machine_id: id, limit: 100})
-          .then(page => new Map(page.data.map(one => [one.id, one.username])))
+          .all('/clients', {machine_id: id})
+          .then(all => new Map(all.map(one => [one.id, one.username])))
         const names = await this.names
         this.preview.legs.forEach(leg => {
           if (leg.client_id) leg.label ||= names.get(leg.client_id)

@@ -60,6 +60,9 @@ window.i18n.global.mergeLocaleMessage('en', {
       this_year: 'This year'
     },
     welcome: {
+      also: 'Also:',
+      also_operator: 'run machines',
+      also_lp: 'provide cash',
       title: 'Welcome to Satoshi Machine',
       text: 'The back office of bitSpire Bitcoin machines on this server. What do you want to do?',
       operator: 'I run machines',

@@ -60,6 +60,9 @@ window.i18n.global.mergeLocaleMessage('es', {
       this_year: 'Este año'
     },
     welcome: {
+      also: 'Además:',
+      also_operator: 'operar cajeros',
+      also_lp: 'aportar efectivo',
       title: 'Bienvenido a Satoshi Machine',
       text: 'La administración de los cajeros Bitcoin bitSpire de este servidor. ¿Qué quiere hacer?',
       operator: 'Opero cajeros',

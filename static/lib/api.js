@@ -38,7 +38,20 @@
     return new URLSearchParams(kept).toString()
   }
 
+  // Every row of a list, page after page.
+  const MOST = 1000
+  async function all(path, params) {
+    const rows = []
+    for (;;) {
+      const asked = {...params, limit: MOST, offset: rows.length}
+      const page = await request('GET', path, undefined, asked)
+      rows.push(...page.data)
+      if (!page.data.length || rows.length >= page.total) return rows
+    }
+  }
+
   window.satmachine.api = {
+    all,
     get: (path, params) => request('GET', path, undefined, params),
     post: (path, data) => request('POST', path, data || {}),
     put: (path, data) => request('PUT', path, data),

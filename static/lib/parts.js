@@ -50,7 +50,18 @@
       // The super sees everybody's rows in lists; opening and mending them is
       // their operator's.
       isOwn(machineId) {
-        return !this.store.otherMachines.some(one => one.id === machineId)
+        return (
+          !this.me.super ||
+          this.store.machines.some(one => one.id === machineId)
+        )
+      },
+      // To choose from: their own, and everybody's where the list shows those.
+      machineOptions(all = this.me.super && this.store.all) {
+        const {machines, otherMachines} = this.store
+        return [...machines, ...(all ? otherMachines : [])].map(({id}) => ({
+          value: id,
+          label: this.machineName(id)
+        }))
       },
       // Who a leg is for: our own fee has a label of the server's language.
       legName({leg_type, label, destination_ln_address}) {

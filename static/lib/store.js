@@ -33,19 +33,19 @@
   }
 
   async function loadMachines() {
-    const params = {limit: 100, sortby: 'name', direction: 'asc'}
-    const page = await api.get('/machines', params)
-    store.machines = page.data
+    const params = {sortby: 'name', direction: 'asc'}
+    const own = await api.all('/machines', params)
+    store.machines = own
     // The same on every machine: what the form for a new one adds its fees to.
-    const [any] = page.data
+    const [any] = own
     store.platform = any && {
       out: any.platform_cash_out_fee_fraction,
       in: any.platform_cash_in_fee_fraction
     }
     if (store.me?.super) {
-      const all = await api.get('/machines', {...params, scope: 'all'})
-      const own = new Set(page.data.map(({id}) => id))
-      store.otherMachines = all.data.filter(({id}) => !own.has(id))
+      const all = await api.all('/machines', {...params, scope: 'all'})
+      const ids = new Set(own.map(({id}) => id))
+      store.otherMachines = all.filter(({id}) => !ids.has(id))
     }
   }
 

@@ -22,10 +22,7 @@ satmachine.part('screen-books', {
         {
           name: 'machine_id',
           label: this.t('books.machine_id'),
-          options: this.store.machines.map(({id}) => ({
-            value: id,
-            label: this.machineName(id)
-          }))
+          options: this.machineOptions()
         },
         {
           name: 'stops',

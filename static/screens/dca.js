@@ -70,12 +70,9 @@ satmachine.part('screen-dca', {
   },
   methods: {
     async load(api) {
-      const profile = await api.get('/lp').catch(error => {
-        if (error.status === 404) return null
-        throw error
-      })
-      if (!profile) return () => (this.profile = null)
-      const [summary, history] = await Promise.all([
+      if (!this.me.lp) return () => (this.profile = null)
+      const [profile, summary, history] = await Promise.all([
+        api.get('/lp'),
         api.get('/lp/summary'),
         api.get('/lp/history', {range: `${this.days}d`})
       ])

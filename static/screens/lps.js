@@ -39,10 +39,7 @@ satmachine.part('screen-lps', {
         {
           name: 'machine_id',
           label: this.t('lps.machine_id'),
-          options: this.store.machines.map(({id}) => ({
-            value: id,
-            label: this.machineName(id)
-          }))
+          options: this.machineOptions()
         },
         {name: 'created_at', type: 'range'}
       ]

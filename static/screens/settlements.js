@@ -49,10 +49,7 @@ satmachine.part('screen-settlements', {
         {
           name: 'machine_id',
           label: this.t('settlement.machine_id'),
-          options: this.store.machines.map(({id}) => ({
-            value: id,
-            label: this.machineName(id)
-          }))
+          options: this.machineOptions()
         },
         {
           name: 'is_test',

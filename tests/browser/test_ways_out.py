@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import time
+from urllib.parse import parse_qs, urlparse
 
 import pytest
-from browser.stage import Desk, Stage
+from browser.stage import Desk, Stage, act
+from playwright.async_api import Route
+
+from dev.accounts import answer, create_wallet
 
 pytest_plugins = ("browser.fixtures",)
 pytestmark = [pytest.mark.browser, pytest.mark.server, pytest.mark.timeout(170)]
@@ -47,4 +51,101 @@ async def test_a_machine_is_paired_and_paired_again(stage: Stage, desk: Desk) ->
         "UPDATE dca_machines SET is_paired = 0, paired_at = NULL WHERE id = ?",
         desk.machine_id,
     )
+    await page.context.close()
+
+
+async def test_a_second_role_is_one_click_away(stage: Stage, desk: Desk) -> None:
+    watched = await stage.open(desk.operator, "machines", phone=True)
+    page = watched.page
+    await page.get_by_role("link", name="provide cash").click()
+    await page.get_by_role("button", name="Start my DCA").wait_for()
+    assert await page.get_by_role("button", name="Add a machine").count() == 0
+    await page.context.close()
+    newcomer = await stage.person("enrolled")
+    body = {"machine_id": desk.machine_id, "user_id": newcomer.user_id}
+    client = answer(await desk.operator.api.post("/clients", json=body))
+    watched = await stage.open(newcomer)
+    page = watched.page
+    await page.locator("[data-section=dca]").wait_for()
+    await page.get_by_role("button", name="Start my DCA").wait_for()
+    await page.get_by_role("link", name="run machines").click()
+    await page.get_by_role("button", name="Add a machine").wait_for()
+    watched.assert_clean()
+    await page.context.close()
+    answer(await desk.operator.api.delete(f"/clients/{client['id']}"))
+    watched = await stage.open(stage.platform, "machines")
+    await watched.page.get_by_role("button", name="Add a machine").first.wait_for()
+    watched.assert_clean()
+    await watched.page.context.close()
+
+
+async def test_the_super_records_a_deposit_and_is_told_who_mends_the_rest(
+    stage: Stage, desk: Desk
+) -> None:
+    watched = await stage.open(stage.platform, "lps")
+    page = watched.page
+    assert await page.get_by_role("button", name="Enrol an LP").count() == 0
+    await page.get_by_role("button", name="Record a deposit").click()
+    lp = page.get_by_role("combobox", name="From")
+    if not await lp.input_value():  # not the only one
+        await lp.click()
+        await page.get_by_role("option", name="W" * 20).first.click()
+    await page.get_by_role("textbox", name="Amount").fill("12.50")
+    await act(page, "Record a deposit", done="Confirm it when counted")
+    await stage.goto(watched, "platform")
+    items = page.locator(".satm-attention li")
+    held_back = items.filter(has_text="Held back").filter(has_text="WWW").first
+    await held_back.get_by_text("Its operator mends this.").wait_for()
+    assert await held_back.get_by_role("link").count() == 0
+    await page.evaluate("satmachine.store.all = false")
+    deposit = items.filter(has_text="12.50").first
+    await deposit.get_by_text("Count the cash, then confirm").wait_for()
+    await deposit.get_by_role("link", name="Confirm").click()
+    row = page.locator("tbody tr").filter(has_text="12.50")
+    await row.get_by_role("button", name="Cancel it").click()
+    await page.get_by_role("dialog").get_by_role("textbox").fill("a test's")
+    await act(page, "Cancel it", done="is cancelled")
+    watched.assert_clean()
+    await page.context.close()
+
+
+async def test_who_has_no_lp_to_record_for_is_led_to_enrol_one(stage: Stage) -> None:
+    operator = await stage.person("empty")
+    wallet = await create_wallet(operator, "machine")
+    machine = {"machine_npub": wallet.id * 2, "wallet_id": wallet.id}
+    more = {"name": "Empty", "fiat_code": "GTQ"}
+    answer(await operator.api.post("/machines", json={**machine, **more}))
+    watched = await stage.open(operator, "lps", phone=True)
+    page = watched.page
+    await page.get_by_role("button", name="Record a deposit").click()
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_text("No LP has chosen a wallet yet").wait_for()
+    assert await dialog.get_by_role("textbox").count() == 0
+    await dialog.get_by_role("button", name="Enrol an LP").click()
+    await page.get_by_role("textbox", name="LNbits username or user id").wait_for()
+    watched.assert_clean()
+    await page.context.close()
+
+
+async def test_many_machines_are_all_loaded_and_searched(
+    stage: Stage, desk: Desk
+) -> None:
+    async def one_more(route: Route) -> None:
+        """One of fifteen machines, from where the page asked on."""
+        at = int(parse_qs(urlparse(route.request.url).query)["offset"][0])
+        machine = {"id": str(at), "name": f"Nr {at}", "machine_npub": "npub"}
+        await route.fulfill(json={"data": [machine], "total": 15})
+
+    watched = await stage.open(desk.operator, "settlements")
+    page = watched.page
+    await page.route("**/api/v1/machines?*", one_more)
+    await page.evaluate("satmachine.live.loadMachines()")
+    await page.get_by_role("button", name="Filters").click()
+    await page.get_by_role("combobox", name="Machine").fill("nr 14")
+    option = page.get_by_role("option", name="Nr 14")
+    await option.wait_for()
+    assert await page.get_by_role("option").count() == 1
+    await option.click()
+    await page.get_by_role("button", name="Remove the filter Machine: Nr 14").wait_for()
+    watched.assert_clean()
     await page.context.close()

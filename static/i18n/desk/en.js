@@ -4,6 +4,7 @@ window.i18n.global.mergeLocaleMessage('en', {
     attention: {
       title: 'Needs your attention',
       nothing: 'Nothing waits for you.',
+      theirs: 'Its operator mends this.',
       go: {
         resolve: 'Resolve',
         look: 'Look',

@@ -2,6 +2,7 @@
 window.i18n.global.mergeLocaleMessage('es', {
   satmachine: {
     attention: {
+      theirs: 'Lo arregla su operador.',
       title: 'Requiere su atención',
       nothing: 'Nada lo espera.',
       go: {
