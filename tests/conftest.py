@@ -22,6 +22,7 @@ import importlib
 import httpx
 import pytest
 import pytest_asyncio
+import screen_words
 from asgi_lifespan import LifespanManager
 from fastapi import FastAPI
 from lnbits.app import create_app
@@ -154,6 +155,21 @@ async def app() -> AsyncIterator[FastAPI]:
             importlib.import_module("satmachineadmin")
             raise AssertionError("LNbits did not register the extension's routes")
         yield lnbits
+
+
+@pytest.fixture(scope="session", autouse=True)
+def the_log_in_words() -> Generator[None, None, None]:
+    """Whatever any test writes to the log, both languages have words for."""
+    audit: Any = importlib.import_module("satmachineadmin.audit")
+    entry = audit.AuditEntry
+
+    def checked(**fields: Any) -> Any:
+        assert not (missing := screen_words.of_the_log(fields)), missing
+        return entry(**fields)
+
+    audit.AuditEntry = checked
+    yield
+    audit.AuditEntry = entry
 
 
 @pytest_asyncio.fixture(scope="session")

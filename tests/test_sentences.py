@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import screen_words
 
 ROOT = Path(__file__).resolve().parent.parent
 PATTERNS = ROOT / "static" / "i18n" / "sentences" / "es.json"
@@ -224,6 +225,24 @@ def test_no_pattern_is_of_a_sentence_that_is_gone(spanish: dict[str, str]) -> No
             gone.append(pattern)
     assert gone == []
     assert sorted(NOT_SHOWN - {text for _, text in sentences()}) == []
+
+
+def test_the_log_has_words_for_its_codes() -> None:
+    """What is written to it while the tests run is checked in `conftest.py`."""
+    entry = {"actor": "nobody", "action": "machine.change", "subject_type": "machine"}
+    facts = {"before_json": None, "after_json": '{"status": 1, "odd": 2}'}
+    missing = screen_words.of_the_log({**entry, **facts})
+    assert missing == [
+        f"{language}: {name}"
+        for language in ("en", "es")
+        for name in ("audit_actor.nobody", "field.odd")
+    ]
+    # what the SQL of the log makes of actors, and what other readers see of a status
+    actors = ("super", "operator", "lp", "engine", "machine", "system", "another_user")
+    names = [f"audit_actor.{one}" for one in actors]
+    names += [f"dispense_state.{one}" for one in ("awaiting", "confirmed", "partial")]
+    names += ["dca_mode.flow", "dca_mode.fixed"]
+    assert screen_words.without_words(*names) == []
 
 
 def test_a_translation_fills_in_what_its_sentence_gives(

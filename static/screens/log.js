@@ -12,10 +12,12 @@ satmachine.part('screen-log', {
         {
           name: 'subject_type',
           label: this.t('log.subject'),
-          options: [...types, 'splits', 'super_config', 'lp'].map(value => ({
-            value,
-            label: this.words('subject', value)
-          }))
+          options: [...types, 'splits', 'super_config', 'nostr', 'lp'].map(
+            value => ({
+              value,
+              label: this.words('subject', value)
+            })
+          )
         },
         {name: 'created_at', type: 'range'}
       ]

@@ -48,7 +48,8 @@ window.i18n.global.mergeLocaleMessage('en', {
       payment: {
         retry: 'Payment tried again',
         void: 'Payment voided',
-        mark_paid: 'Payment marked as paid'
+        mark_paid: 'Payment marked as paid',
+        resize: 'Payment made smaller'
       },
       nostr: {relays: 'Relays changed', rotate: 'New service key'},
       config: {change: 'Platform fees changed'}
@@ -104,7 +105,27 @@ window.i18n.global.mergeLocaleMessage('en', {
       splits: 'splits',
       positions: 'bays',
       target: 'target',
-      fraction: 'share'
+      fraction: 'share',
+      dca_wallet_id: 'wallet that receives',
+      default_dca_mode: 'how fast',
+      fixed_mode_daily_limit: 'at most a day',
+      autoforward_enabled: 'forwarded',
+      autoforward_ln_address: 'Lightning address',
+      notify_payouts: 'told of each payment',
+      note: 'note',
+      reason: 'reason',
+      remaining: 'balance',
+      payment: 'payment',
+      payments: 'payments',
+      owed_sats: 'owed to the customer',
+      retained_sats: 'stays in the wallet',
+      loss_sats: 'loss',
+      service_npub: 'service key'
+    },
+    dispense_state: {
+      awaiting: 'awaited',
+      confirmed: 'reported, whole',
+      partial: 'reported, a part'
     },
     subject: {
       settlement: 'settlement',
@@ -114,14 +135,17 @@ window.i18n.global.mergeLocaleMessage('en', {
       machine: 'machine',
       splits: 'splits',
       super_config: 'platform fees',
-      lp: 'DCA settings'
+      lp: 'DCA settings',
+      nostr: 'line to the machines'
     },
     audit_actor: {
       engine: 'the engine',
       machine: 'the machine',
       operator: 'the operator',
       super: 'the platform',
-      lp: 'the LP'
+      lp: 'the LP',
+      system: 'the system',
+      another_user: 'another user'
     }
   }
 })

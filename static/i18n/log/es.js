@@ -48,7 +48,8 @@ window.i18n.global.mergeLocaleMessage('es', {
       payment: {
         retry: 'Pago intentado de nuevo',
         void: 'Pago anulado',
-        mark_paid: 'Pago marcado como pagado'
+        mark_paid: 'Pago marcado como pagado',
+        resize: 'Pago reducido'
       },
       nostr: {relays: 'Relays cambiados', rotate: 'Nueva clave de servicio'},
       config: {change: 'Comisiones de la plataforma cambiadas'}
@@ -104,7 +105,27 @@ window.i18n.global.mergeLocaleMessage('es', {
       splits: 'reparto',
       positions: 'ranuras',
       target: 'destino',
-      fraction: 'parte'
+      fraction: 'parte',
+      dca_wallet_id: 'billetera que recibe',
+      default_dca_mode: 'a qué ritmo',
+      fixed_mode_daily_limit: 'máximo por día',
+      autoforward_enabled: 'se reenvía',
+      autoforward_ln_address: 'dirección Lightning',
+      notify_payouts: 'aviso de cada pago',
+      note: 'nota',
+      reason: 'motivo',
+      remaining: 'saldo',
+      payment: 'pago',
+      payments: 'pagos',
+      owed_sats: 'se debe al cliente',
+      retained_sats: 'se queda en la billetera',
+      loss_sats: 'pérdida',
+      service_npub: 'clave de servicio'
+    },
+    dispense_state: {
+      awaiting: 'se espera',
+      confirmed: 'informada, entera',
+      partial: 'informada, una parte'
     },
     subject: {
       settlement: 'liquidación',
@@ -114,14 +135,17 @@ window.i18n.global.mergeLocaleMessage('es', {
       machine: 'cajero',
       splits: 'reparto',
       super_config: 'comisiones de la plataforma',
-      lp: 'ajustes de DCA'
+      lp: 'ajustes de DCA',
+      nostr: 'línea con los cajeros'
     },
     audit_actor: {
       engine: 'el motor',
       machine: 'el cajero',
       operator: 'el operador',
       super: 'la plataforma',
-      lp: 'el LP'
+      lp: 'el LP',
+      system: 'el sistema',
+      another_user: 'otro usuario'
     }
   }
 })
