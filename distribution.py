@@ -26,6 +26,7 @@ from . import crud, forwards, lease, payouts, payouts_crud, planning, rounds
 from .database import one_commit
 from .models import Payout, Settlement, utc_now
 from .payouts import DestinationError, Outcome, Seen, shield
+from .rush import rush
 
 # Sharing a connection halves the cost of internal payments, and everybody else waits
 # for it: given back after so many seconds, however slow LNbits has become.
@@ -217,8 +218,10 @@ async def _pay_stored(stored: Sequence[Payout]) -> int:
     """Pay stored invoices while we are the engine; returns how many were tried."""
     tried = 0
     while tried < len(stored):
-        if tried and not await lease.holds_lease(HOLDER):
-            break
+        if tried:
+            await rush.over()
+            if not await lease.holds_lease(HOLDER):
+                break
         tried += await _pay_in_one_hold(stored[tried:])
     return tried
 

@@ -40,6 +40,7 @@ from . import (
 )
 from .database import CHUNK, db, db_time, in_list, rows
 from .models import utc_now
+from .rush import rush
 
 PREFIX = "ext_satmachineadmin"
 LEASE_RENEW_SECONDS = 10
@@ -87,6 +88,7 @@ async def on_invoice_paid(payment: Payment) -> None:
         return
     landed = await landing.land_payment(payment)
     if landed and landed.is_new:
+        rush.landed()
         distribution.wake()
 
 
@@ -273,6 +275,7 @@ async def work_once() -> None:
         distribution.work.clear()
         return
     distribution.work.clear()
+    await rush.over()
     done = await distribution.worker.run_pass()
     state.worker_at = utc_now()
     if done == 0:

@@ -1,0 +1,77 @@
+"""In a rush customers pay first; one sale alone waits for nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from world import MakeWorld
+
+from satmachineadmin import distribution, rush, tasks
+
+from conftest import wait_for
+
+
+async def test_one_sale_waits_for_nobody() -> None:
+    alone = rush.Rush()
+    alone.landed()
+    assert not alone.is_on()
+
+
+async def test_a_rush_is_over_when_nobody_comes() -> None:
+    customers = rush.Rush()
+    customers.landed()
+    customers.landed()
+    assert customers.is_on()
+    started = time.monotonic()
+    await customers.over()
+    assert rush.QUIET_SECONDS <= time.monotonic() - started < rush.LONGEST_SECONDS
+
+
+async def test_whoever_is_owed_waits_no_longer_than_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rush, "LONGEST_SECONDS", 0.5)
+    customers = rush.Rush()
+
+    async def come() -> None:
+        while True:
+            customers.landed()
+            await asyncio.sleep(0.05)
+
+    coming = asyncio.create_task(come())
+    await asyncio.sleep(0.1)
+    started = time.monotonic()
+    await customers.over()
+    waited = time.monotonic() - started
+    assert 0.5 <= waited < 1.5
+    # and then there is as much time to pay
+    assert customers.is_on()
+    started = time.monotonic()
+    await customers.over()
+    assert time.monotonic() - started < 0.2
+    coming.cancel()
+
+
+async def test_ten_customers_at_once_cost_one_payment_for_each_receiver(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside what the first was paid before anybody knew of a rush."""
+    # the customers of a test on a busy machine are slow
+    monkeypatch.setattr(rush, "QUIET_SECONDS", 1.0)
+    monkeypatch.setattr(rush, "TWO_WITHIN_SECONDS", 5.0)
+    monkeypatch.setattr(rush, "LONGEST_SECONDS", 30.0)
+    monkeypatch.setattr(tasks, "rush", rush.Rush())
+    monkeypatch.setattr(distribution, "rush", tasks.rush)
+    world = await make_world(deposits=["3000.00", "1000.00"])
+    hashes = [await world.cash_out() for _ in range(10)]
+
+    async def is_paid() -> bool:
+        rows = [await world.settlement(payment_hash) for payment_hash in hashes]
+        return all(row.status == "completed" for row in rows)
+
+    await wait_for(is_paid, 30)
+    receivers = 3  # two LPs and the platform
+    assert len(await world.payouts()) <= 2 * receivers + 1
+    await world.assert_ledger()
