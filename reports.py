@@ -573,7 +573,7 @@ REPORT_FIELDS = Fields(
 def reconciliations_source(user_id: str, is_all: bool) -> Source:
     """Reports of the reader's machines; who asked for one is you, or a role."""
     columns = {name: f"r.{name}" for name in REPORT_FIELDS.kinds}
-    columns["difference_count"] = "r.differences"
+    columns["difference_count"] = "CAST(r.differences AS BIGINT)"
     # json.dumps wrote it; inside a text of the report the quotes would be escaped
     columns["stops"] = "(r.report_json LIKE '%\"stops\": true%')"
     columns["actor"] = (

@@ -16,7 +16,8 @@ import httpx
 from books import Books
 
 from conftest import wait_for
-from dev.demo import FIAT, Demo, deposit, set_up
+from dev.accounts import credit
+from dev.demo import CUSTOMER_SATS, FIAT, Demo, deposit, set_up
 from dev.http_machine import HttpMachine, pick_bills
 from dev.prices import Prices
 from dev.server import Server
@@ -24,7 +25,7 @@ from dev.server import Server
 # Past the minute after which a half-done payment may be mended, and the next sweep.
 LONG_SECONDS = 150.0
 # Forwards to an address gather for minutes, so that fewer payments are routed.
-AT_ONCE = {"SATMACHINE_EXTERNAL_GATHER_SECONDS": "0"}
+AT_ONCE = {"SATMACHINE_EXTERNAL_GATHER_SECONDS": "0", "SATMACHINE_RUSH_SECONDS": "0"}
 OPEN_SETTLEMENTS = (
     "SELECT COUNT(*) AS n FROM satoshimachine.dca_settlements "
     "WHERE status <> 'completed'"
@@ -202,8 +203,10 @@ class Burst:
 
 
 async def opened(server: Server, prices: Prices, cash: str = "50000.00") -> Demo:
-    """The demo's people, with LPs whose cash outlasts any burst."""
+    """The demo's people, with LPs whose cash and a customer whose sats outlast any
+    burst."""
     demo = await set_up(server.url, prices)
+    await credit(demo.platform, demo.customer.id, 3 * CUSTOMER_SATS)
     for client_id in demo.clients:
         await deposit(demo, client_id, cash, "before the burst")
     return demo

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
+from uuid import uuid4
 
 import pytest
 from fake_lightning import FAIL, PAY, PEND, REFUSE, FakeLightning
@@ -139,7 +140,7 @@ class Desk(RuleBasedStateMachine):
     ) -> None:
         self.lightning.clear()
         self.tag = urlsafe_short_hash()
-        self.operator = f"operator{self.tag}"
+        self.operator = uuid4().hex
         self.wallet = f"machine{self.tag}"
         self.platform = f"platform{self.tag}"
         self.cash_box = f"box{self.tag}"
@@ -156,7 +157,7 @@ class Desk(RuleBasedStateMachine):
             payout_interval_minutes=interval,
         )
         # the third LP is the operator, whose sats stay in the machine's own wallet
-        self.people = [f"lp{n}{self.tag}" for n in (1, 2)] + [self.operator]
+        self.people = [uuid4().hex, uuid4().hex, self.operator]
         self.lp_wallets = [f"w{n}{self.tag}" for n in (1, 2)] + [self.wallet]
         self.clients = [f"c{n}{self.tag}" for n in (1, 2, 3)]
         partner = f"partner{self.tag}"

@@ -55,6 +55,7 @@ NOT_THE_MONEY_PATH = {
     "registry": "keeps machines and their settings",
     "relays": "connects to relays",
     "reports": "writes CSV files",
+    "rush": "waits for customers, and changes nothing",
     "splits": "keeps an operator's splits; they are read at planning",
     "statement": "writes an LP's statement",
     "summaries": "adds up, for a screen",
