@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 
 from . import reconciliation, reconciliation_crud
 from .accounting import COLUMNS, Asked, lines
+from .api_fields import Input
 from .api_lists import CSV_ANSWER, asked_of, csv_text, defused, filter_docs
 from .api_route import Caller, InScope, MachineId, new_router, refusals
 from .audit import ENGINE
@@ -25,7 +26,7 @@ from .reports import REPORT_FIELDS, reconciliations_source
 router = new_router()
 
 
-class PeriodInput(BaseModel):
+class PeriodInput(Input):
     """Days, both included, in UTC. Without them: the last 30 days until now."""
 
     from_day: date | None = Field(None, alias="from", example="2025-01-01")

@@ -7,11 +7,13 @@ PostgreSQL alike. Numbers may come as JSON numbers or as text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from lnbits.utils.exchange_rates import currencies
+from pydantic import BaseModel
+from pydantic.errors import DictError
 from pydantic.fields import ModelField
 
 from .calculations import cents_text, exact_number, fiat_cents, fraction4, shown
@@ -19,8 +21,19 @@ from .nostr import npub_of
 from .targets import normalise_forwarding
 
 Validators = Iterator[Callable[..., Any]]
+M = TypeVar("M", bound="Input")
 
 MAX_SATS = 2_100_000_000_000_000
+
+
+class Input(BaseModel):
+    """A JSON object. pydantic alone takes `[["name", "x"]]` for one too."""
+
+    @classmethod
+    def validate(cls: type[M], value: Any) -> M:
+        if not isinstance(value, Mapping | cls):
+            raise DictError()
+        return super().validate(value)
 
 
 def storable_text(value: Any, what: str) -> str:

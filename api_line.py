@@ -14,7 +14,7 @@ from lnbits.decorators import check_super_user
 from pydantic import BaseModel, Field
 
 from . import cassettes, line, line_crud, line_keys, registry
-from .api_fields import Reason, WholeNumber, storable_text
+from .api_fields import Input, Reason, WholeNumber, storable_text
 from .api_route import Caller, MachineId, Super, new_router, refusals
 from .audit import write_audit
 from .database import db, from_db_time, transaction
@@ -40,13 +40,13 @@ class NostrAnswer(BaseModel):
     )
 
 
-class NostrInput(BaseModel):
+class NostrInput(Input):
     relays: list[Any] | None = Field(
         None, description="wss:// addresses; machines learn them from the pairing QR"
     )
 
 
-class RotateInput(BaseModel):
+class RotateInput(Input):
     reason: Reason | None = None
 
 
@@ -62,12 +62,12 @@ class PairingAnswer(BaseModel):
     paired_at: datetime | None = None
 
 
-class BayInput(BaseModel):
+class BayInput(Input):
     denomination: WholeNumber
     count: WholeNumber
 
 
-class CassettesInput(BaseModel):
+class CassettesInput(Input):
     """The whole set of bays; one that is not named is removed."""
 
     positions: dict[str, BayInput]

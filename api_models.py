@@ -22,6 +22,7 @@ from .api_fields import (
     Direction,
     FiatCode,
     Fraction,
+    Input,
     LightningAddress,
     Minutes,
     Name,
@@ -40,7 +41,7 @@ from .models import SuperConfig, UpdateSuperConfigData
 # ---------------------------------------------------------------------------- inputs
 
 
-class SuperConfigInput(UpdateSuperConfigData):
+class SuperConfigInput(Input, UpdateSuperConfigData):
     """The platform's fees. A wallet of `null` means that no fee is paid out."""
 
     super_cash_in_fee_fraction: Fraction | None = None
@@ -48,7 +49,7 @@ class SuperConfigInput(UpdateSuperConfigData):
     super_fee_wallet_id: RowId | None = None
 
 
-class MachineSettings(BaseModel):
+class MachineSettings(Input):
     """What an operator may set on a machine; all optional here."""
 
     name: Name | None = None
@@ -84,7 +85,7 @@ class MachineChanges(MachineSettings):
     fiat_code: FiatCode | None = None
 
 
-class SplitInput(BaseModel):
+class SplitInput(Input):
     target: Target = Field(
         ..., description="Lightning address, LNURL, invoice key or wallet id"
     )
@@ -93,17 +94,17 @@ class SplitInput(BaseModel):
     sort_order: SortOrder | None = None
 
 
-class SplitsInput(BaseModel):
+class SplitsInput(Input):
     splits: list[SplitInput]
 
 
-class PreviewSplit(BaseModel):
+class PreviewSplit(Input):
     target: Target | None = None
     label: Name | None = None
     fraction: Fraction
 
 
-class PreviewInput(BaseModel):
+class PreviewInput(Input):
     machine_id: RowId
     tx_type: Direction
     principal_sats: PositiveSats
@@ -112,34 +113,34 @@ class PreviewInput(BaseModel):
     )
 
 
-class ClientInput(BaseModel):
+class ClientInput(Input):
     machine_id: RowId
     user_id: RowId | None = None
     username: Name | None = None
 
 
-class ClientChanges(BaseModel):
+class ClientChanges(Input):
     status: ClientStatus | None = None
     username: Name | None = None
 
 
-class DepositInput(BaseModel):
+class DepositInput(Input):
     client_id: RowId
     amount: PositiveFiat
     notes: Note | None = None
 
 
-class DepositChanges(BaseModel):
+class DepositChanges(Input):
     amount: PositiveFiat | None = None
     notes: Note | None = None
 
 
-class DepositStatusInput(BaseModel):
+class DepositStatusInput(Input):
     status: DepositStep
     reason: Reason | None = None
 
 
-class LpInput(BaseModel):
+class LpInput(Input):
     dca_wallet_id: RowId
     default_dca_mode: DcaMode | None = None
     fixed_mode_daily_limit: PositiveFiat | None = None

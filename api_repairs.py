@@ -11,13 +11,14 @@ from typing import Annotated, Any
 
 from fastapi import Path
 from lnbits.db import Operator
-from pydantic import BaseModel, Field
+from pydantic import Field
 from pydantic.fields import ModelField
 
 from . import repairs
 from .api_fields import (
     Direction,
     FiatCode,
+    Input,
     Note,
     PositiveFiat,
     PositiveSats,
@@ -109,11 +110,11 @@ class Rate(Decimal):
         return rate
 
 
-class WhyInput(BaseModel):
+class WhyInput(Input):
     reason: Reason = Field(..., description="kept in the log, with your name")
 
 
-class MaybeWhyInput(BaseModel):
+class MaybeWhyInput(Input):
     reason: Reason | None = None
 
 
@@ -134,7 +135,7 @@ class RefundInput(WhyInput):
     idempotency_key: IdempotencyKey
 
 
-class NoteInput(BaseModel):
+class NoteInput(Input):
     note: NoteText
 
 

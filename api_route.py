@@ -85,6 +85,8 @@ def _is_storable(value: Any) -> bool:
 def sentence_of(errors: Sequence[Any]) -> str:
     """The first of pydantic's errors as a sentence about the field it is in."""
     error = errors[0]
+    if error["type"] == "json_invalid":
+        return "The body is not valid JSON."  # FastAPI's own: it has no field
     where = [part for part in error["loc"] if part not in ("body", "query", "path")]
     names = [part for part in where if isinstance(part, str) and part != "__root__"]
     name = names[-1] if names else "The body"
@@ -95,8 +97,6 @@ def sentence_of(errors: Sequence[Any]) -> str:
 def _predicate(name: str, kind: str, message: str) -> str:
     if kind == "value_error":
         return message  # a sentence of ours
-    if kind == "value_error.jsondecode":
-        return "The body is not valid JSON."
     known = {
         "value_error.missing": "is missing",
         "type_error.none.not_allowed": "must not be null",
