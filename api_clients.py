@@ -36,6 +36,7 @@ from .api_route import (
     ClientId,
     DepositId,
     InScope,
+    acts_as_super,
     named_fields,
     new_router,
     refusals,
@@ -184,7 +185,7 @@ async def api_balance(account: Caller, client_id: ClientId) -> BalanceAnswer:
 
 
 async def _deposit_answer(account: Account, deposit_id: str) -> DepositAnswer:
-    source = deposits_source(account.id, account.is_super_user, deposit_id)
+    source = deposits_source(account.id, acts_as_super(account), deposit_id)
     found, _ = await fetch_page(source, ListQuery(DEPOSIT_FIELDS, limit=1))
     if not found:
         raise NotFoundError(lps.NO_DEPOSIT)
@@ -225,7 +226,7 @@ async def api_deposits_csv(scope: InScope, query: AskedOfDeposits) -> Any:
 )
 async def api_create_deposit(account: Caller, body: DepositInput) -> DepositAnswer:
     deposit = await lps.create_deposit(
-        account.id, account.is_super_user, body.client_id, body.amount, body.notes
+        account.id, acts_as_super(account), body.client_id, body.amount, body.notes
     )
     return await _deposit_answer(account, deposit.id)
 
@@ -240,7 +241,7 @@ async def api_update_deposit(
     account: Caller, deposit_id: DepositId, body: DepositChanges
 ) -> DepositAnswer:
     changes = named_fields(body, ("notes",))
-    await lps.update_deposit(account.id, account.is_super_user, deposit_id, changes)
+    await lps.update_deposit(account.id, acts_as_super(account), deposit_id, changes)
     return await _deposit_answer(account, deposit_id)
 
 
@@ -256,6 +257,6 @@ async def api_deposit_status(
     account: Caller, deposit_id: DepositId, body: DepositStatusInput
 ) -> DepositAnswer:
     await lps.set_deposit_status(
-        account.id, account.is_super_user, deposit_id, body.status, body.reason
+        account.id, acts_as_super(account), deposit_id, body.status, body.reason
     )
     return await _deposit_answer(account, deposit_id)

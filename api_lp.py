@@ -22,7 +22,7 @@ from .api_models import (
     LpMachineSummary,
     pick,
 )
-from .api_route import Caller, named_fields, new_router, refusals
+from .api_route import Caller, InScope, named_fields, new_router, refusals
 from .database import db, from_db_time
 from .lists import ListQuery, fetch_page
 from .refusals import BadInputError, NotFoundError
@@ -109,8 +109,8 @@ async def api_update_lp(account: Caller, body: LpChanges) -> LpAnswer:
     responses=refusals(400),
     openapi_extra=filter_docs(DEPOSIT_FIELDS, "LpDepositFilters"),
 )
-async def api_lp_deposits(account: Caller, query: AskedOfDeposits) -> DepositPage:
-    found, total = await fetch_page(lp_deposits_source(account.id), query)
+async def api_lp_deposits(scope: InScope, query: AskedOfDeposits) -> DepositPage:
+    found, total = await fetch_page(lp_deposits_source(scope.user_id), query)
     return DepositPage(data=[DepositAnswer(**row) for row in found], total=total)
 
 
@@ -121,8 +121,8 @@ async def api_lp_deposits(account: Caller, query: AskedOfDeposits) -> DepositPag
     responses={200: CSV_ANSWER, **refusals(400)},
     openapi_extra=filter_docs(DEPOSIT_FIELDS, "LpDepositFilters"),
 )
-async def api_lp_deposits_csv(account: Caller, query: AskedOfDeposits) -> Any:
-    return csv_answer(lp_deposits_source(account.id), query, "deposits.csv")
+async def api_lp_deposits_csv(scope: InScope, query: AskedOfDeposits) -> Any:
+    return csv_answer(lp_deposits_source(scope.user_id), query, "deposits.csv")
 
 
 @router.get(
@@ -132,8 +132,8 @@ async def api_lp_deposits_csv(account: Caller, query: AskedOfDeposits) -> Any:
     responses=refusals(400),
     openapi_extra=filter_docs(LEG_FIELDS, "LpPaymentFilters"),
 )
-async def api_lp_payments(account: Caller, query: AskedOfLegs) -> LegPage:
-    source = lp_legs_source(account.id, await wallets_of(account.id))
+async def api_lp_payments(scope: InScope, query: AskedOfLegs) -> LegPage:
+    source = lp_legs_source(scope.user_id, await wallets_of(scope.user_id))
     found, total = await fetch_page(source, query)
     return LegPage(data=[LegAnswer(**row) for row in found], total=total)
 
@@ -145,8 +145,8 @@ async def api_lp_payments(account: Caller, query: AskedOfLegs) -> LegPage:
     responses={200: CSV_ANSWER, **refusals(400)},
     openapi_extra=filter_docs(LEG_FIELDS, "LpPaymentFilters"),
 )
-async def api_lp_payments_csv(account: Caller, query: AskedOfLegs) -> Any:
-    source = lp_legs_source(account.id, await wallets_of(account.id))
+async def api_lp_payments_csv(scope: InScope, query: AskedOfLegs) -> Any:
+    source = lp_legs_source(scope.user_id, await wallets_of(scope.user_id))
     return csv_answer(source, query, "payments.csv")
 
 

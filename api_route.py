@@ -38,13 +38,14 @@ _MEANINGS = {
 
 
 def refusals(*codes: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route: 401 and 403, which every route has, and `codes`.
+    """The `responses` of a route: what every route may say, and `codes`.
 
+    400 is among them: LNbits' login by `usr` is an id, or it is bad input.
     The default keeps FastAPI from documenting its own 422, which is never sent.
     """
     answers: dict[int | str, dict[str, Any]] = {
         code: {"model": Refusal, "description": _MEANINGS[code]}
-        for code in sorted({401, 403, *codes})
+        for code in sorted({400, 401, 403, *codes})
     }
     answers["default"] = {
         "model": Refusal,
@@ -129,6 +130,11 @@ DepositId = Annotated[str, Path(description="a deposit at a machine of yours")]
 SettlementId = Annotated[str, Path(description="a settlement of a machine of yours")]
 
 
+def acts_as_super(account: Account) -> bool:
+    """Whether this is the super, by LNbits' own test: the id alone is no proof."""
+    return account.is_super_user and account.has_password
+
+
 async def all_or_own(
     account: Caller,
     scope: Annotated[
@@ -142,7 +148,7 @@ async def all_or_own(
         raise HTTPException(
             HTTPStatus.BAD_REQUEST, "scope must be all, or be left out."
         )
-    if not (account.is_super_user and account.has_password):
+    if not acts_as_super(account):
         raise ForbiddenError("Only the super user may see everybody's rows.")
     return Scope(user_id=account.id, is_all=True)
 

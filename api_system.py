@@ -20,7 +20,7 @@ from .api_models import (
     Overview,
     SuperOverview,
 )
-from .api_route import Caller, InScope, Super, new_router, refusals
+from .api_route import Caller, InScope, Super, acts_as_super, new_router, refusals
 from .attention import needs_attention
 from .database import db
 from .lists import ListQuery, fetch_page
@@ -42,7 +42,7 @@ async def api_me(account: Caller) -> Me:
     roles = await registry.roles(account.id)
     return Me(
         user_id=account.id,
-        super=account.is_super_user,
+        super=acts_as_super(account),
         operator=roles.operator,
         lp=roles.lp,
         enrolled=roles.enrolled,

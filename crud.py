@@ -677,7 +677,10 @@ async def set_cursor(name: str, value: str) -> None:
 
 
 async def backlog() -> dict[str, Any]:
-    """Counts of what waits, and the oldest unpaid leg, for `/health`."""
+    """Counts of what waits, and the oldest unpaid leg, for `/health`.
+
+    A failed leg is unpaid too: it is owed until somebody voids it or pays it.
+    """
     async with db.connect() as conn:
         row = await one(
             conn,
@@ -687,7 +690,7 @@ async def backlog() -> dict[str, Any]:
                 WHERE status = 'pending')
                 AS pending_settlements,
               (SELECT COUNT(*) FROM satoshimachine.dca_payments
-                WHERE status = 'pending')
+                WHERE status IN ('pending', 'failed'))
                 AS unpaid_legs,
               (SELECT COUNT(*) FROM satoshimachine.dca_payments WHERE status = 'failed')
                 AS failed_legs,
@@ -695,7 +698,7 @@ async def backlog() -> dict[str, Any]:
                 WHERE status = 'invoiced')
                 AS payouts_in_flight,
               (SELECT MIN(created_at) FROM satoshimachine.dca_payments
-                WHERE status = 'pending')
+                WHERE status IN ('pending', 'failed'))
                 AS oldest_unpaid_leg_at
             """,
         )

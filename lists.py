@@ -282,7 +282,9 @@ class _Where:
         negative = condition.op in (Operator.NE, Operator.EXCLUDE)
         every = negative or condition.op == Operator.EVERY
         joined = f"({(' AND ' if every else ' OR ').join(parts)})"
-        return f"({expression} IS NULL OR {joined})" if negative else joined
+        if negative and "" not in condition.values:  # which NULL stands for
+            return f"({expression} IS NULL OR {joined})"
+        return joined
 
     def _compare(self, expression: str, op: Operator, value: Any) -> str:
         if op in _TEXT_ONLY:

@@ -72,7 +72,7 @@ async def replace_splits(
     machine_id: str | None,
     splits: Sequence[CommissionSplit],
 ) -> list[CommissionSplit]:
-    """Replace a set whole, or not at all."""
+    """Replace a set whole, or not at all; the new one in order."""
     check_set(splits)
     if machine_id is not None and not splits:
         raise BadInputError(
@@ -92,7 +92,7 @@ async def replace_splits(
     async with transaction() as conn:
         await lock_ledger(conn)
         await _replace(conn, operator_user_id, machine_id, new)
-    return new
+        return await get_splits(conn, operator_user_id, machine_id)
 
 
 async def delete_override(operator_user_id: str, machine_id: str) -> None:

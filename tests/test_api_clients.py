@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from api_world import add_deposit, add_lp, add_machine, make_desk, ok, refused
 from lnbits.core.crud.extensions import get_user_extension
+from lnbits.core.models import Account
 from money_rows import add_leg
 
 from conftest import MakeUser, MakeWallet
@@ -444,3 +445,21 @@ async def test_the_super_acts_on_deposits_of_any_machine(
     assert own["total"] == 0
     every = ok(await super_session.api.get(f"/deposits?scope=all&id={deposit['id']}"))
     assert every["total"] == 1
+
+
+async def test_the_super_without_a_password_has_no_right_of_the_supers(
+    make_user: MakeUser,
+    make_wallet: MakeWallet,
+    super_session: UserSession,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = await make_desk(make_user, make_wallet)
+    deposit = await add_deposit(desk.operator, desk.client["id"], "20", "pending")
+    monkeypatch.setattr(Account, "has_password", property(lambda _: False))
+    api, path = super_session.api, f"/deposits/{deposit['id']}"
+    body: dict[str, Any] = {"client_id": desk.client["id"], "amount": "20"}
+    refused(await api.post("/deposits", json=body), 404)
+    refused(await api.put(path, json={"amount": 21}), 404)
+    refused(await api.put(f"{path}/status", json={"status": "confirmed"}), 404)
+    refused(await api.get("/deposits?scope=all"), 403)
+    assert ok(await api.get("/me"))["super"] is False

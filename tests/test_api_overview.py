@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -431,6 +432,20 @@ async def test_health_tells_who_is_at_work(super_session: UserSession) -> None:
     assert health["engine"]["is_this_process"] in (True, False)
 
 
+async def test_a_failed_leg_is_unpaid(
+    make_user: MakeUser, make_wallet: MakeWallet, super_session: UserSession
+) -> None:
+    machine = await add_machine(await make_user("operator"), make_wallet)
+    before = ok(await super_session.api.get("/health"))
+    long_ago = datetime(2001, 1, 1, tzinfo=timezone.utc)
+    leg = await add_leg(machine, None, status="failed", created_at=long_ago)
+    health = ok(await super_session.api.get("/health"))
+    assert health["oldest_unpaid_leg"] == long_ago.isoformat()
+    counts = [h["backlog"]["unpaid_legs"] for h in (before, health)]
+    assert counts[1] == counts[0] + 1
+    await set_status("dca_payments", leg, "voided")
+
+
 async def test_the_log_hides_an_lps_preferences_from_everybody_else(
     make_user: MakeUser, super_session: UserSession
 ) -> None:
@@ -456,7 +471,7 @@ async def test_every_route_is_documented(app: FastAPI, client: Any) -> None:
             where = f"{method.upper()} {path}"
             assert operation.get("summary"), where
             codes = set(operation["responses"])
-            assert {"401", "403"} <= codes, where
+            assert {"400", "401", "403"} <= codes, where
             if "{" in path:
                 assert "404" in codes, where
             # ours is one sentence with a 400, not FastAPI's list with a 422

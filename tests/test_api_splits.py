@@ -34,10 +34,11 @@ async def test_defaults_and_an_override(
     }
     saved = ok(await operator.api.put("/splits", json=body))
     assert [(s["target"], s["fraction"], s["label"]) for s in saved["splits"]] == [
-        (operator.wallet.id, "0.6000", "me <b>"),
         ("bob@example.com", "0.4000", "Bob"),
+        (operator.wallet.id, "0.6000", "me <b>"),
     ]
     read = ok(await operator.api.get("/splits"))
+    assert read == saved
     assert [s["target_kind"] for s in read["splits"]] == ["address", "wallet"]
     # what was read can be sent back
     again = ok(await operator.api.put("/splits", json=read))
