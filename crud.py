@@ -13,7 +13,7 @@ from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
-from lnbits.db import Connection
+from lnbits.db import SQLITE, Connection
 
 from .database import (
     CHUNK,
@@ -83,6 +83,22 @@ async def get_machine(
             Machine,
             {"id": machine_id},
         )
+    return found[0] if found else None
+
+
+async def keep_machine(conn: Connection, machine_id: str) -> Machine | None:
+    """A machine that nobody deletes before the caller's transaction ends.
+
+    For landing: on PostgreSQL another process could delete it in between, and its
+    settlement would be nobody's. What the line writes there does not wait for it.
+    """
+    lock = "" if db.type == SQLITE else " FOR KEY SHARE"
+    found = await models(
+        conn,
+        f"SELECT * FROM satoshimachine.dca_machines WHERE id = :id{lock}",  # noqa: S608
+        Machine,
+        {"id": machine_id},
+    )
     return found[0] if found else None
 
 

@@ -47,6 +47,7 @@ FREE_REFUND_LABEL = "Refund to the customer, from what is free in the wallet"
 # The fees of a machine with a payout interval gather with its DCA legs, or they would
 # be most of its payments; but no longer than this: they are not the operator's alone.
 FEES_GATHER_MINUTES = 60
+NO_MACHINE = "The machine of this settlement was removed."
 UNCLAIMED = "waiting for a destination for the customer's refund"
 
 
@@ -314,19 +315,17 @@ async def plan_settlement(settlement_id: str, holder: str) -> bool:
             return False
         settlement = await crud.get_settlement(settlement_id, conn)
         machine = settlement and await crud.get_machine(settlement.machine_id, conn)
-        if not settlement or not machine:
+        if not settlement:
+            return False
+        if not machine:
+            logger.error(f"satmachineadmin: settlement {settlement_id}: {NO_MACHINE}")
+            await _cannot_be_planned(conn, settlement_id, NO_MACHINE)
             return False
         try:
             plan = await _plan(conn, settlement, machine)
         except (ConservationError, ValueError, ArithmeticError, TypeError) as exc:
             logger.exception(f"satmachineadmin: planning settlement {settlement_id}")
-            await crud.set_settlement_status(
-                conn,
-                settlement_id,
-                "attention",
-                was=["pending"],
-                error_message=f"No plan could be made: {exc}",
-            )
+            await _cannot_be_planned(conn, settlement_id, str(exc))
             return False
         await crud.write_plan(
             conn, settlement, plan.legs, plan.retained_sats, plan.loss_sats
@@ -337,6 +336,16 @@ async def plan_settlement(settlement_id: str, holder: str) -> bool:
             conn, await payouts_crud.autoforward_legs(conn, skipped, now)
         )
     return True
+
+
+async def _cannot_be_planned(conn: Connection, settlement_id: str, why: str) -> None:
+    await crud.set_settlement_status(
+        conn,
+        settlement_id,
+        "attention",
+        was=["pending"],
+        error_message=f"No plan could be made: {why}",
+    )
 
 
 async def _plan(conn: Connection, settlement: Settlement, machine: Machine) -> Plan:

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from lnbits.core.db import db as core_db
-from lnbits.db import Connection
+from lnbits.db import SQLITE, Connection
 from lnbits.helpers import urlsafe_short_hash
 
 from .audit import changed, write_audit
@@ -221,6 +221,17 @@ async def has_history(conn: Connection, machine_id: str) -> bool:
     return bool(row and row["yes"])
 
 
+async def _has_history_for_good(conn: Connection, machine_id: str) -> bool:
+    """The same, and no payment lands at it until the caller's transaction ends."""
+    if db.type != SQLITE:
+        await run(
+            conn,
+            f"SELECT id FROM {S}.dca_machines WHERE id = :id FOR UPDATE",  # noqa: S608
+            {"id": machine_id},
+        )
+    return await has_history(conn, machine_id)
+
+
 async def create_machine(operator_user_id: str, fields: Mapping[str, Any]) -> Machine:
     """Register a machine; it is unpaired until it sends its code.
 
@@ -312,7 +323,7 @@ async def delete_machine(operator_user_id: str, machine_id: str) -> None:
     async with transaction() as conn:
         await lock_ledger(conn)
         machine = await get_own_machine(conn, machine_id, operator_user_id)
-        if await has_history(conn, machine_id):
+        if await _has_history_for_good(conn, machine_id):
             raise ConflictError(
                 "This machine has money history, which is never deleted. "
                 "Switch it off instead (is_active: false)."
@@ -349,7 +360,7 @@ async def _make_way_for(conn: Connection, machine: Machine) -> None:
     other = found[0]
     if other.operator_user_id == machine.operator_user_id:
         raise ConflictError("You have registered a machine with this npub already.")
-    if other.is_paired or await has_history(conn, other.id):
+    if other.is_paired or await _has_history_for_good(conn, other.id):
         raise ConflictError(
             "A machine with this npub is in use already. If it is yours, give it a "
             "new key."

@@ -84,6 +84,9 @@ def replan(
     refunds = [x for x in own if x.leg_type == "refund"]
     given = sum(x.amount_sats for x in refunds if is_fixed(x))
     needed = max(0, after.refund_sats - given)
+    if before.dispensed_fiat == after.dispensed_fiat:
+        # said again: what was voided since then is given up, and comes not back
+        needed = min(needed, sum(x.amount_sats for x in refunds if is_open(x)))
     held = [x for x in refunds if is_open(x) and not x.from_free_balance]
     reserved_sats = sum(x.amount_sats for x in held) + released_sats
     from_own = min(needed, reserved_sats)

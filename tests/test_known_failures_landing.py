@@ -9,11 +9,14 @@ patching what it asks first.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from lnbits.db import SQLITE, Connection, Database
 from sqlalchemy.exc import OperationalError
 from unheard import deaf_listener, received, second_machine
 from world import (
@@ -23,9 +26,10 @@ from world import (
     edit_core,
 )
 
-from satmachineadmin import crud, distribution, landing, tasks
-from satmachineadmin.database import db_time
-from satmachineadmin.models import utc_now
+from satmachineadmin import crud, distribution, landing, registry, tasks
+from satmachineadmin.database import db, db_time, run, transaction
+from satmachineadmin.models import Settlement, utc_now
+from satmachineadmin.refusals import ConflictError
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -209,3 +213,81 @@ async def test_known_failure_19_a_pays_b_pays_a_ends_where_it_began(
         assert await world.settlement_count() == settlements
     assert await balance_sats(b.machine_wallet.id) == 5_000
     await a.assert_ledger()
+
+
+# ------------------------------------------------- landing while a machine is deleted
+
+
+@pytest.fixture
+def deletes_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Machines are deleted by another process, with connections of its own."""
+    if db.type == SQLITE:
+        pytest.skip("one process writes at a time, and holds no lock while it reads")
+    elsewhere = Database("ext_satoshimachine")
+
+    @asynccontextmanager
+    async def transaction_elsewhere() -> AsyncIterator[Connection]:
+        async with elsewhere.connect() as conn:
+            try:
+                yield conn
+            except BaseException:
+                await conn.conn.rollback()
+                raise
+            await conn.conn.commit()
+
+    monkeypatch.setattr(registry, "transaction", transaction_elsewhere)
+
+
+async def test_a_machine_is_not_deleted_while_a_payment_lands(
+    make_world: MakeWorld, deletes_elsewhere: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = await make_world()
+    payment = await world.core_payment(await received(world, world.stamp()))
+    real, deleting = crud.insert_settlement, list[asyncio.Task[None]]()
+
+    async def insert(conn: Connection, settlement: Settlement) -> bool:
+        work = registry.delete_machine(world.operator.user_id, world.machine.id)
+        deleting.append(asyncio.create_task(work))
+        await asyncio.wait(deleting, timeout=1)
+        return await real(conn, settlement)
+
+    monkeypatch.setattr(crud, "insert_settlement", insert)
+    landed = await landing.land_payment(payment)
+    assert landed and landed.is_new
+    with pytest.raises(ConflictError, match="money history"):
+        await deleting[0]
+    assert await crud.get_machine(world.machine.id)
+
+
+async def test_a_payment_does_not_land_at_a_machine_that_is_deleted_meanwhile(
+    make_world: MakeWorld, deletes_elsewhere: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = await make_world()
+    payment = await world.core_payment(await received(world, world.stamp()))
+    landings = list[asyncio.Task[Any]]()
+
+    async def meanwhile(*_: Any, **__: Any) -> None:
+        landings.append(asyncio.create_task(landing.land_payment(payment)))
+        await asyncio.wait(landings, timeout=1)
+
+    monkeypatch.setattr(registry, "write_audit", meanwhile)
+    await registry.delete_machine(world.operator.user_id, world.machine.id)
+    assert await landings[0] is None
+    assert await world.settlement_count() == 0
+
+
+async def test_a_settlement_without_a_machine_is_not_passed_over_in_silence(
+    make_world: MakeWorld, engine_paused: distribution.Worker
+) -> None:
+    world = await make_world()
+    payment_hash = await received(world, world.stamp())
+    await landing.land_payment(await world.core_payment(payment_hash))
+    async with transaction() as conn:
+        sql = "DELETE FROM satoshimachine.dca_machines WHERE id = :id"
+        await run(conn, sql, {"id": world.machine.id})
+    await engine_paused.run_until_idle()
+    settlement = await world.settlement(payment_hash)
+    assert settlement.status == "attention"
+    assert settlement.error_message == (
+        "No plan could be made: The machine of this settlement was removed."
+    )

@@ -190,6 +190,35 @@ async def test_a_partial_dispense_owes_the_rest_to_the_customer(
     await world.assert_ledger()
 
 
+async def test_a_voided_refund_stays_voided_when_the_machine_repeats_its_report(
+    make_world: MakeWorld,
+) -> None:
+    """The customer was paid in cash; the machine's outbox says the same once more."""
+    world = await make_world(deposits=["300.00"])
+    settlement_id = await awaiting(world)
+    ok(await act(world, settlement_id, "dispense", dispensed_fiat="150.00"))
+    payment_hash = (await _row(settlement_id))["payment_hash"]
+    await world.until(payment_hash, "completed")
+    (refund,) = await world.legs(payment_hash, "refund")
+    ok(await post(world, f"/payments/{refund.id}/void"))
+    retained_sats = (await _row(settlement_id))["retained_sats"]
+    assert retained_sats == 3_750 + 27_000
+    for _ in range(2):
+        ok(await act(world, settlement_id, "dispense", dispensed_fiat="150.00"))
+        (same,) = await world.legs(payment_hash, "refund")
+        assert (same.id, same.status) == (refund.id, "voided")
+        assert (await _row(settlement_id))["retained_sats"] == retained_sats
+    await world.assert_ledger()
+    # another, smaller figure is new: the customer is owed what it leaves
+    ok(await act(world, settlement_id, "dispense", dispensed_fiat="100.00"))
+    open_sats = [
+        x.amount_sats
+        for x in await world.legs(payment_hash, "refund")
+        if x.status == "pending"
+    ]
+    assert open_sats == [54_000]
+
+
 async def _row(settlement_id: str) -> Any:
     async with db.connect() as conn:
         found = await rows(
