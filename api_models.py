@@ -456,6 +456,9 @@ class LegAnswer(BaseModel):
     from_free_balance: bool = Field(
         ..., description="paid from what the wallet owes to nobody"
     )
+    has_destination: bool = Field(
+        ..., description="false: nobody has said yet where it goes"
+    )
     transaction_time: datetime
     created_at: datetime
 

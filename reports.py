@@ -370,6 +370,7 @@ LEG_FIELDS = Fields(
         "external_payment_hash": "text",
         "in_flight": "bool",
         "from_free_balance": "bool",
+        "has_destination": "bool",
         "transaction_time": "time",
         "created_at": "time",
     },
@@ -378,6 +379,11 @@ LEG_FIELDS = Fields(
 _IN_FLIGHT = (
     "(CASE WHEN p.status = 'pending' AND o.payment_hash IS NOT NULL "
     "AND o.status = 'invoiced' THEN {yes} ELSE {no} END)"
+)
+# a customer's invoice is a target and nothing else
+_HAS_DESTINATION = (
+    "(CASE WHEN COALESCE(p.target, p.destination_wallet_id, p.destination_ln_address) "
+    "IS NOT NULL THEN {yes} ELSE {no} END)"
 )
 
 
@@ -398,6 +404,7 @@ def _leg_source(
     )
     yes, no = ("1", "0") if db.type == SQLITE else ("true", "false")
     columns["in_flight"] = _IN_FLIGHT.format(yes=yes, no=no)
+    columns["has_destination"] = _HAS_DESTINATION.format(yes=yes, no=no)
     columns["machine"] = "COALESCE(m.name, SUBSTR(m.machine_npub, 1, 12))"
     # what the operator calls the LP, where the leg has no name of its own
     columns["label"] = "COALESCE(p.label, c.username)"

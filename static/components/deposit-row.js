@@ -1,12 +1,13 @@
 // One deposit and the steps it may take next. `own`: the LP looks at it;
-// `bare`: the steps alone, in a table.
+// `bare`: the steps alone, in a table. `ask` hands the question of a step to
+// whoever holds the dialog: the row may leave the list while it is open.
 satmachine.part('deposit-row', {
   props: {
     deposit: {type: Object, required: true},
     own: Boolean,
     bare: Boolean
   },
-  emits: ['changed'],
+  emits: ['ask'],
   computed: {
     when() {
       const {confirmed_at, created_at} = this.deposit
@@ -16,42 +17,71 @@ satmachine.part('deposit-row', {
     },
     steps() {
       const next = {
-        pending: ['confirmed', 'cancelled'],
+        pending: ['confirmed', 'corrected', 'cancelled'],
         confirmed: ['reversed']
       }
       return next[this.deposit.status] || []
     }
   },
   methods: {
-    ask(status) {
-      const said = {
-        amount: this.fmt.fiat(this.deposit.amount, this.deposit.currency),
-        name: this.deposit.username || this.fmt.short(this.deposit.client_id)
+    ask(step) {
+      const corrects = step === 'corrected'
+      this.$emit('ask', corrects ? this.correction() : this.change(step))
+    },
+    told({amount, currency, username, client_id}) {
+      return {
+        amount: this.fmt.fiat(amount, currency),
+        name: username || this.fmt.short(client_id)
       }
-      const optional = status === 'confirmed'
-      this.$refs.action.open({
+    },
+    change(status) {
+      const said = this.told(this.deposit)
+      const path = `/deposits/${this.deposit.id}/status`
+      const reason = {
+        name: 'reason',
+        type: 'long',
+        label: this.t('common.reason'),
+        required: true
+      }
+      return {
         title: this.t(`deposits.${status}_title`),
         lines: this.t(`deposits.${status}_text`, said),
         ok: this.t(`deposits.do_${status}`),
         danger: status === 'reversed',
-        fields: optional
-          ? []
-          : [
-              {
-                name: 'reason',
-                type: 'long',
-                label: this.t('common.reason'),
-                required: true
-              }
-            ],
+        fields: status === 'confirmed' ? [] : [reason],
         run: async values => {
-          await satmachine.api.put(`/deposits/${this.deposit.id}/status`, {
-            status,
-            ...values
-          })
+          await satmachine.api.put(path, {status, ...values})
           return this.t(`deposits.${status}_done`, said)
         }
-      })
+      }
+    },
+    correction() {
+      const {id, amount, currency, notes} = this.deposit
+      return {
+        title: this.t('deposits.corrected_title'),
+        lines: this.t('deposits.corrected_text', this.told(this.deposit)),
+        ok: this.t('common.save'),
+        fields: [
+          {
+            name: 'amount',
+            type: 'amount',
+            label: this.t('deposits.amount'),
+            suffix: currency,
+            value: amount,
+            required: true
+          },
+          {
+            name: 'notes',
+            type: 'long',
+            label: this.t('deposits.notes'),
+            value: notes
+          }
+        ],
+        run: async values => {
+          const saved = await satmachine.api.put(`/deposits/${id}`, values)
+          return this.t('deposits.corrected_done', this.told(saved))
+        }
+      }
     }
   }
 })

@@ -1,6 +1,7 @@
 // One leg: who is owed what, its state with the reason and the next try, and
-// the repairs of a failed one. `own`: the LP looks at their own legs; `bare`:
-// state and repairs alone, in a table.
+// the repairs of an open one. `own`: the LP looks at their own legs; `bare`:
+// state and repairs alone, in a table. `ask` hands the question of a repair to
+// whoever holds the dialog: the leg itself may leave the list while it is open.
 satmachine.part('leg', {
   props: {
     leg: {type: Object, required: true},
@@ -10,17 +11,22 @@ satmachine.part('leg', {
     settlementLink: Boolean,
     currency: String
   },
-  emits: ['changed'],
+  emits: ['ask'],
   computed: {
     name() {
       if (this.own) return this.words('own_leg', this.leg.leg_type)
       return this.legName(this.leg)
     },
+    isNamed() {
+      const {leg_type} = this.leg
+      const plain = this.words('leg_type', leg_type)
+      return leg_type !== 'refund' && this.name !== plain
+    },
     kind() {
       const {leg_type, amount_fiat} = this.leg
       const parts = []
       if (this.own) parts.push(this.machineOf)
-      else if (this.name !== this.words('leg_type', leg_type)) {
+      else if (this.isNamed) {
         parts.push(this.words('leg_type', leg_type))
       }
       if (amount_fiat) {
@@ -43,12 +49,16 @@ satmachine.part('leg', {
         : `/payments/${this.leg.id}`
     },
     repairable() {
-      if (this.leg.in_flight) return false
-      if (!this.own && !this.isOwn(this.leg.machine_id)) return false
-      if (this.own && this.leg.leg_type !== 'autoforward') return false
-      // What waits after a failed try may be tried at once, too.
-      const {status, attempts} = this.leg
-      return status === 'failed' || (status === 'pending' && attempts > 0)
+      const {in_flight, machine_id, leg_type, status} = this.leg
+      if (in_flight || !['pending', 'failed'].includes(status)) return false
+      return this.own ? leg_type === 'autoforward' : this.isOwn(machine_id)
+    },
+    // What waits after a failed try may be tried at once; what was not tried yet
+    // needs no push.
+    again() {
+      const {leg_type, has_destination, status, attempts} = this.leg
+      if (leg_type === 'refund' && !has_destination) return false
+      return status === 'failed' || attempts > 0
     },
     next() {
       const {status, next_try_at, attempts} = this.leg
@@ -62,12 +72,17 @@ satmachine.part('leg', {
     destination() {
       const leg = this.leg
       if (leg.destination_ln_address) return leg.destination_ln_address
-      if (!leg.destination_wallet_id) {
-        return leg.status === 'pending' ? this.t('leg.no_destination') : ''
-      }
+      if (!leg.destination_wallet_id) return this.unnamedDestination
       const id = leg.destination_wallet_id
       const own = this.g.user.wallets.find(wallet => wallet.id === id)
       return own ? own.name : this.t('leg.wallet', {id: this.fmt.short(id)})
+    },
+    unnamedDestination() {
+      const {leg_type, has_destination, status} = this.leg
+      if (has_destination) {
+        return leg_type === 'refund' ? this.t('leg.invoice') : ''
+      }
+      return status === 'pending' ? this.t('leg.no_destination') : ''
     },
     sentDiffers() {
       const {sent_sats, amount_sats} = this.leg
@@ -99,36 +114,41 @@ satmachine.part('leg', {
       }
     },
     told() {
-      return {name: this.name, sats: this.fmt.sats(this.leg.amount_sats)}
+      const address = this.own && this.leg.destination_ln_address
+      return {
+        name: address || this.name,
+        sats: this.fmt.sats(this.leg.amount_sats)
+      }
     },
-    ask(verb, fields, extra = {}) {
-      this.$refs.action.open({
+    ask(verb, fields, {key = verb, line, danger} = {}) {
+      const said = this.told()
+      const path = `${this.path}/${verb.replace('_', '-')}`
+      this.$emit('ask', {
         title: this.t(`leg.${verb}_title`),
-        lines: [this.t(`leg.${verb}_text`, this.told()), extra.line].filter(
-          Boolean
-        ),
+        lines: [this.t(`leg.${key}_text`, said), line].filter(Boolean),
         ok: this.t(`leg.${verb}`),
-        danger: extra.danger,
+        danger,
         fields,
         run: async values => {
-          const last = verb.replace('_', '-')
-          await satmachine.api.post(`${this.path}/${last}`, values)
-          return this.t(`leg.${verb}_done`, this.told())
+          await satmachine.api.post(path, values)
+          return this.t(`leg.${verb}_done`, said)
         }
       })
     },
     retry() {
       this.ask('retry', [this.reason()])
     },
+    // Who keeps the sats depends on whose wallet would have paid them.
     voidIt() {
-      const dca = this.leg.leg_type === 'dca' && this.leg.amount_fiat
+      const {leg_type, amount_fiat} = this.leg
+      const special = {autoforward: 'void_own', settlement: 'void_settlement'}
+      const debits = ['dca', 'settlement'].includes(leg_type) && amount_fiat
       this.ask('void', [this.reason()], {
+        key: special[leg_type] || 'void',
         danger: true,
         line:
-          dca &&
-          this.t('leg.void_dca', {
-            fiat: this.fmt.fiat(this.leg.amount_fiat, this.code)
-          })
+          debits &&
+          this.t('leg.void_dca', {fiat: this.fmt.fiat(amount_fiat, this.code)})
       })
     },
     markPaid() {

@@ -100,6 +100,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       to: 'To',
       wallet: 'LNbits wallet {id}',
       no_destination: 'nowhere yet',
+      invoice: 'the customer’s invoice',
       sent: 'Sent after routing',
       hash: 'Payment hash',
       settlement: 'From',
@@ -113,6 +114,10 @@ window.i18n.global.mergeLocaleMessage('en', {
       void_title: 'Void this payment?',
       void_text:
         '{sats} to {name} will never be paid. The sats stay in the machine’s wallet. This cannot be undone.',
+      void_own_text:
+        '{sats} is not forwarded to {name} and stays in your wallet. This cannot be undone.',
+      void_settlement_text:
+        '{sats} to {name} will never be paid. The sats stay in the wallet that you chose to pay from. This cannot be undone.',
       void_dca: 'The LP’s balance gets the {fiat} back.',
       void_done: '{sats} to {name} is voided.',
       mark_paid: 'Mark as paid',
@@ -160,12 +165,17 @@ window.i18n.global.mergeLocaleMessage('en', {
       none_text: 'Record one when an LP hands you cash.',
       none_own: 'The operator records one when you hand over cash.',
       do_confirmed: 'Confirm',
+      do_corrected: 'Correct',
       do_cancelled: 'Cancel it',
       do_reversed: 'Reverse',
       confirmed_title: 'Confirm this deposit?',
       confirmed_text:
         '{amount} of {name} starts to work: the next cash-outs buy sats for it.',
       confirmed_done: '{amount} of {name} is at work.',
+      corrected_title: 'Correct this deposit?',
+      corrected_text:
+        'It stands at {amount} of {name}. The LP sees the new figure.',
+      corrected_done: 'It stands at {amount} of {name} now.',
       cancelled_title: 'Cancel this deposit?',
       cancelled_text: '{amount} of {name} will not count.',
       cancelled_done: 'The deposit is cancelled.',

@@ -100,6 +100,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       to: 'A',
       wallet: 'billetera LNbits {id}',
       no_destination: 'aún sin destino',
+      invoice: 'la factura del cliente',
       sent: 'Enviado tras el enrutamiento',
       hash: 'Hash del pago',
       settlement: 'De',
@@ -113,6 +114,10 @@ window.i18n.global.mergeLocaleMessage('es', {
       void_title: '¿Anular este pago?',
       void_text:
         '{sats} a {name} no se pagará nunca. Los sats se quedan en la billetera del cajero. No se puede deshacer.',
+      void_own_text:
+        '{sats} no se reenvía a {name} y se queda en su billetera. No se puede deshacer.',
+      void_settlement_text:
+        '{sats} a {name} no se pagará nunca. Los sats se quedan en la billetera desde la que usted eligió pagar. No se puede deshacer.',
       void_dca: 'El saldo del LP recupera {fiat}.',
       void_done: '{sats} a {name} queda anulado.',
       mark_paid: 'Marcar como pagado',
@@ -161,12 +166,17 @@ window.i18n.global.mergeLocaleMessage('es', {
       none_text: 'Anote uno cuando un LP le entregue efectivo.',
       none_own: 'El operador anota uno cuando usted entrega efectivo.',
       do_confirmed: 'Confirmar',
+      do_corrected: 'Corregir',
       do_cancelled: 'Cancelarlo',
       do_reversed: 'Revertir',
       confirmed_title: '¿Confirmar este depósito?',
       confirmed_text:
         '{amount} de {name} empieza a trabajar: los próximos retiros compran sats con él.',
       confirmed_done: '{amount} de {name} está trabajando.',
+      corrected_title: '¿Corregir este depósito?',
+      corrected_text:
+        'Figura con {amount} de {name}. El LP verá la cifra nueva.',
+      corrected_done: 'Ahora figura con {amount} de {name}.',
       cancelled_title: '¿Cancelar este depósito?',
       cancelled_text: '{amount} de {name} no contará.',
       cancelled_done: 'El depósito queda cancelado.',
