@@ -14,9 +14,7 @@ from satmachineadmin.api_fields import Input
 from conftest import MakeUser, MakeWallet
 
 
-@pytest.mark.parametrize(
-    "content", ["{bad", "", "{", '{"name": "x"} x', "[1, 2", "'x'"]
-)
+@pytest.mark.parametrize("content", ["{bad", "{", '{"name": "x"} x', "[1, 2", "'x'"])
 async def test_a_body_that_is_no_json(make_user: MakeUser, content: str) -> None:
     operator = await make_user("operator")
     answer = await operator.api.post(

@@ -7,6 +7,7 @@ leg in any state it can be in.
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -174,7 +175,14 @@ def test_whatever_was_paid_nothing_is_lost_invented_or_paid_twice(
         given_before = sum(
             x.amount_sats for x in of_type(list(old.values()), "refund") if is_fixed(x)
         )
-        assert refunds == max(after.refund_sats, given_before)
+        owed = max(0, after.refund_sats - given_before)
+        if before.dispensed_fiat == after.dispensed_fiat:
+            # what a person voided comes not back when the machine says it again
+            still_open = [
+                x for x in of_type(list(old.values()), "refund") if is_open(x)
+            ]
+            owed = min(owed, sum(x.amount_sats for x in still_open))
+        assert refunds == given_before + owed
         for leg in legs:
             assert leg.amount_sats > 0
             was = old.get(leg.id)
@@ -226,7 +234,8 @@ def test_with_nothing_paid_yet_it_is_a_new_plan(
     debited: list[Any] = [
         sum(x.amount_fiat or 0 for x in of_type(p, "dca")) for p in (changed, fresh)
     ]
-    assert abs(debited[0] - debited[1]) <= len(deposits)
+    one_sat = max(Fraction(1), Fraction(cents, 100 * principal))
+    assert abs(Fraction(debited[0] - debited[1])) <= len(deposits) * one_sat
 
 
 @pytest.mark.parametrize("paid", ["dca", "super_fee", "operator_split"])
