@@ -11,6 +11,7 @@ import asyncio
 import gc
 import json
 import resource
+import statistics
 import sys
 import time
 from typing import Any
@@ -209,13 +210,13 @@ async def test_a_machine_gone_mad_delays_no_other(make_on_line: MakeOnLine) -> N
     mad, sane = await make_on_line(), await make_on_line()
     events = [mad.client.request("quote", {}) for _ in range(400)]
     sending = asyncio.gather(*(mad.client.send(event) for event in events))
-    slowest = 0.0
+    took = []
     for _ in range(10):
         started = time.monotonic()
         assert (await sane.client.ask("ping", {}))["pong"] is True
-        slowest = max(slowest, time.monotonic() - started)
+        took.append(time.monotonic() - started)
     await sending
-    assert slowest < 3
+    assert statistics.median(took) < 3, took
     assert (await mad.ask("ping"))["pong"] is True
 
 

@@ -30,7 +30,7 @@ from satmachineadmin.database import db
 
 import environment
 
-SIZE = "64m"
+SIZE_MIB = 64
 LPS = 40
 TABLES = (
     (core_db, "apipayments"),
@@ -62,8 +62,10 @@ class SmallDisk:
         self.ballast.unlink(missing_ok=True)
 
 
-def mount(folder: Path) -> None:
-    command = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(folder)]
+def mount(folder: Path, taken_bytes: int = 0) -> None:
+    """A file system with `SIZE_MIB` of room beside what will be put there."""
+    size = f"size={SIZE_MIB + -(-taken_bytes // 2**20)}m"
+    command = ["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"no small file system can be made here: {done.stderr.strip()}")
@@ -80,7 +82,7 @@ async def data_on_small_disk(tmp_path: Path) -> AsyncIterator[SmallDisk]:
     aside = tmp_path / "aside"
     async with core_db.lock, db.lock:
         shutil.copytree(data, aside)
-        mount(data)
+        mount(data, sum(file.stat().st_size for file in aside.rglob("*")))
         shutil.copytree(aside, data, dirs_exist_ok=True)
     disk = SmallDisk(data)
     try:
