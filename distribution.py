@@ -70,6 +70,12 @@ class Worker:
             done += await self.advance(await payouts_crud.unfinished_payouts())
             return done
 
+    async def plan(self) -> None:
+        """Only plan: our own database, and nothing of LNbits'."""
+        async with self.lock:
+            if await lease.holds_lease(HOLDER):
+                await plan_pending()
+
     async def advance(self, unfinished: Sequence[Payout]) -> int:
         """One step of every unfinished payout that nobody is busy with."""
         busy = shield.payout_ids | set(self.externals)

@@ -8,7 +8,7 @@ Not guaranteed here: that a payment happened. `payouts.py` reads that from LNbit
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -48,6 +48,8 @@ from .models import (
 
 __all__ = ["db"]
 
+# of a leg: its id, its sats, its target
+LegFacts = tuple[str, int, str | None]
 MAX_ATTEMPTS = 10
 # A leg that waits for its time, or for somebody to say where it goes, is not due: it is
 # not read either, or ten thousand such legs would hide the ones behind them.
@@ -218,13 +220,8 @@ async def open_payouts(
         is None
     ):
         return []
-    await run_many(
-        conn,
-        "UPDATE satoshimachine.dca_payments SET payout_id = :payout "
-        "WHERE id = :id AND status = 'pending' AND payout_id IS NULL",
-        [{"payout": p.id, "id": x.id} for p, legs in payouts_and_legs for x in legs],
-    )
-    joined = await legs_of_payouts(conn, [p.id for p, _ in payouts_and_legs])
+    await _join(conn, payouts_and_legs)
+    joined = await _joined(conn, [p.id for p, _ in payouts_and_legs])
     opened = []
     for payout, legs in payouts_and_legs:
         if _as_decided(joined[payout.id], legs):
@@ -239,24 +236,69 @@ async def open_payouts(
     if opened:
         payout_rows = [row_params(payout) for payout, _ in opened]
         await run_many(conn, insert_sql("dca_payouts", payout_rows[0]), payout_rows)
-        await run_many(
-            conn,
-            insert_sql("dca_payout_legs", ("payout_id", "leg_id", "amount_sats")),
-            [
-                {"payout_id": p.id, "leg_id": x.id, "amount_sats": x.amount_sats}
-                for p, legs in opened
-                for x in legs
-            ],
-        )
+        for listed, params in _lists([payout.id for payout, _ in opened]):
+            await run(
+                conn,
+                "INSERT INTO satoshimachine.dca_payout_legs "  # noqa: S608
+                "(payout_id, leg_id, amount_sats) "
+                "SELECT payout_id, id, amount_sats FROM satoshimachine.dca_payments "
+                f"WHERE payout_id IN {listed}",
+                params,
+            )
     return [payout for payout, _ in opened]
 
 
-def _as_decided(joined: Sequence[Leg], decided: Sequence[Leg]) -> bool:
+def _as_decided(
+    joined: set[tuple[str, int, str | None]], decided: Sequence[Leg]
+) -> bool:
     """Whether the legs that joined are all those of the round, as it read them: a
     dispense report may have made one smaller, a refund may go elsewhere by now."""
-    return {(x.id, x.amount_sats, x.target) for x in joined} == {
-        (x.id, x.amount_sats, x.target) for x in decided
-    }
+    return joined == {(x.id, x.amount_sats, x.target) for x in decided}
+
+
+async def _join(
+    conn: Connection, payouts_and_legs: Sequence[tuple[Payout, Sequence[Leg]]]
+) -> None:
+    """Those of the legs that are still free: payouts of one leg all in one call, and
+    one statement for each that merges many."""
+    free = "status = 'pending' AND payout_id IS NULL"
+    join = "UPDATE satoshimachine.dca_payments SET payout_id = :payout WHERE"
+    alone = [(p, legs[0]) for p, legs in payouts_and_legs if len(legs) == 1]
+    await run_many(
+        conn,
+        f"{join} id = :id AND {free}",
+        [{"payout": payout.id, "id": leg.id} for payout, leg in alone],
+    )
+    for payout, legs in payouts_and_legs:
+        if len(legs) == 1:
+            continue
+        for listed, params in _lists([x.id for x in legs]):
+            params["payout"] = payout.id
+            await run(conn, f"{join} id IN {listed} AND {free}", params)
+
+
+async def _joined(
+    conn: Connection, payout_ids: Sequence[str]
+) -> dict[str, set[LegFacts]]:
+    """payout id -> what is known of the legs that are in it now."""
+    found: dict[str, set[LegFacts]] = {i: set() for i in payout_ids}
+    for listed, params in _lists(payout_ids):
+        for row in await rows(
+            conn,
+            "SELECT id, payout_id, amount_sats, target "  # noqa: S608
+            f"FROM satoshimachine.dca_payments WHERE payout_id IN {listed}",
+            params,
+        ):
+            leg = (row["id"], int(row["amount_sats"]), row["target"])
+            found[row["payout_id"]].add(leg)
+    return found
+
+
+def _lists(ids: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """An IN clause and its parameters for each `CHUNK` of these ids."""
+    for start in range(0, len(ids), CHUNK):
+        params: dict[str, Any] = {}
+        yield in_list("l", ids[start : start + CHUNK], params), params
 
 
 async def unfinished_payouts(limit: int = 500) -> list[Payout]:
@@ -502,33 +544,51 @@ async def finish_legs(
     reason: str | None = None,
 ) -> None:
     """`completed` or `skipped`, and what follows, in the caller's transaction."""
-    await run_many(
-        conn,
-        """
-        UPDATE satoshimachine.dca_payments SET status = :status, sent_sats = :sent,
-            destination_wallet_id = :wallet, error_message = :reason,
-            completed_at = :now, next_try_at = NULL, external_payment_hash = :hash
-        WHERE id = :id AND status = 'pending' AND COALESCE(payout_id, '') = :payout
-        """,
-        [
-            {
-                "id": leg.id,
-                "status": status,
-                "sent": leg.sent_sats,
-                "wallet": leg.destination_wallet_id,
-                "reason": reason,
-                "now": db_time(now),
-                "hash": leg.external_payment_hash,
-                "payout": leg.payout_id or "",
-            }
-            for leg in legs
-        ],
-    )
+    await _finish(conn, legs, {"status": status, "reason": reason, "now": db_time(now)})
     finished = await _ids_with_status(conn, [x.id for x in legs], status)
     received = [x for x in legs if x.id in finished]
     await add_received(conn, received)
     await insert_legs(conn, await autoforward_legs(conn, received, now))
     await refresh_settlements(conn, [x.settlement_id for x in legs if x.settlement_id])
+
+
+async def _finish(
+    conn: Connection, legs: Sequence[Leg], common: Mapping[str, Any]
+) -> None:
+    """By compare-and-set; one statement for all legs of a payout that sent them whole,
+    and one call for all the others."""
+    finish = """
+        UPDATE satoshimachine.dca_payments SET
+            status = :status, error_message = :reason,
+            destination_wallet_id = :wallet, completed_at = :now, next_try_at = NULL,
+            external_payment_hash = :hash, sent_sats = {sent}
+        WHERE id {which} AND status = 'pending' AND COALESCE(payout_id, '') = :payout
+    """
+    groups: dict[tuple[Any, ...], list[Leg]] = {}
+    for leg in legs:
+        ends = (leg.payout_id, leg.destination_wallet_id, leg.external_payment_hash)
+        is_whole = leg.payout_id and leg.sent_sats == leg.amount_sats
+        groups.setdefault((*ends, None if is_whole else leg.id), []).append(leg)
+    alone = [group[0] for group in groups.values() if len(group) == 1]
+    await run_many(
+        conn,
+        finish.format(which="= :id", sent=":sent"),
+        [{**common, **_ends(x), "id": x.id, "sent": x.sent_sats} for x in alone],
+    )
+    for group in groups.values():
+        if len(group) == 1:
+            continue
+        for listed, params in _lists([x.id for x in group]):
+            sql = finish.format(which=f"IN {listed}", sent="amount_sats")
+            await run(conn, sql, {**params, **common, **_ends(group[0])})
+
+
+def _ends(leg: Leg) -> dict[str, str | None]:
+    return {
+        "payout": leg.payout_id or "",
+        "wallet": leg.destination_wallet_id,
+        "hash": leg.external_payment_hash,
+    }
 
 
 async def _ids_with_status(

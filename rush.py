@@ -13,6 +13,8 @@ import asyncio
 import os
 import time
 from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 # two sales within this time are a rush, and it is over when none has come for so long
 TWO_WITHIN_SECONDS = 1.0
@@ -43,14 +45,23 @@ class Rush:
             and time.monotonic() - last < QUIET_SECONDS
         )
 
-    async def over(self) -> None:
-        """Returns when the rush is over, or has lasted for as long as one may wait."""
+    async def over(self, meanwhile: Callable[[], Awaitable[Any]] | None = None) -> None:
+        """Returns when the rush is over, or has lasted for as long as one may wait.
+
+        `meanwhile` is done each time that something has landed: what takes nothing
+        from the customers.
+        """
         until = time.monotonic() + LONGEST_SECONDS
+        seen = 0.0
         while self.is_on() and time.monotonic() >= self._patient_from:
             if time.monotonic() >= until:
                 self._patient_from = time.monotonic() + LONGEST_SECONDS
                 return
-            await asyncio.sleep(LOOK_SECONDS)
+            if meanwhile and seen != self._landed[-1]:
+                seen = self._landed[-1]
+                await meanwhile()
+            else:
+                await asyncio.sleep(LOOK_SECONDS)
 
 
 rush = Rush()

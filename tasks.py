@@ -275,7 +275,7 @@ async def work_once() -> None:
         distribution.work.clear()
         return
     distribution.work.clear()
-    await rush.over()
+    await rush.over(distribution.worker.plan)
     done = await distribution.worker.run_pass()
     state.worker_at = utc_now()
     if done == 0:

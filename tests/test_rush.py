@@ -29,6 +29,21 @@ async def test_a_rush_is_over_when_nobody_comes() -> None:
     assert rush.QUIET_SECONDS <= time.monotonic() - started < rush.LONGEST_SECONDS
 
 
+async def test_what_takes_nothing_from_customers_is_done_meanwhile() -> None:
+    customers = rush.Rush()
+    done: list[int] = []
+
+    async def plan() -> None:
+        done.append(len(done))
+        if len(done) < 3:
+            customers.landed()
+
+    customers.landed()
+    customers.landed()
+    await customers.over(plan)
+    assert len(done) == 3
+
+
 async def test_whoever_is_owed_waits_no_longer_than_that(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
