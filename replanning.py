@@ -131,12 +131,17 @@ def _super_fee(legs: Sequence[Leg], owed: Owed) -> list[Resize]:
 
 
 def _operator_splits(legs: Sequence[Leg], before: Owed, owed: Owed) -> list[Resize]:
-    """Each split's part in proportion to what it was, whatever the others received."""
+    """Each split's part in proportion to what it was, whatever the others received; all
+    together never more than the fee: one that failed on its way was not made smaller
+    when the dispense was said for the first time."""
     open_legs = [x for x in legs if x.leg_type == "operator_split" and is_open(x)]
     was = sum(x.amount_sats for x in open_legs)
-    if not was or not before.operator_fee_sats:
+    if not was:
         return []
-    total = round_half_up(was * owed.operator_fee_sats, before.operator_fee_sats)
+    total = owed.operator_fee_sats
+    if before.operator_fee_sats:
+        share = round_half_up(was * owed.operator_fee_sats, before.operator_fee_sats)
+        total = min(total, share)
     parts = largest_remainder(min(was, total), [x.amount_sats for x in open_legs])
     return [
         Resize(leg, min(leg.amount_sats, part))
