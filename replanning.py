@@ -155,9 +155,14 @@ def _dca(legs: Sequence[Leg], owed: Owed) -> list[Resize]:
     paid = [x for x in dca if is_fixed(x)]
     open_legs = {str(x.client_id): x for x in dca if is_open(x)}
     cents = {c: int((x.amount_fiat or 0) * 100) for c, x in open_legs.items()}
+    rest_sats = owed.principal_sats - sum(x.amount_sats for x in paid)
+    rest_cents = owed.fiat_cents - sum(int((x.amount_fiat or 0) * 100) for x in paid)
+    open_sats = sum(x.amount_sats for x in open_legs.values())
+    if open_sats <= rest_sats and sum(cents.values()) <= rest_cents:
+        return [Resize(x, x.amount_sats, cents[c]) for c, x in open_legs.items()]
     shares = allocate_dca(
-        max(0, owed.principal_sats - sum(x.amount_sats for x in paid)),
-        max(0, owed.fiat_cents - sum(int((x.amount_fiat or 0) * 100) for x in paid)),
+        max(0, rest_sats),
+        max(0, rest_cents),
         [DcaCandidate(c, cents[c], cents[c]) for c in open_legs],
     ).shares
     new = {s.client_id: s for s in shares}
