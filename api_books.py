@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from . import reconciliation, reconciliation_crud
 from .accounting import COLUMNS, Asked, lines
 from .api_fields import Input
-from .api_lists import CSV_ANSWER, asked_of, csv_text, defused, filter_docs
+from .api_lists import CSV_ANSWER, asked_of, csv_answer, csv_text, defused, filter_docs
 from .api_route import Caller, InScope, MachineId, new_router, refusals
 from .audit import ENGINE
 from .database import from_db_time
@@ -173,6 +173,18 @@ async def api_reconciliations(scope: InScope, query: AskedOfReports) -> ReportPa
     source = reconciliations_source(scope.user_id, scope.is_all)
     found, total = await fetch_page(source, query)
     return ReportPage(data=[ReportInList(**row) for row in found], total=total)
+
+
+@router.get(
+    "/reconciliations.csv",
+    summary="The same list as CSV, whole",
+    response_class=StreamingResponse,
+    responses={200: CSV_ANSWER, **refusals(400)},
+    openapi_extra=filter_docs(REPORT_FIELDS, "ReconciliationFilters"),
+)
+async def api_reconciliations_csv(scope: InScope, query: AskedOfReports) -> Any:
+    source = reconciliations_source(scope.user_id, scope.is_all)
+    return csv_answer(source, query, "reconciliations.csv")
 
 
 @router.get(

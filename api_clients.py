@@ -117,6 +117,17 @@ async def api_clients(scope: InScope, query: AskedOfClients) -> ClientPage:
     return ClientPage(data=[ClientAnswer(**row) for row in found], total=total)
 
 
+@router.get(
+    "/clients.csv",
+    summary="The same list as CSV, whole",
+    response_class=StreamingResponse,
+    responses={200: CSV_ANSWER, **refusals(400)},
+    openapi_extra=filter_docs(CLIENT_FIELDS, "ClientFilters"),
+)
+async def api_clients_csv(scope: InScope, query: AskedOfClients) -> Any:
+    return csv_answer(clients_source(scope.user_id, scope.is_all), query, "clients.csv")
+
+
 @router.post(
     "/clients",
     status_code=201,

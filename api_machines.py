@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import Depends
+from fastapi.responses import StreamingResponse
 
 from . import registry
 from . import splits as split_sets
 from .advice import payout_advice
-from .api_lists import asked_of, filter_docs
+from .api_lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
 from .api_models import (
     MachineAnswer,
     MachineChanges,
@@ -34,13 +35,18 @@ from .api_route import (
 )
 from .calculations import cents_text
 from .database import db
-from .lists import ListQuery, Source, fetch_page
+from .lists import ListQuery, Source, fetch_page, ids_of
 from .models import CommissionSplit
 from .pace import CashOfMachine, cash_of_machines
 from .payouts_crud import reserved_sats
 from .preview import preview_settlement
 from .refusals import BadInputError, NotFoundError
-from .reports import MACHINE_FIELDS, machines_source
+from .reports import (
+    MACHINE_FACTS,
+    MACHINE_FIELDS,
+    machines_source,
+    with_facts,
+)
 from .targets import balances_msat, check_own_wallet, resolve_target
 
 router = new_router()
@@ -59,37 +65,55 @@ async def _wallet_sats(wallet_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
     }
 
 
-async def _answers(
-    source: Source, query: ListQuery, *, with_operators: bool = False
-) -> MachinePage:
-    """Machines with what their wallets and bays hold.
+async def _facts(
+    machine_ids: Sequence[str], with_operators: bool
+) -> dict[str, dict[str, Any]]:
+    """What the wallets and bays of machines hold, by machine id.
 
     The shown wallet of somebody else's machine is shortened, its balance is not.
     """
-    listed, total = await fetch_page(source, query)
-    known = await registry.wallets_and_owners([row["id"] for row in listed])
+    known = await registry.wallets_and_owners(machine_ids)
     sats = await _wallet_sats([wallet for wallet, _ in known.values()])
     names: Mapping[str, str | None] = {}
     if with_operators:
         names = await registry.usernames_of([owner for _, owner in known.values()])
     async with db.connect() as conn:
         cash = await cash_of_machines(conn, list(known))
-    data = []
-    for row in listed:
-        wallet, owner = known.get(row["id"], ("", ""))
+    facts = {}
+    for machine_id, (wallet, owner) in known.items():
         balance, free = sats.get(wallet, (0, 0))
-        held = cash.get(row["id"], CashOfMachine())
+        held = cash.get(machine_id, CashOfMachine())
         cents = held.cash_cents
-        data.append(
-            MachineAnswer(
-                **row,
-                balance_sats=balance,
-                free_balance_sats=free,
-                cash_fiat=None if cents is None else cents_text(cents),
-                days_until_empty=held.days_left,
-                operator_name=names.get(owner),
-            )
-        )
+        facts[machine_id] = {
+            "balance_sats": balance,
+            "free_balance_sats": free,
+            "cash_fiat": None if cents is None else cents_text(cents),
+            "days_until_empty": held.days_left,
+            "operator_name": names.get(owner),
+        }
+    return facts
+
+
+async def _answers(
+    source: Source, query: ListQuery, *, with_operators: bool = False
+) -> MachinePage:
+    """Machines with what their wallets and bays hold: of the shown ones, or of all
+    that the reader may see where the question is about these."""
+    asked = {condition.field for condition in query.conditions} | {query.sortby}
+    if not asked.isdisjoint(MACHINE_FACTS):
+        ids = await ids_of(source)
+        facts = await _facts(ids, with_operators)
+        source = with_facts(source, facts)
+        listed, total = await fetch_page(source, query)
+    else:
+        listed, total = await fetch_page(source, query)
+        facts = await _facts([row["id"] for row in listed], with_operators)
+    # a machine that was removed in between has none
+    data = [
+        MachineAnswer(**{**row, **facts[row["id"]]})
+        for row in listed
+        if row["id"] in facts
+    ]
     return MachinePage(data=data, total=total)
 
 
@@ -124,6 +148,19 @@ async def _check_wallet(fields: Mapping[str, Any], user_id: str) -> None:
 async def api_machines(scope: InScope, query: AskedOfMachines) -> MachinePage:
     source = machines_source(scope.user_id, scope.is_all)
     return await _answers(source, query, with_operators=scope.is_all)
+
+
+@router.get(
+    "/machines.csv",
+    summary="The same list as CSV, whole",
+    response_class=StreamingResponse,
+    responses={200: CSV_ANSWER, **refusals(400)},
+    openapi_extra=filter_docs(MACHINE_FIELDS, "MachineFilters"),
+)
+async def api_machines_csv(scope: InScope, query: AskedOfMachines) -> Any:
+    source = machines_source(scope.user_id, scope.is_all)
+    facts = await _facts(await ids_of(source), scope.is_all)
+    return csv_answer(with_facts(source, facts), query, "machines.csv")
 
 
 @router.post(

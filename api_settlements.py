@@ -38,6 +38,8 @@ from .reports import (
 router = new_router()
 AskedOfSettlements = Annotated[ListQuery, Depends(asked_of(SETTLEMENT_FIELDS))]
 AskedOfLegs = Annotated[ListQuery, Depends(asked_of(LEG_FIELDS))]
+# More LPs than this do not fit beside one machine's slot.
+MOST_LEGS = 10_000
 
 
 @router.get(
@@ -88,13 +90,13 @@ async def settlement_detail(user_id: str, settlement_id: str) -> SettlementDetai
     row = found[0]
     source = legs_source(user_id, False, await wallets_of(user_id), settlement_id)
     oldest_first = ListQuery(
-        LEG_FIELDS, sortby="created_at", direction="asc", limit=MAX_ROWS
+        LEG_FIELDS, sortby="created_at", direction="asc", limit=MOST_LEGS
     )
-    legs, _ = await fetch_page(source, oldest_first)
+    legs, _ = await fetch_page(source, oldest_first, MOST_LEGS)
     subjects = [settlement_id, *(leg["id"] for leg in legs)]
-    history, _ = await fetch_page(
+    newest, _ = await fetch_page(
         audit_of_source(user_id, settings.super_user or "", subjects),
-        ListQuery(AUDIT_FIELDS, sortby="created_at", direction="asc", limit=MAX_ROWS),
+        ListQuery(AUDIT_FIELDS, limit=MAX_ROWS),
     )
     refundable = sum(
         leg["amount_sats"]
@@ -116,7 +118,7 @@ async def settlement_detail(user_id: str, settlement_id: str) -> SettlementDetai
         dispensed_principal_sats=row["dispensed_principal_sats"],
         dispensed_fee_sats=row["dispensed_fee_sats"],
         stamp=_stamp(row["stamp_json"]),
-        history=[AuditAnswer(**audit_answer(entry)) for entry in history],
+        history=[AuditAnswer(**audit_answer(entry)) for entry in reversed(newest)],
     )
 
 

@@ -191,7 +191,8 @@ KINDS = (
         "settlement",
         "Look at the settlement.",
         _settlements(
-            "s.status = 'attention' AND s.planned_at IS NOT NULL "
+            "s.status = 'attention' AND (s.planned_at IS NOT NULL "
+            "OR COALESCE(s.dispense_state, '') <> 'awaiting') "
             f"AND NOT {_HAS_FAILED_LEG}"
         ),
         lambda r: (
@@ -206,7 +207,8 @@ KINDS = (
         _settlements(
             "((s.status = 'awaiting_dispense' "
             "AND s.transaction_time < :since_dispense) "
-            "OR (s.status = 'attention' AND s.planned_at IS NULL))"
+            "OR (s.status = 'attention' AND s.planned_at IS NULL "
+            "AND s.dispense_state = 'awaiting'))"
         ),
         lambda r: (
             f"{r['machine']}: {abs(r['wire_sats'])} sat came in and nothing is paid "

@@ -436,10 +436,10 @@ async def _count(conn: Connection, source: Source, query: ListQuery) -> int:
 
 
 async def fetch_page(
-    source: Source, query: ListQuery
+    source: Source, query: ListQuery, most: int = MAX_ROWS
 ) -> tuple[list[dict[str, Any]], int]:
     """One page of decoded rows, and how many there are in all."""
-    limit = min(query.limit or MAX_ROWS, MAX_ROWS)
+    limit = min(query.limit or most, most)
     async with db.connect() as conn:
         found = await _fetch(conn, source, query, limit, query.offset)
         if query.offset == 0 and len(found) < limit:
@@ -447,6 +447,19 @@ async def fetch_page(
         else:
             total = await _count(conn, source, query)
     return [decode(row, query.fields) for row in found], total
+
+
+async def ids_of(source: Source) -> list[str]:
+    """The keys of all rows of a source whose rows are few."""
+    where = f"WHERE {' AND '.join(source.where)}" if source.where else ""
+    used = {k: v for k, v in source.params.items() if f":{k}" in where}
+    async with db.connect() as conn:
+        found = await rows(
+            conn,
+            f"SELECT {source.key} AS id FROM {source.tables} {where}",  # noqa: S608
+            used,
+        )
+    return [row["id"] for row in found]
 
 
 async def stream_rows(

@@ -104,9 +104,22 @@ MACHINE_FIELDS = Fields(
         "payouts_stopped_reason": "text",
         "created_at": "time",
         "updated_at": "time",
+        "balance_sats": "int",
+        "free_balance_sats": "int",
+        "cash_fiat": "fiat",
+        "days_until_empty": "number",
+        "operator_name": "text",
     },
     search=("name", "location", "machine_npub", "fiat_code", "id"),
 )
+# What LNbits' database knows of a machine, or what is computed: see `with_facts`.
+MACHINE_FACTS: dict[str, str] = {
+    "balance_sats": "BIGINT",
+    "free_balance_sats": "BIGINT",
+    "cash_fiat": "DECIMAL(20,2)",
+    "days_until_empty": "REAL" if db.type == SQLITE else "DOUBLE PRECISION",
+    "operator_name": "TEXT",
+}
 
 
 def machines_source(
@@ -115,6 +128,7 @@ def machines_source(
     """Machines, online, quiet or offline by the age of their last word."""
     now = utc_now()
     columns = {name: f"m.{name}" for name in MACHINE_FIELDS.kinds}
+    columns |= dict.fromkeys(MACHINE_FACTS, "NULL")
     columns["status"] = (
         "CASE WHEN m.last_seen_at >= :online_since THEN 'online' "
         "WHEN m.last_seen_at >= :quiet_since THEN 'quiet' ELSE 'offline' END"
@@ -147,6 +161,27 @@ def machines_source(
         where=where,
         params=params,
         key="m.id",
+    )
+
+
+def with_facts(source: Source, facts: Mapping[str, Mapping[str, Any]]) -> Source:
+    """The source with `MACHINE_FACTS` by machine id as columns like the others.
+
+    They go to the database as one JSON text, so that it filters and sorts by them:
+    on SQLite LNbits' tables are in another file, and no statement reads both.
+    """
+    if db.type == SQLITE:
+        fact = "json_extract(:facts, '$.\"' || m.id || '\".{}')"
+    else:
+        fact = "(CAST(:facts AS JSONB) -> m.id ->> '{}')"
+    columns = {
+        name: f"CAST({fact.format(name)} AS {type_})"
+        for name, type_ in MACHINE_FACTS.items()
+    }
+    return replace(
+        source,
+        columns={**source.columns, **columns},
+        params={**source.params, "facts": json.dumps(facts)},
     )
 
 
@@ -376,9 +411,10 @@ LEG_FIELDS = Fields(
     },
     search=("external_payment_hash", "label", "error_message", "id", "settlement_id"),
 )
+# In a payout, with an invoice already or not yet: no action is taken on it then.
 _IN_FLIGHT = (
-    "(CASE WHEN p.status = 'pending' AND o.payment_hash IS NOT NULL "
-    "AND o.status = 'invoiced' THEN {yes} ELSE {no} END)"
+    "(CASE WHEN p.status = 'pending' AND p.payout_id IS NOT NULL "
+    "THEN {yes} ELSE {no} END)"
 )
 # a customer's invoice is a target and nothing else
 _HAS_DESTINATION = (
@@ -415,11 +451,10 @@ def _leg_source(
         params=params,
         key="p.id",
         joins=(
-            f"LEFT JOIN {S}.dca_payouts o ON o.id = p.payout_id "
             f"LEFT JOIN {S}.dca_machines m ON m.id = p.machine_id "
             f"LEFT JOIN {S}.dca_clients c ON c.id = p.client_id"
         ),
-        joined=("in_flight", "machine", "label"),
+        joined=("machine", "label"),
     )
 
 

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from money_rows import add_leg, add_payout, add_settlement, ago, set_status
 from sqlalchemy import event
 
-from satmachineadmin.crud import NO_PLATFORM_WALLET
+from satmachineadmin.crud import NO_PLATFORM_WALLET, insert_legs, legs_of
 from satmachineadmin.database import db, db_time, run, transaction
 
 from conftest import MakeUser, MakeWallet
@@ -170,6 +170,10 @@ async def test_what_needs_attention(
     broken = await add_settlement(
         machine, status="attention", planned_at=ago(minutes=1)
     )
+    # its plan failed, and nobody is owed a dispense report
+    unplanned = await add_settlement(
+        machine, status="attention", planned_at=None, transaction_time=ago(days=1)
+    )
     await add_leg(
         machine,
         settlement,
@@ -189,6 +193,7 @@ async def test_what_needs_attention(
     assert [(i["kind"], i["subject_id"]) for i in items] == [
         ("leg_failed", failed),
         ("quarantined", bad),
+        ("attention", unplanned),
         ("attention", broken),
         ("dispense", late),
         ("wallet_short", machine["id"]),
@@ -205,6 +210,7 @@ async def test_what_needs_attention(
         ("dca_settlements", bad),
         ("dca_settlements", late),
         ("dca_settlements", broken),
+        ("dca_settlements", unplanned),
         ("dca_settlements", failed_in),
         ("dca_payments", refund),
     ):
@@ -327,7 +333,8 @@ async def test_a_settlement_alone_shows_everything(
         stamp_json='{"source": "bitspire"}',
         dispensed_fiat="375.00",
     )
-    payout = await add_payout(desk.machine)
+    # taken into a payout that has no invoice yet: no action is allowed already
+    payout = await add_payout(desk.machine, status="new", payment_hash=None)
     paid = await add_leg(
         desk.machine,
         settlement,
@@ -384,6 +391,46 @@ async def test_a_settlement_alone_shows_everything(
     assert listed[0] == {k: shown[k] for k in listed[0]}
     in_flight = ok(await desk.operator.api.get("/payments?in_flight=true"))
     assert [leg["id"] for leg in in_flight["data"]] == [paid]
+
+
+async def test_a_settlement_of_many_lps_is_shown_whole(
+    make_user: MakeUser, make_wallet: MakeWallet
+) -> None:
+    desk = await make_desk(make_user, make_wallet)
+    settlement = await add_settlement(desk.machine)
+    first = await add_leg(desk.machine, settlement)
+    async with transaction() as conn:
+        [leg] = await legs_of(settlement, conn)
+        more = [
+            leg.copy(update={"id": f"{first}{n}", "leg_key": f"{leg.leg_key}{n}"})
+            for n in range(1_004)
+        ]
+        refund = {"leg_type": "refund", "status": "pending", "amount_sats": 70}
+        last = {"id": f"{first}last", "leg_key": "last", **refund}
+        await insert_legs(conn, [*more, leg.copy(update=last)])
+        reasons = [{"id": f"note{n}", "action": f"note {n}"} for n in range(1_002)]
+        for one_reason in reasons:
+            await run(
+                conn,
+                "INSERT INTO satoshimachine.dca_audit "
+                "(id, created_at, actor, operator_user_id, machine_id, action, "
+                "subject_type, subject_id) VALUES (:id, :at, 'engine', :me, :machine, "
+                ":action, 'settlement', :settlement)",
+                {
+                    **one_reason,
+                    "id": f"{first}{one_reason['id']}",
+                    "at": db_time(ago(minutes=2_000 - int(one_reason["id"][4:]))),
+                    "me": desk.operator.user_id,
+                    "machine": desk.machine["id"],
+                    "settlement": settlement,
+                },
+            )
+    shown = ok(await desk.operator.api.get(f"/settlements/{settlement}"))
+    assert len(shown["legs"]) == 1_006
+    assert shown["refundable_sats"] == 70
+    # of a longer history the newest is kept, oldest first
+    told = [entry["action"] for entry in shown["history"]]
+    assert told == [f"note {n}" for n in range(2, 1_002)]
 
 
 async def test_a_change_changes_the_version(

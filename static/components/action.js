@@ -36,6 +36,10 @@ satmachine.part('action', {
       this.key = satmachine.api.newKey()
       this.shown = true
     },
+    // What stands behind an amount may follow from another field.
+    suffixOf({suffix}) {
+      return typeof suffix === 'function' ? suffix(this.values) : suffix
+    },
     inputType({type}) {
       if (type === 'long') return 'textarea'
       return type === 'date' ? 'date' : 'text'

@@ -15,7 +15,8 @@ satmachine.part('deposit-form', {
         name: 'amount',
         type: 'amount',
         label: this.t('deposits.amount'),
-        suffix: client?.currency,
+        suffix: ({client_id}) =>
+          (client || able.find(one => one.id === client_id))?.currency,
         required: true
       }
       this.$refs.action.open({

@@ -26,6 +26,7 @@
       legs() {
         return (this.settlement.legs || [])
           .filter(leg => PART_OF[leg.leg_type] && leg.status !== 'voided')
+          .filter(leg => !this.isLoss(leg))
           .map(leg => ({
             part: PART_OF[leg.leg_type],
             name: this.legName(leg),
@@ -146,10 +147,20 @@
         const ends = this.ends.map(
           ({name, sats}) => `${name}: ${this.fmt.sats(sats)}`
         )
-        return `${this.wholeName}: ${this.fmt.sats(this.whole)}. ${ends.join('. ')}`
+        const all = [`${this.wholeName}: ${this.fmt.sats(this.whole)}`]
+        return all.concat(ends, this.loss || []).join('. ')
+      },
+      // What a customer is owed beyond this settlement came from elsewhere: it is
+      // no part of the picture.
+      loss() {
+        const sats = this.settlement.loss_sats
+        return sats ? this.t('flow.loss', {sats: this.fmt.sats(sats)}) : ''
       }
     },
     methods: {
+      isLoss({leg_type, from_free_balance}) {
+        return this.cashOut && leg_type === 'refund' && from_free_balance
+      },
       node(key, name, sats, x, y, height, until, kind = key) {
         const whole = key === 'whole'
         const place = {

@@ -122,6 +122,11 @@ satmachine.part('list', {
           this.rows = answer.data
           this.total = answer.total
           this.$emit('loaded', answer)
+          // rows went away meanwhile: the last page that there is now
+          if (this.page > this.pages) {
+            this.page = this.pages
+            this.moved()
+          }
         }
       } finally {
         this.busy = false

@@ -25,6 +25,12 @@
       legs() {
         return this.settlement.legs || []
       },
+      // The sharing out itself failed: nothing was planned.
+      unplanned() {
+        const {status, dispense_state} = this.settlement
+        const waits = dispense_state === 'awaiting'
+        return status === 'attention' && !waits && !this.legs.length
+      },
       offered() {
         const {status, tx_type, refundable_sats} = this.settlement
         const held = status === 'quarantined'
@@ -37,7 +43,7 @@
         )
         return [
           held && 'resolve',
-          failed && 'retry',
+          (failed || this.unplanned) && 'retry',
           refundable_sats > 0 && 'refund',
           open && tx_type === 'cash_out' && 'dispense',
           status !== 'voided' && !moved && 'voidIt',
@@ -51,6 +57,7 @@
         this[action]()
       },
       label(action) {
+        if (action === 'retry' && this.unplanned) return 'replan'
         if (action === 'test' && this.settlement.is_test) return 'untest'
         return action === 'voidIt' ? 'void' : action
       },
@@ -195,6 +202,10 @@
         })
       },
       retry() {
+        if (this.unplanned) {
+          this.ask('replan', {path: 'retry', fields: [this.reason()]})
+          return
+        }
         const failed = this.legs.filter(leg => leg.status === 'failed')
         const sats = failed.reduce((all, leg) => all + leg.amount_sats, 0)
         this.ask('retry', {

@@ -55,6 +55,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       days_30: '30 days',
       days_90: '90 days',
       days_365: '1 year',
+      days_0: 'All',
       this_month: 'This month',
       last_month: 'Last month',
       this_year: 'This year'
@@ -189,6 +190,10 @@ window.i18n.global.mergeLocaleMessage('en', {
       welcome_text:
         'Choose where your sats go. Then hand your cash to the operator: each cash-out at the machine buys sats for you.',
       settings: 'Settings',
+      a_day: 'at most {limit} a day',
+      paused: 'Paused by the operator',
+      paused_text:
+        'New cash-outs buy no sats for you until the operator resumes. What is owed to you is still paid, and your cash stays yours.',
       into: 'into {wallet}',
       forwards: 'forwarded to {address}',
       not_enrolled: 'You are ready',

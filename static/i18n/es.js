@@ -55,6 +55,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       days_30: '30 días',
       days_90: '90 días',
       days_365: '1 año',
+      days_0: 'Todo',
       this_month: 'Este mes',
       last_month: 'Mes pasado',
       this_year: 'Este año'
@@ -190,6 +191,10 @@ window.i18n.global.mergeLocaleMessage('es', {
       welcome_text:
         'Elija adónde van sus sats. Después entregue su efectivo al operador: cada retiro en el cajero compra sats para usted.',
       settings: 'Ajustes',
+      a_day: 'como máximo {limit} al día',
+      paused: 'En pausa por el operador',
+      paused_text:
+        'Los nuevos retiros no compran sats para ti hasta que el operador lo reanude. Lo que se te debe se sigue pagando, y tu efectivo sigue siendo tuyo.',
       into: 'a {wallet}',
       forwards: 'reenviado a {address}',
       not_enrolled: 'Todo listo',

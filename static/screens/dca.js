@@ -8,7 +8,10 @@ satmachine.part('screen-dca', {
       const {default_dca_mode, fixed_mode_daily_limit} = this.profile
       const parts = [this.words('dca_mode', default_dca_mode)]
       if (default_dca_mode === 'fixed' && fixed_mode_daily_limit) {
-        parts.push(this.fmt.number(fixed_mode_daily_limit))
+        const amount = this.fmt.number(fixed_mode_daily_limit)
+        const codes = this.machines.map(({currency}) => currency)
+        const limit = [amount, [...new Set(codes)].join(' / ')]
+        parts.push(this.t('dca.a_day', {limit: limit.join(' ').trim()}))
       }
       const wallet = this.g.user.wallets.find(
         one => one.id === this.profile.dca_wallet_id
@@ -49,9 +52,8 @@ satmachine.part('screen-dca', {
       return this.series.map(({date}) => this.fmt.day(date))
     },
     sets() {
-      let sum = 0
       const daily = this.series.map(({sats}) => sats || 0)
-      const all = daily.map(sats => (sum += sats))
+      const all = this.series.map(({total}) => total)
       return [
         {
           label: this.t('dca.total'),
@@ -74,7 +76,9 @@ satmachine.part('screen-dca', {
       const [profile, summary, history] = await Promise.all([
         api.get('/lp'),
         api.get('/lp/summary'),
-        api.get('/lp/history', {range: `${this.days}d`})
+        api.get('/lp/history', {
+          range: this.days ? `${this.days}d` : 'all'
+        })
       ])
       return () => {
         this.profile = profile
@@ -89,17 +93,30 @@ satmachine.part('screen-dca', {
         this.series = this.byDay(history)
       }
     },
-    // One number a day, whatever machines and currencies it came from.
+    // One number a day, whatever machines and currencies it came from, and the
+    // sum until then: what was received before the period is part of it.
     byDay(rows) {
+      const DAY = 86400000
       const days = new Map()
-      const today = Math.floor(Date.now() / 86400000)
-      for (let day = today - this.days + 1; day <= today; day++) {
-        days.set(new Date(day * 86400000).toISOString().slice(0, 10), 0)
+      const today = Math.floor(Date.now() / DAY)
+      const first = rows.length
+        ? Math.floor(Date.parse(rows[0].date) / DAY)
+        : today
+      const start = this.days ? today - this.days + 1 : first
+      for (let day = start; day <= today; day++) {
+        days.set(new Date(day * DAY).toISOString().slice(0, 10), 0)
       }
       rows.forEach(({date, sats}) => {
         days.set(date, (days.get(date) || 0) + (sats || 0))
       })
-      return [...days].map(([date, sats]) => ({date, sats}))
+      const received = this.machines.map(({sats_received}) => sats_received)
+      let total = rows.length
+        ? rows[0].cumulative_sats - rows[0].sats
+        : received.reduce((all, sats) => all + sats, 0)
+      return [...days].map(([date, sats]) => {
+        total += sats
+        return {date, sats, total}
+      })
     },
     async saved() {
       await satmachine.live.loadMe()

@@ -2,7 +2,7 @@ satmachine.part('screen-machine', {
   mixins: [satmachine.loads],
   props: {id: String},
   data() {
-    return {one: null}
+    return {one: null, gone: false}
   },
   computed: {
     interval() {
@@ -30,7 +30,7 @@ satmachine.part('screen-machine', {
           await satmachine.api.delete(`/machines/${this.id}`)
           await satmachine.live.loadMachines()
           await satmachine.live.loadMe()
-          this.one = null
+          this.gone = true
           this.go(this.me.operator ? 'machines' : '')
         }
       })

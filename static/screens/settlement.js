@@ -71,6 +71,7 @@ satmachine.part('screen-settlement', {
           one.dispensed_fiat && this.fmt.fiat(one.dispensed_fiat, one.fiat_code)
         ),
         sats('refundable_sats'),
+        sats('loss_sats'),
         fact(
           'exchange_rate',
           one.exchange_rate &&

@@ -103,7 +103,7 @@ async def test_a_difference_stops_payouts_until_somebody_has_looked(
     ).wait_for()
     await stage.goto(screen, "books")
     async with page.expect_download() as started:
-        await page.get_by_role("link", name="Descargar como CSV").click()
+        await page.get_by_role("link", name="Descargar las cuentas (CSV)").click()
     file = await (await started.value).path()
     table = list(csv.DictReader(io.StringIO(file.read_text())))
     hashes = {row["payment_hash"] for row in table}

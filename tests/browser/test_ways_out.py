@@ -149,3 +149,67 @@ async def test_many_machines_are_all_loaded_and_searched(
     await page.get_by_role("button", name="Remove the filter Machine: Nr 14").wait_for()
     watched.assert_clean()
     await page.context.close()
+
+
+async def test_a_machine_is_removed(stage: Stage) -> None:
+    operator = await stage.person("leaving")
+    wallet = await create_wallet(operator, "machine")
+    machine = {"machine_npub": wallet.id * 2, "wallet_id": wallet.id}
+    more = {"name": "Mistake", "fiat_code": "GTQ"}
+    made = answer(await operator.api.post("/machines", json={**machine, **more}))
+    watched = await stage.open(operator, f"machines/{made['id']}")
+    page = watched.page
+    await page.get_by_role("button", name="Remove").click()
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_role("button", name="Remove").click()
+    await page.get_by_text("Welcome to Satoshi Machine").wait_for()
+    watched.assert_clean()
+    await page.context.close()
+
+
+async def test_what_could_not_be_shared_out_is_shared_out_again(
+    stage: Stage, desk: Desk
+) -> None:
+    """The plan that fails, and a loss, are the server's tests': here is the page."""
+    asked = []
+
+    async def unplanned(route: Route) -> None:
+        if route.request.method == "POST":
+            asked.append(route.request.post_data_json)
+            await route.fulfill(json={})
+            return
+        shown = await (await route.fetch()).json()
+        changed = {"status": "attention", "legs": [], "loss_sats": 1_500}
+        await route.fulfill(json={**shown, **changed})
+
+    watched = await stage.open(desk.operator, "settlements", phone=True)
+    page = watched.page
+    await page.route(f"**/settlements/{desk.settlement_id}*", unplanned)
+    await page.route(f"**/settlements/{desk.settlement_id}/retry", unplanned)
+    await stage.turn(watched, f"settlements/{desk.settlement_id}")
+    await page.get_by_text("1,500 sat more of the refund").wait_for()
+    await page.get_by_text("Your loss by the refund").wait_for()
+    await page.get_by_role("button", name="Share it out again").click()
+    await page.get_by_role("dialog").get_by_role("textbox").fill("split mended")
+    await act(page, "Share it out again", done="It is being shared out.")
+    assert asked == [{"reason": "split mended"}]
+    watched.assert_clean()
+    await page.context.close()
+
+
+async def test_an_lp_is_told_of_a_pause_and_sees_all_that_was_bought(
+    stage: Stage, desk: Desk
+) -> None:
+    path = f"/clients/{desk.client_id}"
+    answer(await desk.operator.api.put(path, json={"status": "paused"}))
+    watched = await stage.open(desk.lp, "dca", phone=True)
+    page = watched.page
+    await page.get_by_text("Paused by the operator").wait_for()
+    await page.get_by_text("at most 500 GTQ a day").wait_for()
+    history = answer(await desk.lp.api.get("/lp/history", params={"range": "all"}))
+    await page.get_by_role("button", name="All", exact=True).click()
+    bought = f"{history[-1]['cumulative_sats']:,}"
+    await page.locator(f"canvas[aria-label*='{bought}']").wait_for()
+    watched.assert_clean()
+    await page.context.close()
+    answer(await desk.operator.api.put(path, json={"status": "active"}))

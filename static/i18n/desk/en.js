@@ -115,6 +115,8 @@ window.i18n.global.mergeLocaleMessage('en', {
       max_payout_sats: 'Largest cash-in payout',
       max_daily_payout_sats: 'Cash-in payouts in a day',
       is_active: 'Machine in service',
+      is_inactive_text:
+        'Out of service: its requests are refused, and a payment that still arrives is held back until you resolve it. What is owed already is still paid.',
       telling: 'When to tell you',
       silent_after_minutes: 'Silent for',
       silent_hint: 'Minutes without a word; 0: never.',
@@ -181,6 +183,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       kept: 'Stays in the wallet',
       open: 'Not shared out yet',
       others: '{n} others',
+      loss: '{sats} more of the refund are paid from the free balance of the machine’s wallet: your loss, because that much had been paid out before.',
       unreadable:
         '{wire} moved, but what the machine said about it could not be read. Nothing is paid until you resolve it.'
     },
@@ -217,6 +220,11 @@ window.i18n.global.mergeLocaleMessage('en', {
       retry_text:
         '| {n} payment, {sats} in all, goes back into the queue and is tried at once. It cannot be paid twice. | {n} payments, {sats} in all, go back into the queue and are tried at once. None can be paid twice.',
       retry_done: 'On its way again.',
+      replan: 'Share it out again',
+      replan_title: 'Share this settlement out again?',
+      replan_text:
+        'It is shared out by the splits and the LPs of this moment, then everyone is paid. Put right first what stopped it.',
+      replan_done: 'It is being shared out.',
       void: 'Void',
       void_title: 'Void this settlement?',
       void_text:
@@ -252,7 +260,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       text: 'Every settlement, payment and fee of a period in one file, in sats and in the currency of the machine at the rate of that moment. Days are UTC; test settlements are left out.',
       machine: 'Machine',
       all_machines: 'All machines',
-      download: 'Download as CSV'
+      download: 'Download the accounts (CSV)'
     },
     books: {
       reports: 'Reconciliations',
@@ -497,6 +505,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       fact_network_fee_sats: 'Network fee',
       fact_retained_sats: 'Stays in the wallet',
       fact_refundable_sats: 'Owed to the customer',
+      fact_loss_sats: 'Your loss by the refund',
       dispensed_fiat: 'Dispensed',
       exchange_rate: 'Rate',
       rate: '{sats} sat for 1 {code}',

@@ -117,6 +117,8 @@ window.i18n.global.mergeLocaleMessage('es', {
       max_payout_sats: 'Mayor pago por ingreso',
       max_daily_payout_sats: 'Pagos por ingresos en un día',
       is_active: 'Cajero en servicio',
+      is_inactive_text:
+        'Fuera de servicio: se rechazan sus peticiones, y un pago que aún llegue queda retenido hasta que lo resuelvas. Lo que ya se debe se sigue pagando.',
       telling: 'Cuándo avisarle',
       silent_after_minutes: 'En silencio durante',
       silent_hint: 'Minutos sin señal; 0: nunca.',
@@ -183,6 +185,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       kept: 'Queda en la billetera',
       open: 'Aún sin repartir',
       others: '{n} más',
+      loss: '{sats} más del reembolso salen del saldo libre de la billetera de la máquina: es tu pérdida, porque ya se habían pagado antes.',
       unreadable:
         'Se movieron {wire}, pero no se pudo leer lo que dijo el cajero. No se paga nada hasta que usted lo resuelva.'
     },
@@ -219,6 +222,11 @@ window.i18n.global.mergeLocaleMessage('es', {
       retry_text:
         '| {n} pago, {sats} en total, vuelve a la cola y se intenta enseguida. No se puede pagar dos veces. | {n} pagos, {sats} en total, vuelven a la cola y se intentan enseguida. Ninguno se puede pagar dos veces.',
       retry_done: 'Otra vez en camino.',
+      replan: 'Repartir de nuevo',
+      replan_title: '¿Repartir de nuevo esta liquidación?',
+      replan_text:
+        'Se reparte según los repartos y los LP de este momento, y luego se paga a todos. Corrige antes lo que lo detuvo.',
+      replan_done: 'Se está repartiendo.',
       void: 'Anular',
       void_title: '¿Anular esta liquidación?',
       void_text:
@@ -254,7 +262,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       text: 'Cada liquidación, pago y comisión de un período en un archivo, en sats y en la moneda del cajero al tipo de cambio de ese momento. Los días son UTC; las liquidaciones de prueba quedan fuera.',
       machine: 'Cajero',
       all_machines: 'Todos los cajeros',
-      download: 'Descargar como CSV'
+      download: 'Descargar las cuentas (CSV)'
     },
     books: {
       reports: 'Conciliaciones',
@@ -501,6 +509,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       fact_network_fee_sats: 'Costo de red',
       fact_retained_sats: 'Queda en la billetera',
       fact_refundable_sats: 'Se debe al cliente',
+      fact_loss_sats: 'Tu pérdida por el reembolso',
       dispensed_fiat: 'Entregado',
       exchange_rate: 'Tipo de cambio',
       rate: '{sats} sat por 1 {code}',
