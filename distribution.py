@@ -30,7 +30,9 @@ from .rush import rush
 
 # Sharing a connection halves the cost of internal payments, and everybody else waits
 # for it: given back after so many seconds, however slow LNbits has become.
-HOLD_SECONDS = 0.5
+HOLD_SECONDS = 0.1
+# what became of the payments is looked at, and kept, after so many seconds
+LOOK_AFTER_SECONDS = 0.5
 # invoices committed together, and kept in our database in one transaction
 BATCH = 50
 MAX_EXTERNAL_AT_ONCE = 3
@@ -65,7 +67,8 @@ class Worker:
             done = await plan_pending()
             for wallet_id in await payouts_crud.waiting_wallets():
                 done += await _apart(
-                    rounds.open_round(wallet_id, HOLDER), f"round of wallet {wallet_id}"
+                    rounds.open_round(wallet_id, HOLDER, rush.at_once()),
+                    f"round of wallet {wallet_id}",
                 )
             done += await self.advance(await payouts_crud.unfinished_payouts())
             return done
@@ -190,8 +193,24 @@ async def invoice_and_pay(new: Sequence[Payout]) -> int:
     wanted = await forwards.still_wanted(new, HOLDER)
     made: list[Payout] = []
     dead: list[tuple[Payout, str]] = []
+    a_while = _Time(LOOK_AFTER_SECONDS)
+    # what it is too late for is in the next pass
+    while len(made) + len(dead) < len(wanted) and not a_while.is_over():
+        await _invoice_in_one_hold(wanted[len(made) + len(dead) :], made, dead)
+    for payout, reason in dead:
+        await payouts_crud.fail_payout(payout, reason)
+    # what was stored a moment ago was stored under the lease
+    kept = await payouts_crud.store_invoices(made, HOLDER)
+    await _pay_stored(kept)
+    return len(kept) + len(dead) + len(new) - len(wanted)
+
+
+async def _invoice_in_one_hold(
+    wanted: Sequence[Payout], made: list[Payout], dead: list[tuple[Payout, str]]
+) -> None:
+    """Invoices for the first of these payouts, committed together."""
     async with one_commit(core_db) as conn:
-        hold = _Hold()
+        hold = _Time(HOLD_SECONDS)
         for payout in wanted:
             try:
                 invoice = await payouts.make_internal_invoice(
@@ -201,13 +220,7 @@ async def invoice_and_pay(new: Sequence[Payout]) -> int:
             except DestinationError as exc:
                 dead.append((payout, str(exc)))
             if hold.is_over():
-                break  # the rest is in the next pass
-    for payout, reason in dead:
-        await payouts_crud.fail_payout(payout, reason)
-    # what was stored a moment ago was stored under the lease
-    kept = await payouts_crud.store_invoices(made, HOLDER)
-    await _pay_stored(kept)
-    return len(kept) + len(dead) + len(new) - len(wanted)
+                return
 
 
 async def continue_internal(invoiced: Sequence[Payout]) -> int:
@@ -228,36 +241,40 @@ async def _pay_stored(stored: Sequence[Payout]) -> int:
             await rush.over()
             if not await lease.holds_lease(HOLDER):
                 break
-        tried += await _pay_in_one_hold(stored[tried:])
+        tried += await _pay_for_a_while(stored[tried:])
     return tried
 
 
-async def _pay_in_one_hold(stored: Sequence[Payout]) -> int:
-    """Pay the first of these invoices, and see what LNbits says of them, on one
-    connection: each time it is given back, everybody who waits for it comes first, and
-    among them is all that LNbits does about a payment afterwards."""
+async def _pay_for_a_while(stored: Sequence[Payout]) -> int:
+    """Pay the first of these invoices, and see what LNbits says of them, on a few
+    connections: each time that one is given back, everybody who waits for it comes
+    first, and among them is all that LNbits does about a payment afterwards."""
     tried: list[Payout] = []
     refused: dict[str, str] = {}
-    async with core_db.connect() as conn:
-        hold = _Hold()
-        for payout in stored:
-            reason = await payouts.try_to_pay(payout, _description(payout), conn)
-            if reason:
-                refused[payout.id] = reason
-            tried.append(payout)
-            if hold.is_over():
-                break
-        seen = await payouts.read_outcomes(tried, conn)
+    seen: dict[str, Seen] | None = None
+    a_while = _Time(LOOK_AFTER_SECONDS)
+    while seen is None:
+        async with core_db.connect() as conn:
+            hold = _Time(HOLD_SECONDS)
+            for payout in stored[len(tried) :]:
+                reason = await payouts.try_to_pay(payout, _description(payout), conn)
+                if reason:
+                    refused[payout.id] = reason
+                tried.append(payout)
+                if hold.is_over():
+                    break
+            if len(tried) == len(stored) or a_while.is_over() or rush.is_on():
+                seen = await payouts.read_outcomes(tried, conn)
     for payout in await _apply(tried, seen):
         await _not_paid(payout, refused.get(payout.id))
     return len(tried)
 
 
-class _Hold:
-    """The time for which one connection of LNbits' database is kept."""
+class _Time:
+    """So many seconds from now."""
 
-    def __init__(self) -> None:
-        self.until = time.monotonic() + HOLD_SECONDS
+    def __init__(self, seconds: float) -> None:
+        self.until = time.monotonic() + seconds
 
     def is_over(self) -> bool:
         return time.monotonic() >= self.until

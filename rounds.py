@@ -153,13 +153,14 @@ async def read_facts(wallet_id: str, now: datetime) -> Facts:
         )
 
 
-async def open_round(wallet_id: str, holder: str) -> int:
-    """Decide and open the payouts of one paying wallet; returns how many."""
+async def open_round(wallet_id: str, holder: str, most: int | None = None) -> int:
+    """Decide and open the payouts of one paying wallet, or only the first `most` of
+    them; returns how many."""
     now = utc_now()
     facts = await read_facts(wallet_id, now)
     if not facts.legs:
         return 0
-    return await carry_out(await decide(wallet_id, facts, now), holder, now)
+    return await carry_out(await decide(wallet_id, facts, now, most), holder, now)
 
 
 async def carry_out(plan: Round, holder: str, now: datetime) -> int:
@@ -190,7 +191,9 @@ async def carry_out(plan: Round, holder: str, now: datetime) -> int:
     return len(opened)
 
 
-async def decide(wallet_id: str, facts: Facts, now: datetime) -> Round:
+async def decide(
+    wallet_id: str, facts: Facts, now: datetime, most: int | None = None
+) -> Round:
     """Who is paid in this round. Reads LNbits' wallets; writes nothing."""
     found = Round(wallet_id)
     legs = _not_stopped(facts, now, found)
@@ -205,7 +208,7 @@ async def decide(wallet_id: str, facts: Facts, now: datetime) -> Round:
     groups = _group(legs, wanted, wallets, facts, found)
     groups = _gathered(groups, facts, now, found)
     if groups:
-        await _fill(wallet_id, groups, facts, found)
+        await _fill(wallet_id, groups[:most], facts, found)
     return found
 
 

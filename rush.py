@@ -4,7 +4,9 @@ LNbits has one connection to its database at a time, and whoever pays out in a r
 takes it from the customers at the machines. What lands meanwhile goes to the same
 receivers: paid after the rush, it is one payment for each of them and not one for each
 sale. Guaranteed: one sale alone waits for nobody, and nobody waits longer than
-`LONGEST_SECONDS` at a time, with as much time to pay in between.
+`LONGEST_SECONDS` at a time, with as much time to pay in between. A sale may be the
+first of a rush: until that is known, only a few receivers are paid at a time, or the
+second customer would have to wait for all of them.
 """
 
 from __future__ import annotations
@@ -16,20 +18,25 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-# two sales within this time are a rush, and it is over when none has come for so long
+# two sales within this time are a rush, and it is over when none has come for so long,
+# or for twice as long as the last ones came apart: a slow server's customers are slow
 TWO_WITHIN_SECONDS = 1.0
 QUIET_SECONDS = 0.3
+LOOK_BACK = 4
 # a test that kills a server while it pays does without
-LONGEST_SECONDS = float(os.environ.get("SATMACHINE_RUSH_SECONDS", "3"))
+LONGEST_SECONDS = float(os.environ.get("SATMACHINE_RUSH_SECONDS", "10"))
 LOOK_SECONDS = 0.03
+# how many receivers are paid together while a sale may be the first of a rush
+FEW = 6
 
 
 class Rush:
     """What lands in this process, as it comes: other processes have other customers."""
 
     def __init__(self) -> None:
-        self._landed: deque[float] = deque(maxlen=2)
+        self._landed: deque[float] = deque(maxlen=LOOK_BACK)
         self._patient_from = 0.0
+        self._few_for = 0.0
 
     def landed(self) -> None:
         """A sale has landed."""
@@ -37,13 +44,36 @@ class Rush:
 
     def is_on(self) -> bool:
         """Whether customers are coming one after another just now."""
-        if len(self._landed) < 2:
-            return False
-        last_but_one, last = self._landed
-        return (
-            last - last_but_one < TWO_WITHIN_SECONDS
-            and time.monotonic() - last < QUIET_SECONDS
+        apart = self._apart()
+        return bool(apart) and (
+            apart[-1] < TWO_WITHIN_SECONDS
+            and time.monotonic() - self._landed[-1] < self._quiet(apart)
         )
+
+    def at_once(self) -> int | None:
+        """How many receivers to pay together now; None for all of them."""
+        if not self._landed or not LONGEST_SECONDS:
+            return None
+        now = time.monotonic()
+        if self.is_on():
+            # it began while the first sale was planned, or has had its patience
+            return FEW if now >= self._patient_from else None
+        apart, last = self._apart(), self._landed[-1]
+        is_alone = not apart or apart[-1] >= TWO_WITHIN_SECONDS
+        is_first_round = self._few_for < last and now - last < TWO_WITHIN_SECONDS
+        self._few_for = last
+        return FEW if is_alone and is_first_round else None
+
+    def _apart(self) -> list[float]:
+        """Seconds between the last sales, the newest last."""
+        return [
+            self._landed[i] - self._landed[i - 1] for i in range(1, len(self._landed))
+        ]
+
+    @staticmethod
+    def _quiet(apart: list[float]) -> float:
+        slow = max(x for x in apart if x < TWO_WITHIN_SECONDS)
+        return min(max(QUIET_SECONDS, 2 * slow), TWO_WITHIN_SECONDS)
 
     async def over(self, meanwhile: Callable[[], Awaitable[Any]] | None = None) -> None:
         """Returns when the rush is over, or has lasted for as long as one may wait.

@@ -62,13 +62,16 @@ async def test_killed_among_the_invoices_there_are_none(
     await world.assert_ledger()
 
 
+@pytest.mark.parametrize("look_after", [0, 60])
 async def test_the_shortest_hold_pays_everybody_once(
+    look_after: int,
     make_world: MakeWorld,
     engine_paused: distribution.Worker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     world = await make_world(deposits=["300.00"] * LPS)
     monkeypatch.setattr(distribution, "HOLD_SECONDS", 0)
+    monkeypatch.setattr(distribution, "LOOK_AFTER_SECONDS", look_after)
     payment_hash = await world.cash_out()
     settled = await world.settle(payment_hash)
     assert settled.status == "completed"
@@ -91,6 +94,7 @@ async def test_nothing_is_paid_after_the_lease_was_lost_between_two_holds(
 
         async def store(*args: Any) -> list[Payout]:
             patch.setattr(distribution, "HOLD_SECONDS", 0)
+            patch.setattr(distribution, "LOOK_AFTER_SECONDS", 0)
             return await real_store(*args)
 
         async def pay(*args: Any) -> str | None:
