@@ -194,9 +194,10 @@ async def invoice_and_pay(new: Sequence[Payout]) -> int:
     made: list[Payout] = []
     dead: list[tuple[Payout, str]] = []
     a_while = _Time(LOOK_AFTER_SECONDS)
-    # what it is too late for is in the next pass
-    while len(made) + len(dead) < len(wanted) and not a_while.is_over():
+    while len(made) + len(dead) < len(wanted):
         await _invoice_in_one_hold(wanted[len(made) + len(dead) :], made, dead)
+        if a_while.is_over():
+            break  # the rest is in the next pass
     for payout, reason in dead:
         await payouts_crud.fail_payout(payout, reason)
     # what was stored a moment ago was stored under the lease
