@@ -27,7 +27,7 @@ LOOK_BACK = 4
 LONGEST_SECONDS = float(os.environ.get("SATMACHINE_RUSH_SECONDS", "10"))
 LOOK_SECONDS = 0.03
 # how many receivers are paid together while a sale may be the first of a rush
-FEW = 6
+FEW = 3
 
 
 class Rush:
