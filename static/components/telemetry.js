@@ -35,16 +35,23 @@ satmachine.part('telemetry', {
       const answer = await api.get(`/machines/${this.machine.id}/telemetry`)
       return () => (this.answer = answer)
     },
-    // A machine sends what it has: nested things become "door open".
+    // A machine sends what it has: nested things become "Bays 1 Count".
     flat(facts, prefix = '') {
+      const isList = Array.isArray(facts)
       return Object.entries(facts).flatMap(([key, value]) => {
-        if (value === null || value === undefined || value === '') return []
-        const name = prefix ? `${prefix} ${key}` : this.words('beacon', key)
-        if (typeof value === 'object' && !Array.isArray(value)) {
-          return this.flat(value, name)
+        if (value === null || value === undefined || value.length === 0) {
+          return []
         }
-        return [{name, text: this.text(value)}]
+        const own = isList ? String(Number(key) + 1) : this.words('beacon', key)
+        const name = prefix ? `${prefix} ${own}` : own
+        return this.isNested(value)
+          ? this.flat(value, name)
+          : [{name, text: this.text(value)}]
       })
+    },
+    isNested(value) {
+      if (Array.isArray(value)) return value.some(this.isNested)
+      return typeof value === 'object' && value !== null
     },
     text(value) {
       if (typeof value === 'boolean') {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -79,6 +81,20 @@ async def desk(stage: Stage) -> Desk:
                 "operator_cash_in_fee_fraction": "0.0500",
             },
         )
+    )
+    report = {
+        "bays": [{"position": 1, "count": 7}, {"position": 2, LONGEST: LONGEST}],
+        "door_open": False,
+        "errors": [],
+        "sensors": {"motors": [[1, 2], {"temperature": 41.5}], "note": LONGEST},
+    }
+    stage.sql(
+        "ours",
+        "INSERT INTO dca_telemetry (machine_id, telemetry_json, telemetry_received_at) "
+        "VALUES (?, ?, ?)",
+        machine["id"],
+        json.dumps(report),
+        time.time(),
     )
     path = f"/machines/{machine['id']}"
     answer(await api.post(f"{path}/pairing"))

@@ -22,6 +22,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.server, pytest.mark.timeout(170)]
 LOOKS = list(itertools.product((False, True), (True, False), ("en", "es")))
 # axe takes a second: both sizes, both themes and both languages, once.
 FOR_SCREEN_READERS = ((False, True, "en"), (True, False, "es"))
+# What a screen says that was given what it did not think of.
+NO_WORDS = ("[object", "undefined", "NaN", "satmachine.")
 
 
 async def _look_at(watched: Watched, path: str) -> list[str]:
@@ -35,6 +37,8 @@ async def _look_at(watched: Watched, path: str) -> list[str]:
         wrong += [f"{look} {language}: cut {e}" for e in await watched.cut_off()]
         if (phone, dark, language) in FOR_SCREEN_READERS:
             wrong += [f"{look}: {finding}" for finding in await watched.unreadable()]
+    text = await watched.page.locator(".satm").first.inner_text()
+    wrong += [f"{path}: says {word}" for word in NO_WORDS if word in text]
     if await watched.page.evaluate("'ran' in window"):
         wrong.append(f"{path}: a name was run")
     wrong += [f"{path}: {problem}" for problem in watched.problems]
