@@ -322,6 +322,8 @@ async def test_the_supers_overview_is_everybodys(
     refused(await desk.operator.api.get("/overview?scope=all"), 403)
 
 
+# it would say of the payout what LNbits does not know of it
+@pytest.mark.usefixtures("engine_paused")
 async def test_a_settlement_alone_shows_everything(
     make_user: MakeUser, make_wallet: MakeWallet
 ) -> None:

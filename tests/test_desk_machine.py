@@ -69,7 +69,7 @@ import environment
 from ledger import assert_conserves, assert_lp_totals
 
 # in memory here; PostgreSQL asks a server over a socket each time
-EXAMPLES = 200 if environment.DATABASE == "sqlite" else 60
+EXAMPLES = 200 if environment.DATABASE == "sqlite" else 30
 STEPS = 40
 WHY = "a machine rolled the dice"
 FIAT = st.sampled_from([1, 3_333, 10_000, 20_000, 50_000])

@@ -39,7 +39,7 @@ from dev.server import Server, start
 pytestmark = [pytest.mark.server, pytest.mark.timeout(900)]
 
 CASH_OUTS, CASH_INS = 25, 25
-KILLS = 5
+KILLS = 5 if environment.DATABASE == "sqlite" else 3
 WIRE_OUT, WIRE_IN = 10_800, 9_200
 
 

@@ -94,12 +94,12 @@ async def test_a_code_expires_after_an_hour(make_on_line: MakeOnLine) -> None:
     assert (shown["pairing_code"], shown["is_paired"]) == (None, False)
 
 
-async def test_a_thousand_guesses(make_on_line: MakeOnLine) -> None:
+async def test_hundreds_of_guesses(make_on_line: MakeOnLine) -> None:
     """Nobody but the machine's own key can guess at all, and the code dies of it."""
     found = await make_on_line(is_paired=False)
     qr = await found.qr()
-    guesses = [secrets.token_urlsafe(16) for _ in range(1_000)]
-    for part in range(0, 1_000, 50):
+    guesses = [secrets.token_urlsafe(16) for _ in range(400)]
+    for part in range(0, 400, 50):
         await asyncio.gather(
             *(code_is_refused(found, guess) for guess in guesses[part : part + 50])
         )

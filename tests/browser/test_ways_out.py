@@ -194,6 +194,7 @@ async def test_what_could_not_be_shared_out_is_shared_out_again(
     await act(page, "Share it out again", done="It is being shared out.")
     assert asked == [{"reason": "split mended"}]
     watched.assert_clean()
+    await page.unroute_all(behavior="wait")
     await page.context.close()
 
 
