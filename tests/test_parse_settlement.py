@@ -420,6 +420,16 @@ def test_a_factor_of_3_itself_is_within(usual: int) -> None:
     parse(changes | RATELESS, recent_rates=[Decimal(usual)])
 
 
+def test_one_unit_of_some_currencies_is_less_than_a_sat() -> None:
+    usual = [Decimal("0.0500")] * 10
+    figures = {"principal_sats": 100_000, "fee_sats": 8_000}
+    parse(figures | {"fiat_amount": "2000000.00"} | RATELESS, recent_rates=usual)
+    said = sentence(
+        figures | {"fiat_amount": "200000000.00"} | RATELESS, recent_rates=usual
+    )
+    assert "was it sent in cents instead of units?" in said
+
+
 def test_the_median_is_the_middle_and_no_rates_or_zero_rates_mean_no_check() -> None:
     assert median_rate([Decimal(9), Decimal(1), Decimal(2)]) == 2
     assert median_rate([Decimal(9), Decimal(1), Decimal(2), Decimal(3)]) == Fraction(

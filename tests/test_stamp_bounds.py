@@ -6,6 +6,7 @@ that changing one fails a test.
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from typing import Any
 
@@ -37,6 +38,7 @@ def test_how_much_of_a_value_a_sentence_quotes(value: Any, expected: str) -> Non
     [
         ("x" * 200, "x" * 200),
         ("x" * 201, None),
+        ("7", "7"),
         ("", None),
         (2**200 - 1, str(2**200 - 1)),
         (2**200, None),
@@ -65,11 +67,31 @@ def test_how_deep_and_how_long_a_stamp_may_be() -> None:
 
     assert storable_json(nested(20)) == "[" * 20 + "1" + "]" * 20
     assert "(left out)" in storable_json(nested(21))
+
+    def inside(depth: int) -> Any:
+        return 1 if depth == 0 else {"a": inside(depth - 1)}
+
+    assert storable_json(inside(20)) == '{"a": ' * 20 + "1" + "}" * 20
+    assert "(left out)" in storable_json(inside(21))
     # the list itself is a value too
     assert storable_json([0] * 99_999).count("0") == 99_999
     assert storable_json([0] * 100_001).count("0") == 99_999
+    # an entry is its value and the letters of its name
+    names = {f"{n:09}": 0 for n in range(20_000)}
+    assert len(json.loads(storable_json(names))) == 10_000
     assert storable_json("x" * 99_999) == '"' + "x" * 99_999 + '"'
     assert storable_json("x" * 100_001) == '"' + "x" * 99_999 + '"'
+
+
+def test_yes_no_and_nothing_stay_what_they_are() -> None:
+    kept = storable_json({"a": True, "b": False, "c": None, "d": 1})
+    assert kept == '{"a": true, "b": false, "c": null, "d": 1}'
+
+
+def test_nothing_is_owed_from_a_quarantined_row() -> None:
+    kept = minimal_fields(paid(STAMP), MACHINE)
+    assert (kept.platform_fee_sats, kept.operator_fee_sats) == (0, 0)
+    assert kept.fee_mismatch_sats == 0
 
 
 @pytest.mark.parametrize(
