@@ -342,6 +342,49 @@ def test_who_waits_shares_what_those_paid_have_left(
     assert change.is_voided is (expected[0] == 0)
 
 
+@pytest.mark.parametrize(
+    ("waiting", "expected"),
+    [
+        # 10 000 sat and 10.00 are left: only one of the two does not fit
+        ((10_000, 5_000), (10_000, 1_000)),
+        ((20_000, 500), (5_000, 500)),
+        ((10_000, 1_000), None),
+    ],
+)
+def test_whoever_waits_has_neither_more_sats_nor_more_fiat_than_is_left(
+    waiting: tuple[int, int], expected: tuple[int, int] | None
+) -> None:
+    before = landed(10_000, 100_000, 0)
+    legs = [
+        lp_leg("a", 50_000, 5_000, "completed"),
+        lp_leg("b", *waiting, "pending"),
+    ]
+    plan = replan(before, dispensed(before, 6_000), MACHINE, legs, NOW)
+    found = [(x.amount_sats, x.fiat_cents) for x in plan.resized]
+    assert found == ([expected] if expected else [])
+
+
+def splits_after(before: Settlement, cents: int, legs: list[Leg]) -> list[int]:
+    plan = replan(before, dispensed(before, cents), MACHINE, legs, NOW)
+    return [x.amount_sats for x in plan.resized if x.leg.leg_type == "operator_split"]
+
+
+def test_a_split_that_waits_is_not_given_what_another_has_had() -> None:
+    before = landed(10_000, 100_000, 8_000)
+    legs = [
+        a_leg("operator_split", 3_500, "1", status="completed"),
+        a_leg("operator_split", 1_500, "2"),
+    ]
+    assert splits_after(before, 5_000, legs) == [750]
+
+
+def test_a_split_that_failed_on_its_way_takes_no_more_than_the_fee() -> None:
+    """It was not made smaller when the dispense was said for the first time."""
+    once = dispensed(landed(10_000, 100_000, 8_000), 5_000)
+    legs = [a_leg("operator_split", 3_500, "1"), a_leg("operator_split", 750, "2")]
+    assert sum(splits_after(once, 4_000, legs)) == 2_000
+
+
 def test_a_size_without_fiat_gives_all_of_it_back() -> None:
     assert Resize(lp_leg("a", 5, 1_000, "pending"), 0).debit_change_cents == -1_000
     assert Resize(a_leg("refund", 5), 0).debit_change_cents == 0
