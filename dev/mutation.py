@@ -114,6 +114,7 @@ GROUPS = (
             "test_autoforward.py",
             "test_known_failures_paying.py",
             "test_known_failures_killed.py",
+            "test_leg_states.py",
         ),
         needs_server=True,
     ),
