@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from datetime import timedelta
 from typing import Any
 
@@ -15,8 +16,10 @@ from satmachineadmin.database import db, rows, transaction
 from satmachineadmin.models import Leg, Payout, utc_now
 from satmachineadmin.payouts_crud import (
     count_failed_attempt,
+    get_payout,
     open_payouts,
     set_leg_reasons,
+    store_invoices,
 )
 
 from conftest import MakeUser, MakeWallet
@@ -90,6 +93,23 @@ async def test_one_payout_that_cannot_be_opened_leaves_the_others_alone(
     in_payout = {row["id"]: row["payout_id"] for row in found}
     assert [in_payout[i] for i in ids] == [None, None, good.id, good.id]
     assert in_payout[moving] == before
+
+
+@pytest.mark.parametrize(
+    ("status", "has_invoice"), [("failed", False), ("paid", False), ("paid", True)]
+)
+async def test_an_invoice_comes_too_late_for_a_payout_that_is_over(
+    status: str, has_invoice: bool, make_user: MakeUser, make_wallet: MakeWallet
+) -> None:
+    machine, _ = await settlement_of(make_user, make_wallet)
+    own = {"payment_hash": secrets.token_hex(32) if has_invoice else None}
+    payout = await get_payout(await add_payout(machine, status=status, **own))
+    assert payout
+    invoiced = payout.copy(
+        update={"payment_hash": secrets.token_hex(32), "bolt11": BOLT11}
+    )
+    assert await store_invoices([invoiced], distribution.HOLDER) == []
+    assert await get_payout(payout.id) == payout
 
 
 @pytest.mark.parametrize(
