@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 READY := .venv/.ready
 
-.PHONY: help setup run test lint format torture mutants bench screenshots dist clean
+.PHONY: help setup run test lint format torture mutants soak bench screenshots dist clean
 .DEFAULT_GOAL := help
 
 help: ## this list
