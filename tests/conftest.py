@@ -113,7 +113,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
 
 async def wait_for(
     condition: Callable[[], Any],
-    timeout_seconds: float = 15,
+    timeout_seconds: float = 30,
     interval_seconds: float = 0.02,
 ) -> Any:
     """Returns the first true value of `condition`, which may be async.

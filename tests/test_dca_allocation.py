@@ -236,9 +236,9 @@ def test_500_lps_take_milliseconds_and_every_sat_arrives() -> None:
     candidates = [
         lp(f"c{i:05d}", 10_000 + 37 * i, 500 + 13 * (i % 90)) for i in range(5_000)
     ]
-    started = time.perf_counter()
+    started = time.process_time()
     allocation = allocate_dca(2_100_000_000_000_000, 4_000_000, candidates)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
     assert allocation.amount_sats == 2_100_000_000_000_000
     assert allocation.fiat_cents == 4_000_000
     assert len(allocate_dca(10**8, 10**6, candidates[:500]).shares) == 500
