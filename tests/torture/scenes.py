@@ -230,7 +230,8 @@ class Scene:
         for payment_hash in self.hashes:
             for leg in await self.world.legs(payment_hash, "refund"):
                 is_open = leg.status in ("pending", "failed") and not leg.payout_id
-                if is_open and leg.attempts and leg.target and "@" not in leg.target:
+                # an invoice that failed is gone from the leg: it waits for another
+                if is_open and leg.attempts and "@" not in (leg.target or ""):
                     await self._refund_anew(leg)
 
     async def _refund_anew(self, leg: Leg) -> None:
