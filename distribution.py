@@ -188,7 +188,9 @@ async def plan_pending() -> int:
 async def invoice_and_pay(new: Sequence[Payout]) -> int:
     """Invoices for payouts to wallets of this instance, kept, then paid.
 
-    Killed before the invoices are committed: there are none, and nothing to pay.
+    Killed before invoices are committed: there are none, and nothing to pay. Killed
+    after that and before they are stored: LNbits keeps invoices that nobody pays, and
+    the next start makes others.
     """
     wanted = await forwards.still_wanted(new, HOLDER)
     made: list[Payout] = []
@@ -264,7 +266,7 @@ async def _pay_for_a_while(stored: Sequence[Payout]) -> int:
                 tried.append(payout)
                 if hold.is_over():
                     break
-            if len(tried) == len(stored) or a_while.is_over() or rush.is_on():
+            if len(tried) == len(stored) or a_while.is_over() or rush.is_waited_for():
                 seen = await payouts.read_outcomes(tried, conn)
     for payout in await _apply(tried, seen):
         await _not_paid(payout, refused.get(payout.id))

@@ -50,17 +50,24 @@ class Rush:
             and time.monotonic() - self._landed[-1] < self._quiet(apart)
         )
 
+    def is_waited_for(self) -> bool:
+        """Whether customers are coming, and whoever is owed still has patience."""
+        return self.is_on() and time.monotonic() >= self._patient_from
+
     def at_once(self) -> int | None:
-        """How many receivers to pay together now; None for all of them."""
+        """How many receivers to pay together now; None for all of them.
+
+        A sale alone is asked about once: the next round after it is for everybody.
+        """
         if not self._landed or not LONGEST_SECONDS:
             return None
-        now = time.monotonic()
         if self.is_on():
             # it began while the first sale was planned, or has had its patience
-            return FEW if now >= self._patient_from else None
+            return FEW if self.is_waited_for() else None
         apart, last = self._apart(), self._landed[-1]
         is_alone = not apart or apart[-1] >= TWO_WITHIN_SECONDS
-        is_first_round = self._few_for < last and now - last < TWO_WITHIN_SECONDS
+        is_new = time.monotonic() - last < TWO_WITHIN_SECONDS
+        is_first_round = is_new and self._few_for < last
         self._few_for = last
         return FEW if is_alone and is_first_round else None
 
@@ -83,7 +90,7 @@ class Rush:
         """
         until = time.monotonic() + LONGEST_SECONDS
         seen = 0.0
-        while self.is_on() and time.monotonic() >= self._patient_from:
+        while self.is_waited_for():
             if time.monotonic() >= until:
                 self._patient_from = time.monotonic() + LONGEST_SECONDS
                 return

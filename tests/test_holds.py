@@ -15,6 +15,7 @@ from world import Killed, MakeWorld, World, killed_at
 from satmachineadmin import distribution, lease, payouts, payouts_crud
 from satmachineadmin.database import in_list, rows
 from satmachineadmin.models import Payout
+from satmachineadmin.rush import Rush
 
 LPS = 4
 
@@ -59,6 +60,62 @@ async def test_killed_among_the_invoices_there_are_none(
     await engine_paused.run_until_idle()
     assert await received(world) == [25_000] * LPS
     assert await invoices_in_lnbits(world) == LPS
+    await world.assert_ledger()
+
+
+async def test_killed_between_two_holds_of_invoices_others_are_made(
+    make_world: MakeWorld, engine_paused: distribution.Worker
+) -> None:
+    world = await make_world(deposits=["300.00"] * LPS)
+    payment_hash = await world.cash_out()
+    await world.landed(payment_hash)
+    real = payouts.update_payment_checking_id
+    seen: list[str] = []
+
+    async def third_kills(*args: Any) -> None:
+        seen.append(args[0])
+        if len(seen) == 3:
+            killed_at()
+        await real(*args)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(distribution, "HOLD_SECONDS", 0)
+        patch.setattr(payouts, "update_payment_checking_id", third_kills)
+        await engine_paused.run_until_idle()
+    assert await invoices_in_lnbits(world) == 2
+    assert {p["status"] for p in await world.payouts()} == {"new"}
+    await engine_paused.run_until_idle()
+    assert await received(world) == [25_000] * LPS
+    assert await invoices_in_lnbits(world) == LPS + 2
+    await world.assert_ledger()
+
+
+async def test_killed_between_two_holds_of_payments_nobody_is_paid_again(
+    make_world: MakeWorld, engine_paused: distribution.Worker
+) -> None:
+    world = await make_world(deposits=["300.00"] * LPS)
+    payment_hash = await world.cash_out()
+    await world.landed(payment_hash)
+    real = payouts.try_to_pay
+    tried: list[str] = []
+
+    async def third_kills(*args: Any) -> str | None:
+        tried.append(args[0].id)
+        if len(tried) == 3:
+            killed_at()
+        return await real(*args)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(distribution, "HOLD_SECONDS", 0)
+        # the customers of the tests before this one are none of its
+        patch.setattr(distribution, "rush", Rush())
+        patch.setattr(payouts, "try_to_pay", third_kills)
+        await engine_paused.run_until_idle()
+    # two are paid in LNbits, and no row of ours says so yet
+    assert sum(await received(world)) == 50_000
+    assert {p["status"] for p in await world.payouts()} == {"invoiced"}
+    await engine_paused.run_until_idle()
+    assert await received(world) == [25_000] * LPS
     await world.assert_ledger()
 
 

@@ -39,7 +39,7 @@ satmachine.part('telemetry', {
     flat(facts, prefix = '') {
       const isList = Array.isArray(facts)
       return Object.entries(facts).flatMap(([key, value]) => {
-        if (value === null || value === undefined || value.length === 0) {
+        if (value === null || value === undefined || this.isEmpty(value)) {
           return []
         }
         const own = isList ? String(Number(key) + 1) : this.words('beacon', key)
@@ -48,6 +48,9 @@ satmachine.part('telemetry', {
           ? this.flat(value, name)
           : [{name, text: this.text(value)}]
       })
+    },
+    isEmpty(value) {
+      return value === '' || (Array.isArray(value) && !value.length)
     },
     isNested(value) {
       if (Array.isArray(value)) return value.some(this.isNested)
