@@ -6,7 +6,7 @@ the extension's tasks.
 
 from fastapi import APIRouter
 
-from .database import db
+from .base.database import db
 from .tasks import start as satmachineadmin_start
 from .tasks import stop as satmachineadmin_stop
 from .views import satmachineadmin_generic_router

@@ -15,7 +15,7 @@ from typing import Any
 
 from lnbits.db import SQLITE, Connection
 
-from .database import (
+from .base.database import (
     CHUNK,
     cents_sql,
     db,
@@ -31,7 +31,7 @@ from .database import (
     run_many,
     transaction,
 )
-from .lease import lease_held_sql
+from .base.lease import lease_held_sql
 from .models import (
     CommissionSplit,
     Leg,

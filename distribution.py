@@ -22,11 +22,13 @@ from typing import Any
 from lnbits.core.db import db as core_db
 from loguru import logger
 
-from . import crud, forwards, lease, payouts, payouts_crud, planning, rounds
-from .database import one_commit
+from . import crud
+from .base import lease
+from .base.database import one_commit
 from .models import Payout, Settlement, utc_now
-from .payouts import DestinationError, Outcome, Seen, shield
-from .rush import rush
+from .money import forwards, payouts, payouts_crud, planning, rounds
+from .money.payouts import DestinationError, Outcome, Seen, shield
+from .money.rush import rush
 
 # Sharing a connection halves the cost of internal payments, and everybody else waits
 # for it: given back after so many seconds, however slow LNbits has become.

@@ -24,23 +24,14 @@ from lnbits.task_manager import task_manager
 from loguru import logger
 from sqlalchemy.exc import SQLAlchemyError
 
-from . import (
-    bitspire,
-    crud,
-    distribution,
-    forwards,
-    landing,
-    lease,
-    line,
-    notices,
-    payouts_crud,
-    planning,
-    reconciliation,
-    rounds,
-)
-from .database import CHUNK, db, db_time, in_list, rows
+from . import bitspire, crud, distribution
+from .base import lease
+from .base.database import CHUNK, db, db_time, in_list, rows
+from .desk import notices, reconciliation
+from .line import engine as line
 from .models import utc_now
-from .rush import rush
+from .money import forwards, landing, payouts_crud, planning, rounds
+from .money.rush import rush
 
 PREFIX = "ext_satmachineadmin"
 LEASE_RENEW_SECONDS = 10

@@ -22,10 +22,10 @@ from lnbits.core.views.generic import index
 from lnbits.decorators import check_user_exists
 from lnbits.helpers import template_renderer
 
-from .api_line import PairingAnswer, own_machine, pairing_answer
-from .api_route import new_router
+from .api.line import PairingAnswer, own_machine, pairing_answer
+from .api.route import new_router
+from .books.statement import lp_statement, period_of
 from .models import utc_now
-from .statement import lp_statement, period_of
 
 satmachineadmin_generic_router = new_router()
 

@@ -10,17 +10,15 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from . import (
-    api_books,
-    api_clients,
-    api_line,
-    api_lp,
-    api_machines,
-    api_repairs,
-    api_settlements,
-    api_super,
-    api_system,
-)
+from .api import books as api_books
+from .api import clients as api_clients
+from .api import line as api_line
+from .api import lp as api_lp
+from .api import machines as api_machines
+from .api import repairs as api_repairs
+from .api import settlements as api_settlements
+from .api import super as api_super
+from .api import system as api_system
 
 satmachineadmin_api_router = APIRouter(prefix="/api/v1")
 

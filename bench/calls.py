@@ -10,7 +10,8 @@ from bench.stage import Stage
 from bench.year import unlanded
 
 # isort: split
-from satmachineadmin import distribution, planning, tasks
+from satmachineadmin import distribution, tasks
+from satmachineadmin.money import planning
 
 LPS = (1, 10, 100, 1000)
 

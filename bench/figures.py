@@ -12,7 +12,7 @@ from bench.stage import DATABASE, Stage
 from sqlalchemy import event
 
 from satmachineadmin import tasks
-from satmachineadmin.database import db
+from satmachineadmin.base.database import db
 
 from conftest import wait_for
 

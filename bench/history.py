@@ -23,7 +23,7 @@ from lnbits.core.models import Payment
 from world import World
 
 from satmachineadmin import distribution, tasks
-from satmachineadmin.database import in_list, one, rows, run
+from satmachineadmin.base.database import in_list, one, rows, run
 
 PART = 12
 DAYS = 365 // PART

@@ -24,7 +24,7 @@ from playwright.async_api import Page, async_playwright
 from bench.figures import say
 from bench.year import LEGS_EACH, SETTLEMENTS, a_year_of_history, tidy
 from satmachineadmin import tasks
-from satmachineadmin.database import db
+from satmachineadmin.base.database import db
 
 from conftest import wait_for
 from dev import browser

@@ -26,8 +26,9 @@ from lnbits.db import Connection
 from lnbits.task_manager import task_manager
 from world import World
 
-from satmachineadmin import crud, payouts_crud, tasks
-from satmachineadmin.database import db, one
+from satmachineadmin import crud, tasks
+from satmachineadmin.base.database import db, one
+from satmachineadmin.money import payouts_crud
 
 from conftest import wait_for
 

@@ -23,7 +23,7 @@ from bench.stage import DATABASE
 
 # isort: split
 import httpx
-from books import Books
+from outside_view import Books
 
 import environment
 from conftest import wait_for

@@ -1,6 +1,6 @@
 """A booted LNbits with machines, LPs and customers, for a measurement.
 
-The surroundings are those of the tests (tests/environment.py, tests/world.py): a real
+The surroundings are those of the tests (tests/support/environment.py, world.py): a real
 LNbits in this process, FakeWallet, real wallets and payments.
 """
 
@@ -13,7 +13,8 @@ from pathlib import Path
 from uuid import uuid4
 
 # As tests/pytest.ini has it; a call on the path may stand before imports.
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "torture"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests/torture"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests/support"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import environment

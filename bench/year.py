@@ -21,9 +21,10 @@ from lnbits.db import Database
 from pydantic import BaseModel
 from world import World
 
-from satmachineadmin import crud, distribution, planning, tasks
-from satmachineadmin.database import db, db_time, row_params, run, transaction
+from satmachineadmin import crud, distribution, tasks
+from satmachineadmin.base.database import db, db_time, row_params, run, transaction
 from satmachineadmin.models import Leg, Settlement
+from satmachineadmin.money import planning
 
 from dev.accounts import UserSession
 

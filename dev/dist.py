@@ -20,10 +20,10 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from .installation import EXTENSION_ID, ROOT
+from .installation import EXTENSION_ID, ROOT, package_sources
 
 DIST = ROOT / "dist"
-TOP_LEVEL = ("*.py", "config.json", "manifest.json", "description.md")
+TOP_LEVEL = ("config.json", "manifest.json", "description.md")
 DOCUMENTS = ("README.md", "LICENSE")
 FOLDERS = ("static", "templates")
 # The oldest time a zip can hold: file times are no part of a release.
@@ -33,6 +33,7 @@ STAMP = (1980, 1, 1, 0, 0, 0)
 def runtime_files(root: Path = ROOT) -> list[Path]:
     """What goes into the release, sorted, relative to the repository's root."""
     found = [path for pattern in TOP_LEVEL + DOCUMENTS for path in root.glob(pattern)]
+    found += package_sources(root)
     for folder in FOLDERS:
         found += [path for path in (root / folder).rglob("*") if path.is_file()]
 

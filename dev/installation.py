@@ -18,6 +18,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 EXTENSION_ID = "satmachineadmin"
+# The package's folders; everything else beside them is about it, and not in it.
+PACKAGES = ("api", "base", "books", "cash", "desk", "line", "money", "parties")
+
+
+def package_sources(root: Path = ROOT) -> list[Path]:
+    """Every Python file of the extension itself, sorted."""
+    found = list(root.glob("*.py"))
+    for folder in PACKAGES:
+        found += (root / folder).rglob("*.py")
+    return sorted(found)
 
 
 def _link(link: Path, target: Path) -> None:

@@ -13,12 +13,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .installation import EXTENSION_ID, ROOT
+from .installation import EXTENSION_ID, ROOT, package_sources
 
 PRETTIER = "prettier@3.10.1"
 TOOLS = ("bench", "dev")
 # Where tests find modules of their own by bare name, as pytest lets them.
-TEST_PATHS = ("tests", "tests/torture")
+TEST_PATHS = ("tests", "tests/support", "tests/torture")
 STATIC = ("static", "config.json", "manifest.json")
 
 
@@ -51,7 +51,7 @@ def mypy() -> bool:
     for tool in TOOLS:
         _link(folder / "tools" / tool, ROOT / tool)
     _link(folder / "tests", ROOT / "tests")
-    sources = [f"{EXTENSION_ID}/{path.name}" for path in sorted(ROOT.glob("*.py"))]
+    sources = [f"{EXTENSION_ID}/{path.relative_to(ROOT)}" for path in package_sources()]
     for name, at in [*((tool, f"tools/{tool}") for tool in TOOLS), ("tests", "tests")]:
         sources += [
             f"{at}/{Path(path).relative_to(ROOT / name)}"

@@ -18,9 +18,17 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
+from .installation import ROOT
+
 SHOWN_LENGTH = 70
 # What `observed` code calls by this name, with the place of the function it is in.
 CALLED = "_mutation_called"
+
+
+def file_name(path: Path) -> str:
+    """`money/payouts.py`: by which name a file of ours goes, through any link to it."""
+    path = path.resolve()
+    return path.relative_to(ROOT).as_posix() if ROOT in path.parents else path.name
 
 
 @dataclass(frozen=True)
@@ -297,7 +305,7 @@ class _File:
         if self.names[key] > 1:
             change += f" (no. {self.names[key]})"
         return Mutant(
-            self.path.name, function, first_line, line, change, code, is_constant
+            file_name(self.path), function, first_line, line, change, code, is_constant
         )
 
     def _changes(
@@ -411,7 +419,7 @@ def mutants_of(path: Path, *, only_names: bool = False) -> Iterator[Mutant]:
 
 def place(code: CodeType) -> str:
     """Where a function stands; the same for its mutants."""
-    return f"{Path(code.co_filename).name}:{code.co_firstlineno}:{code.co_name}"
+    return f"{file_name(Path(code.co_filename))}:{code.co_firstlineno}:{code.co_name}"
 
 
 def observed(path: Path) -> CodeType:
@@ -420,7 +428,7 @@ def observed(path: Path) -> CodeType:
     for node in ast.walk(tree):
         if isinstance(node, FunctionNode):
             line = min([node.lineno, *(d.lineno for d in node.decorator_list)])
-            key = ast.Constant(f"{path.name}:{line}:{node.name}")
+            key = ast.Constant(f"{file_name(path)}:{line}:{node.name}")
             call = ast.Call(ast.Name(CALLED, ast.Load()), [key], [])
             node.body.insert(0, ast.copy_location(ast.Expr(call), node.body[0]))
     return compile(ast.fix_missing_locations(tree), str(path), "exec")

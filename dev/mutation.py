@@ -36,7 +36,7 @@ import hypothesis
 import pytest
 
 from .installation import EXTENSION_ID, ROOT
-from .mutants import CALLED, Mutant, mutants_of, observed, place
+from .mutants import CALLED, Mutant, file_name, mutants_of, observed, place
 
 JUDGED = ROOT / "docs" / "mutation.md"
 # A mutant that hangs is noticed by whoever waits: killed.
@@ -57,26 +57,31 @@ GROUPS = (
         {
             "calculations.py": (),
             "bitspire.py": (),
-            "replanning.py": (),
-            "payouts.py": ("judge", "_seen", "_is_receipt", "Seen.network_fee_sats"),
-            "payouts_crud.py": ("backoff_seconds", "_as_decided"),
+            "money/replanning.py": (),
+            "money/payouts.py": (
+                "judge",
+                "_seen",
+                "_is_receipt",
+                "Seen.network_fee_sats",
+            ),
+            "money/payouts_crud.py": ("backoff_seconds", "_as_decided"),
         },
         (
-            "test_outcomes.py",
+            "money/test_outcomes.py",
             "test_principal_based_fees.py",
             "test_operator_split_legs.py",
             "test_dca_allocation.py",
             "test_dispense_split.py",
             "test_fiat_and_fractions.py",
             "test_parse_settlement.py",
-            "test_replanning.py",
+            "money/test_replanning.py",
             "test_stamp_bounds.py",
         ),
     ),
     # Where a leg, a payout or a settlement changes its state, against a real LNbits.
     Group(
         {
-            "payouts_crud.py": (
+            "money/payouts_crud.py": (
                 "set_leg_reasons",
                 "count_failed_attempt",
                 "open_payouts",
@@ -87,7 +92,7 @@ GROUPS = (
                 "complete_payouts",
                 "finish_legs",
             ),
-            "forwards.py": ("is_over", "still_wanted", "_withdraw", "_void"),
+            "money/forwards.py": ("is_over", "still_wanted", "_withdraw", "_void"),
             "crud.py": (
                 "claim_settlement_for_processing",
                 "set_settlement_status",
@@ -96,7 +101,7 @@ GROUPS = (
                 "refresh_settlements",
                 "overdue_dispenses",
             ),
-            "repairs_crud.py": (
+            "desk/repairs_crud.py": (
                 "_change_open",
                 "void_legs",
                 "make_due",
@@ -108,13 +113,13 @@ GROUPS = (
             ),
         },
         (
-            "test_money.py",
-            "test_payouts.py",
-            "test_repairs.py",
-            "test_autoforward.py",
-            "test_known_failures_paying.py",
-            "test_known_failures_killed.py",
-            "test_leg_states.py",
+            "money/test_money.py",
+            "money/test_payouts.py",
+            "desk/test_repairs.py",
+            "money/test_forwards.py",
+            "money/test_known_failures_paying.py",
+            "money/test_known_failures_killed.py",
+            "money/test_leg_states.py",
         ),
         needs_server=True,
     ),
@@ -155,7 +160,7 @@ class Mutation:
             raise session.Interrupted("the tests do not even import")
         for found in gc.get_objects():
             if isinstance(found, FunctionType) and (
-                Path(found.__code__.co_filename).name in self.group.files
+                file_name(Path(found.__code__.co_filename)) in self.group.files
             ):
                 self.functions[place(found.__code__)].append(found)
         self._run_unchanged(session)

@@ -11,12 +11,7 @@ import argparse
 import asyncio
 import contextlib
 
-from nostr_sdk import (
-    LocalRelay,
-    RateLimit,
-    RelayBuilder,
-    uniffi_set_event_loop,
-)
+from nostr_sdk import LocalRelay, RateLimit, RelayBuilder, uniffi_set_event_loop
 
 # nostr-sdk's own default, 60 notes a minute, is less than one busy machine needs.
 NOTES_PER_MINUTE = 1_000_000

@@ -46,60 +46,19 @@ MakeWallet = Callable[..., Awaitable[WalletKeys]]
 Fund = Callable[..., Awaitable[None]]
 
 
-# What shares a server, a browser or much data stays in one of several processes.
-TOGETHER = (
-    "browser/",
-    "test_api_fuzz.py",
-    "test_api_lists.py",
-    "test_api_ownership.py",
-    "test_real_lightning.py",
-    "test_security_matrix.py",
-)
-# The longest begin first, or everybody would wait for the last of them.
-FIRST = (
-    "test_crash.py",
-    "torture/",
-    "browser/",
-    "test_desk_machine.py",
-    "test_reconciliation.py",
-    "test_real_lightning.py",
-    "test_line_killed.py",
-    "test_migrations_killed.py",
-)
-# Pure functions: a database can make no difference to them, so SQLite's run has them.
-PURE = (
-    "test_dca_allocation.py",
-    "test_dispense_split.py",
-    "test_fiat_and_fractions.py",
-    "test_nostr_events.py",
-    "test_operator_split_legs.py",
-    "test_outcomes.py",
-    "test_parse_settlement.py",
-    "test_principal_based_fees.py",
-    "test_replanning.py",
-)
-
-
-def _place(item: pytest.Item, names: tuple[str, ...]) -> int:
-    """The index of the first of `names` that the item's file begins with."""
-    path = item.path.relative_to(environment.ROOT / "tests").as_posix()
-    return next((i for i, n in enumerate(names) if path.startswith(n)), len(names))
-
-
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    """Which tests are run, in which order, and which of them by one process."""
+    """Which tests are run, and in which order: the longest begin first.
+
+    Pure functions are run once: a database can make no difference to them.
+    """
     if environment.DATABASE != "sqlite":
-        pure = [item for item in items if _place(item, PURE) < len(PURE)]
+        pure = [item for item in items if item.get_closest_marker("pure")]
         assert not any("app" in getattr(i, "fixturenames", ()) for i in pure)
         config.hook.pytest_deselected(items=pure)
-        items[:] = [item for item in items if item not in pure]
-    items.sort(key=lambda item: _place(item, FIRST))
-    for item in items:
-        place = _place(item, TOGETHER)
-        if place < len(TOGETHER):
-            item.add_marker(pytest.mark.xdist_group(TOGETHER[place]))
+        items[:] = [item for item in items if not item.get_closest_marker("pure")]
+    items.sort(key=lambda item: item.get_closest_marker("longest") is None)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -160,7 +119,7 @@ async def app() -> AsyncIterator[FastAPI]:
 @pytest.fixture(scope="session", autouse=True)
 def the_log_in_words() -> Generator[None, None, None]:
     """Whatever any test writes to the log, both languages have words for."""
-    audit: Any = importlib.import_module("satmachineadmin.audit")
+    audit: Any = importlib.import_module("satmachineadmin.base.audit")
     entry = audit.AuditEntry
 
     def checked(**fields: Any) -> Any:

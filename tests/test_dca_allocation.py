@@ -24,6 +24,8 @@ from satmachineadmin.calculations import (
     round_half_up,
 )
 
+pytestmark = pytest.mark.pure
+
 all_cases = settings(deadline=None, database=None, max_examples=400)
 
 

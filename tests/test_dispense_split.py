@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from satmachineadmin.calculations import DispenseSplit, dispense_split
 
+pytestmark = pytest.mark.pure
+
 all_cases = settings(deadline=None, database=None, max_examples=400)
 
 LANDED: dict[str, Any] = {

@@ -20,6 +20,8 @@ from satmachineadmin.calculations import (
     fraction4,
 )
 
+pytestmark = pytest.mark.pure
+
 all_cases = settings(deadline=None, database=None, max_examples=300)
 
 CENTS = st.integers(-MAX_FIAT_CENTS, MAX_FIAT_CENTS)

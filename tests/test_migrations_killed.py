@@ -40,6 +40,8 @@ from fixtures.older_databases import Table, build, database_at, lamassu_database
 from lnbits.db import SQLITE, Connection, Database
 from sqlalchemy import text
 
+pytestmark = pytest.mark.longest
+
 # After m009 there is much of this, and nothing in it that a restart could get wrong
 # later on: it is tried start by start, the rest of these migrations by itself as well.
 ADDS = re.compile(r"\s*(CREATE|ALTER TABLE \S+ ADD COLUMN) ")

@@ -15,11 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from satmachineadmin.calculations import (
-    allocate_operator_split_legs,
-    largest_remainder,
-)
+from satmachineadmin.calculations import allocate_operator_split_legs, largest_remainder
 from satmachineadmin.models import CommissionSplit
+
+pytestmark = pytest.mark.pure
 
 all_cases = settings(deadline=None, database=None, max_examples=300)
 

@@ -33,6 +33,8 @@ from satmachineadmin.bitspire import (
 from satmachineadmin.calculations import MAX_FIAT_CENTS, shown
 from satmachineadmin.models import Machine, Settlement, SuperConfig, utc_now
 
+pytestmark = pytest.mark.pure
+
 all_cases = settings(deadline=None, database=None, max_examples=400)
 
 MACHINE = Machine(

@@ -22,6 +22,8 @@ from satmachineadmin.calculations import (
     split_principal_based,
 )
 
+pytestmark = pytest.mark.pure
+
 all_cases = settings(deadline=None, database=None, max_examples=300)
 
 SATS = st.integers(min_value=0, max_value=2_100_000_000_000_000)

@@ -18,19 +18,21 @@ from pathlib import Path
 import pytest
 import screen_words
 
+from dev import installation
+
 ROOT = Path(__file__).resolve().parent.parent
 PATTERNS = ROOT / "static" / "i18n" / "sentences" / "es.json"
 
 # Said to a machine, which reads English; or never said.
 SILENT_FILES = {
     "__init__.py",
-    "accounting.py",  # the CSV's own words
-    "line.py",
-    "line_calls.py",
-    "line_crud.py",
-    "line_payout.py",
+    "books/accounting.py",  # the CSV's own words
+    "books/statement.py",  # the paper's words are in templates/words.jinja
+    "line/calls.py",
+    "line/crud.py",
+    "line/engine.py",
+    "line/payout.py",
     "migrations.py",
-    "statement.py",  # the paper's words are in templates/words.jinja
     "views.py",
 }
 # Calls whose texts are for developers: the log, OpenAPI, SQL.
@@ -164,8 +166,9 @@ def _silent(tree: ast.AST) -> set[int]:
 
 def sentences() -> Iterator[tuple[str, str]]:
     """(where, text) of everything in the source that reads like a sentence."""
-    for path in sorted(ROOT.glob("*.py")):
-        if path.name in SILENT_FILES:
+    for path in installation.package_sources():
+        name = path.relative_to(ROOT).as_posix()
+        if name in SILENT_FILES:
             continue
         tree = ast.parse(path.read_text())
         silent = _silent(tree)
@@ -173,7 +176,7 @@ def sentences() -> Iterator[tuple[str, str]]:
             text = _text(node)
             if text is None:
                 continue
-            where = f"{path.name}:{getattr(node, 'lineno', 0)}"
+            where = f"{name}:{getattr(node, 'lineno', 0)}"
             if SQL.search(text):
                 yield from ((where, said) for said in IN_SQL.findall(text))
             elif id(node) not in silent and re.search(r"[a-z{}.:] [\w({]", text):

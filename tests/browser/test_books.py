@@ -11,13 +11,19 @@ import csv
 import io
 
 import pytest
-from browser.stage import RATE, Stage, act
+from stage import RATE, Stage, act
 
 from conftest import wait_for
 from dev.accounts import answer
 
-pytest_plugins = ("browser.fixtures",)
-pytestmark = [pytest.mark.browser, pytest.mark.server, pytest.mark.timeout(170)]
+pytest_plugins = ("browser_fixtures",)
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.server,
+    pytest.mark.timeout(170),
+    pytest.mark.xdist_group("browser"),
+    pytest.mark.longest,
+]
 
 
 async def test_a_difference_stops_payouts_until_somebody_has_looked(

@@ -12,12 +12,18 @@ import itertools
 from datetime import datetime, timedelta
 
 import pytest
-from browser.stage import Desk, Stage, Watched
+from stage import Desk, Stage, Watched
 
 from dev.accounts import UserSession
 
-pytest_plugins = ("browser.fixtures",)
-pytestmark = [pytest.mark.browser, pytest.mark.server, pytest.mark.timeout(170)]
+pytest_plugins = ("browser_fixtures",)
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.server,
+    pytest.mark.timeout(170),
+    pytest.mark.xdist_group("browser"),
+    pytest.mark.longest,
+]
 
 LOOKS = list(itertools.product((False, True), (True, False), ("en", "es")))
 # axe takes a second: both sizes, both themes and both languages, once.

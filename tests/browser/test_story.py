@@ -13,15 +13,21 @@ import io
 import re
 
 import pytest
-from browser.stage import RATE, Stage, Watched, act, choose, settled
 from pynostr.key import PrivateKey
+from stage import RATE, Stage, Watched, act, choose, settled
 
 from conftest import wait_for
 from dev.accounts import UserSession, WalletKeys, answer, create_wallet
 from dev.http_machine import HttpMachine
 
-pytest_plugins = ("browser.fixtures",)
-pytestmark = [pytest.mark.browser, pytest.mark.server, pytest.mark.timeout(170)]
+pytest_plugins = ("browser_fixtures",)
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.server,
+    pytest.mark.timeout(170),
+    pytest.mark.xdist_group("browser"),
+    pytest.mark.longest,
+]
 
 FIFTY = {50: 1}
 

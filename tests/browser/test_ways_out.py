@@ -6,13 +6,19 @@ import time
 from urllib.parse import parse_qs, urlparse
 
 import pytest
-from browser.stage import Desk, Stage, act
 from playwright.async_api import Route
+from stage import Desk, Stage, act
 
 from dev.accounts import answer, create_wallet
 
-pytest_plugins = ("browser.fixtures",)
-pytestmark = [pytest.mark.browser, pytest.mark.server, pytest.mark.timeout(170)]
+pytest_plugins = ("browser_fixtures",)
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.server,
+    pytest.mark.timeout(170),
+    pytest.mark.xdist_group("browser"),
+    pytest.mark.longest,
+]
 
 
 def _pair(stage: Stage, machine_id: str, at: int) -> None:

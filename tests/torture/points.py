@@ -18,7 +18,6 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-import pkgutil
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -36,34 +35,34 @@ from world import Killed
 
 import satmachineadmin
 
+from dev import installation
+
 NOT_THE_MONEY_PATH = {
-    "accounting": "reads what was paid, for a CSV",
-    "advice": "says how often to pay, from history, and pays nothing",
-    "attention": "reads what waits for a person",
-    "cash": "counts the notes in a machine, for a screen and a warning",
-    "cassettes": "tells a machine what its bays hold: no sats",
-    "line": "carries requests to line_calls and line_payout, which are told here",
-    "line_keys": "keeps the key of the line, not money",
-    "lists": "reads pages for a screen",
+    "books.accounting": "reads what was paid, for a CSV",
+    "books.lists": "reads pages for a screen",
+    "books.reports": "writes CSV files",
+    "books.statement": "writes an LP's statement",
+    "books.summaries": "adds up, for a screen",
+    "cash.bays": "counts the notes in a machine, for a screen and a warning",
+    "cash.pace": "reads history, for advice on a screen",
+    "desk.attention": "reads what waits for a person",
+    "desk.notices": "tells people what happened",
+    "desk.reconciliation": "compares what was paid with what was owed: pays nothing",
+    "desk.reconciliation_crud": "reads for it, and stops a machine: see its tests",
+    "line.cassettes": "tells a machine what its bays hold: no sats",
+    "line.engine": "carries requests to line.calls and line.payout, told here",
+    "line.keys": "keeps the key of the line, not money",
+    "line.nostr": "reads and writes events",
+    "line.relays": "connects to relays",
     "migrations": "has tests of its own, which kill it after every statement",
-    "nostr": "reads and writes events",
-    "notices": "tells people what happened",
-    "pace": "reads history, for advice on a screen",
-    "preview": "works out what a settlement would pay, and pays nothing",
-    "reconciliation": "compares what was paid with what was owed, and pays nothing",
-    "reconciliation_crud": "reads for it, and stops a machine: see its own tests",
-    "registry": "keeps machines and their settings",
-    "relays": "connects to relays",
-    "reports": "writes CSV files",
-    "rush": "waits for customers, and changes nothing",
-    "splits": "keeps an operator's splits; they are read at planning",
-    "statement": "writes an LP's statement",
-    "summaries": "adds up, for a screen",
+    "money.rush": "waits for customers, and changes nothing",
+    "parties.machines": "keeps machines and their settings",
+    "parties.splits": "keeps an operator's splits; they are read at planning",
     "views": "serves pages",
     "views_api": "gathers the routers",
 }
 # who asks, over HTTP, for what the modules below it do
-SCREENS = "api_"
+SCREENS = "api."
 
 LNBITS = (lnbits_payments, lnbits_payments_crud, lnbits_lnurl, lnbits_node)
 
@@ -76,9 +75,9 @@ def money_path() -> list[ModuleType]:
     """The package's modules that are not excluded, and LNbits' payment code."""
     package = satmachineadmin.__name__
     names = {
-        module.name
-        for module in pkgutil.iter_modules(satmachineadmin.__path__)
-        if not module.ispkg
+        ".".join(path.relative_to(installation.ROOT).with_suffix("").parts)
+        for path in installation.package_sources()
+        if path.name != "__init__.py"
     }
     gone = set(NOT_THE_MONEY_PATH) - names
     assert not gone, f"excluded, and there is no such module: {sorted(gone)}"

@@ -27,25 +27,14 @@ from lnbits.wallets.fake import FakeWallet
 from lnurl_server import LnurlServer
 from world import World, age_core, edit_core
 
-from satmachineadmin import (
-    crud,
-    distribution,
-    line_calls,
-    line_payout,
-    lps,
-    repairs,
-    tasks,
-)
-from satmachineadmin.database import db_time, rows, run, transaction
-from satmachineadmin.models import (
-    CASH_IN,
-    CASH_OUT,
-    Leg,
-    Machine,
-    Settlement,
-    utc_now,
-)
-from satmachineadmin.nostr import RPC_KIND, Incoming, LineError
+from satmachineadmin import crud, distribution, tasks
+from satmachineadmin.base.database import db_time, rows, run, transaction
+from satmachineadmin.desk import repairs
+from satmachineadmin.line import calls as line_calls
+from satmachineadmin.line import payout as line_payout
+from satmachineadmin.line.nostr import RPC_KIND, Incoming, LineError
+from satmachineadmin.models import CASH_IN, CASH_OUT, Leg, Machine, Settlement, utc_now
+from satmachineadmin.parties import lps
 
 OUTSIDE_ADDRESS = "shop@elsewhere.example"
 OWN_DOMAIN = "sats.example"

@@ -15,7 +15,8 @@ from lnbits.wallets.fake import FakeWallet
 from lnurl_server import LnurlServer
 from scenes import OUTSIDE_ADDRESS, OWN_DOMAIN, in_test
 
-from satmachineadmin import bitspire, crud, payouts, payouts_crud
+from satmachineadmin import bitspire, crud
+from satmachineadmin.money import payouts, payouts_crud
 
 
 @pytest.fixture

@@ -35,22 +35,14 @@ import pytest_asyncio
 from lnbits.core.db import db as core_db
 from lnurl_server import LnurlServer
 from loguru import logger
-from points import (
-    Point,
-    Points,
-    coroutine_functions,
-    money_path,
-    wrap_everything,
-)
+from points import Point, Points, coroutine_functions, money_path, wrap_everything
 from scenes import SCENES, finish, in_test
 from world import Killed, MakeWorld, World
 
-from satmachineadmin import (
-    distribution,
-    lease,
-    payouts,
-)
-from satmachineadmin.database import run, transaction
+from satmachineadmin import distribution
+from satmachineadmin.base import lease
+from satmachineadmin.base.database import run, transaction
+from satmachineadmin.money import payouts
 
 from dev.figures import note
 
@@ -68,7 +60,10 @@ NAMED = os.environ.get("SATMACHINE_TORTURE_POINT", "")
 IS_WHOLE = not NAMED and set(CHOSEN_SCENES) == set(SCENES)
 PROGRESS_SECONDS = 60
 
-pytestmark = pytest.mark.timeout(300 if MODE.isdigit() else 48 * 3600)
+pytestmark = [
+    pytest.mark.timeout(300 if MODE.isdigit() else 48 * 3600),
+    pytest.mark.longest,
+]
 
 points = Points()
 

@@ -31,12 +31,17 @@ from scenes import OUTSIDE_ADDRESS, SCENES, Scene, finish, in_test, settle
 from sqlalchemy import text
 from world import Lp, MakeWorld, World, balance_sats, set_platform, update
 
-from satmachineadmin import crud, distribution, lease, lps, repairs
-from satmachineadmin.database import db
+from satmachineadmin import crud, distribution
+from satmachineadmin.base import lease
+from satmachineadmin.base.database import db
+from satmachineadmin.desk import repairs
 from satmachineadmin.models import Client, Leg, Settlement
+from satmachineadmin.parties import lps
 
 from dev.accounts import UserSession
 from ledger import assert_ledger_balances
+
+pytestmark = pytest.mark.longest
 
 VERSIONS = range(1, 10)
 IS_LONG = not os.environ.get("SATMACHINE_TORTURE", "8").isdigit()

@@ -26,8 +26,8 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 import pytest
 import pytest_asyncio
-from books import Books
 from burst import AT_ONCE, opened, until_settled
+from outside_view import Books
 
 import environment
 from dev.accounts import UserSession, answer
@@ -37,7 +37,7 @@ from dev.prices import Prices, serve_prices
 from dev.relay import DevRelay
 from dev.server import Server, start
 
-pytestmark = [pytest.mark.server, pytest.mark.timeout(4 * 3600)]
+pytestmark = [pytest.mark.server, pytest.mark.timeout(4 * 3600), pytest.mark.longest]
 
 MINUTES = int(float(os.environ.get("SATMACHINE_SOAK_HOURS", "0.1")) * 60)
 SALE_EVERY_MINUTES = 5

@@ -23,7 +23,6 @@ from typing import Any
 
 import httpx
 import pytest
-from books import Books
 from burst import (
     AT_ONCE,
     OPEN_LEGS,
@@ -34,6 +33,7 @@ from burst import (
     settled_hashes,
     until_settled,
 )
+from outside_view import Books
 
 import environment
 from conftest import wait_for
@@ -63,6 +63,7 @@ pytestmark = [
         environment.DATABASE != "postgres", reason="SQLite has one process at a time"
     ),
     pytest.mark.skipif(not IS_LONG, reason="takes minutes: make torture"),
+    pytest.mark.longest,
 ]
 
 LEASE = (

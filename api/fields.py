@@ -1,0 +1,273 @@
+"""What a single field of a request may hold, and the sentence when it does not.
+
+Every type here refuses what a database would choke on (NUL characters, lone
+surrogates, numbers beyond their column), so that bad input is a 400 on SQLite and on
+PostgreSQL alike. Numbers may come as JSON numbers or as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
+from typing import Any, ClassVar, TypeVar
+
+from lnbits.utils.exchange_rates import currencies
+from pydantic import BaseModel
+from pydantic.errors import DictError
+from pydantic.fields import ModelField
+
+from ..calculations import cents_text, exact_number, fiat_cents, fraction4, shown
+from ..line.nostr import npub_of
+from ..money.targets import normalise_forwarding
+
+Validators = Iterator[Callable[..., Any]]
+M = TypeVar("M", bound="Input")
+
+MAX_SATS = 2_100_000_000_000_000
+
+
+class Input(BaseModel):
+    """A JSON object. pydantic alone takes `[["name", "x"]]` for one too."""
+
+    @classmethod
+    def validate(cls: type[M], value: Any) -> M:
+        if not isinstance(value, Mapping | cls):
+            raise DictError()
+        return super().validate(value)
+
+
+def storable_text(value: Any, what: str) -> str:
+    """`value` if it is text that both databases can keep; else `ValueError`."""
+    if not isinstance(value, str):
+        raise ValueError(f"{what} is {shown(value)}: it must be text.")
+    if "\x00" in value:
+        raise ValueError(f"{what} holds a NUL character, which cannot be stored.")
+    try:
+        value.encode()
+    except UnicodeEncodeError as exc:
+        raise ValueError(f"{what} holds half of a character: send UTF-8 text.") from exc
+    return value
+
+
+class Text(str):
+    """Trimmed text of limited length; empty counts as missing unless allowed."""
+
+    max_length: ClassVar[int] = 200
+    may_be_empty: ClassVar[bool] = False
+
+    @classmethod
+    def __get_validators__(cls) -> Validators:
+        yield cls.validate
+
+    @classmethod
+    def __modify_schema__(cls, schema: dict[str, Any]) -> None:
+        schema.update(type="string", maxLength=cls.max_length)
+
+    @classmethod
+    def validate(cls, value: Any, field: ModelField) -> str:
+        text = storable_text(value, field.name).strip()
+        if not text and not cls.may_be_empty:
+            raise ValueError(f"{field.name} is empty.")
+        if len(text) > cls.max_length:
+            raise ValueError(
+                f"{field.name} has {len(text)} characters; "
+                f"it may have {cls.max_length}."
+            )
+        return text
+
+
+class RowId(Text):
+    """An id of ours or of LNbits."""
+
+    max_length = 200
+
+
+class Name(Text):
+    max_length = 120
+    may_be_empty = True
+
+
+class Note(Text):
+    max_length = 2000
+    may_be_empty = True
+
+
+class Reason(Text):
+    max_length = 500
+
+
+class Target(Text):
+    """A split target: as long as an LNURL may be."""
+
+    max_length = 2000
+
+
+class Choice(Text):
+    """One word out of a few."""
+
+    choices: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def __modify_schema__(cls, schema: dict[str, Any]) -> None:
+        schema.update(type="string", enum=list(cls.choices))
+
+    @classmethod
+    def validate(cls, value: Any, field: ModelField) -> str:
+        text = storable_text(value, field.name).strip()
+        if text not in cls.choices:
+            raise ValueError(
+                f"{field.name} is {shown(value)}: it must be one of "
+                f"{', '.join(cls.choices)}."
+            )
+        return text
+
+
+class DcaMode(Choice):
+    choices = ("flow", "fixed")
+
+
+class ClientStatus(Choice):
+    choices = ("active", "paused")
+
+
+class DepositStep(Choice):
+    choices = ("confirmed", "cancelled", "reversed")
+
+
+class Direction(Choice):
+    choices = ("cash_out", "cash_in")
+
+
+class FiatCode(Text):
+    """A currency LNbits knows, in capitals."""
+
+    @classmethod
+    def __modify_schema__(cls, schema: dict[str, Any]) -> None:
+        schema.update(type="string", example="GTQ")
+
+    @classmethod
+    def validate(cls, value: Any, field: ModelField) -> str:
+        code = storable_text(value, field.name).strip().upper()
+        if code not in currencies:
+            raise ValueError(
+                f"{field.name} is {shown(value)}: it must be a currency code "
+                "like GTQ or USD."
+            )
+        return code
+
+
+class LightningAddress(Text):
+    """A Lightning address, case-folded, or an LNURL."""
+
+    max_length = 2000
+
+    @classmethod
+    def __modify_schema__(cls, schema: dict[str, Any]) -> None:
+        schema.update(type="string", example="alice@example.com")
+
+    @classmethod
+    def validate(cls, value: Any, field: ModelField) -> str:
+        try:
+            return normalise_forwarding(super().validate(value, field))
+        except ValueError as exc:
+            raise ValueError(f"{field.name}: {exc}") from exc
+
+
+class Npub(Text):
+    """A machine's public key, sent as npub or 64 hex digits, kept as npub."""
+
+    @classmethod
+    def __modify_schema__(cls, schema: dict[str, Any]) -> None:
+        schema.update(type="string", example="npub1...", description="npub or 64 hex")
+
+    @classmethod
+    def validate(cls, value: Any, field: ModelField) -> str:
+        try:
+            return npub_of(storable_text(value, field.name))
+        except ValueError as exc:
+            raise ValueError(f"{field.name}: {exc}") from None
+
+
+class WholeNumber(int):
+    """An integer between two bounds; text and numbers without a fraction pass."""
+
+    minimum: ClassVar[int] = 0
+    maximum: ClassVar[int] = 2_147_483_647
+
+    @classmethod
+    def __get_validators__(cls) -> Validators:
+        yield cls.validate
+
+    @classmethod
+    def __modify_schema__(cls, schema: dict[str, Any]) -> None:
+        schema.update(type="integer", minimum=cls.minimum, maximum=cls.maximum)
+
+    @classmethod
+    def validate(cls, value: Any, field: ModelField) -> int:
+        number = exact_number(value, field.name)
+        if number and number.adjusted() > 18:
+            raise ValueError(f"{field.name} is too large: at most {cls.maximum}.")
+        if number != number.to_integral_value():
+            raise ValueError(
+                f"{field.name} is {shown(value)}: it must be a whole number."
+            )
+        if not cls.minimum <= number <= cls.maximum:
+            raise ValueError(
+                f"{field.name} is {shown(value)}: it must be from {cls.minimum} "
+                f"to {cls.maximum}."
+            )
+        return int(number)
+
+
+class Sats(WholeNumber):
+    maximum = MAX_SATS
+
+
+class PositiveSats(Sats):
+    minimum = 1
+
+
+class Minutes(WholeNumber):
+    """Up to thirty days."""
+
+    maximum = 43_200
+
+
+class SortOrder(WholeNumber):
+    minimum = -1_000_000
+    maximum = 1_000_000
+
+
+class Fraction(Decimal):
+    """A share of principal, 0 to 1 with four places."""
+
+    @classmethod
+    def __get_validators__(cls) -> Validators:
+        yield cls.validate
+
+    @classmethod
+    def __modify_schema__(cls, schema: dict[str, Any]) -> None:
+        schema.update(type="string", example="0.0300")
+
+    @classmethod
+    def validate(cls, value: Any, field: ModelField) -> Decimal:
+        return fraction4(value, field.name)
+
+
+class PositiveFiat(Decimal):
+    """Fiat above 0 with at most two places."""
+
+    @classmethod
+    def __get_validators__(cls) -> Validators:
+        yield cls.validate
+
+    @classmethod
+    def __modify_schema__(cls, schema: dict[str, Any]) -> None:
+        schema.update(type="string", example="750.00")
+
+    @classmethod
+    def validate(cls, value: Any, field: ModelField) -> Decimal:
+        cents = fiat_cents(value, field.name)
+        if cents <= 0:
+            raise ValueError(f"{field.name} is {shown(value)}: it must be more than 0.")
+        return Decimal(cents_text(cents))

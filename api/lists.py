@@ -1,0 +1,111 @@
+"""Lists over HTTP: the question from the query string, the answer as a page or CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Annotated, Any, Literal
+
+from fastapi import Query, Request
+from fastapi.responses import StreamingResponse
+from lnbits.helpers import generate_filter_params_openapi
+
+from ..books.lists import Fields, Kind, ListQuery, Source, parse_query, stream_rows
+
+# What makes a spreadsheet take a text for a formula.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+_HIGHEST_OFFSET = 1_000_000_000
+
+
+def asked_of(fields: Fields) -> Callable[..., ListQuery]:
+    """A dependency that reads and checks what is asked of a list."""
+
+    def read(
+        request: Request,
+        limit: Annotated[
+            int, Query(ge=0, description="rows of a page, at most 1000 (0: 1000)")
+        ] = 10,
+        offset: Annotated[int, Query(ge=0, le=_HIGHEST_OFFSET)] = 0,
+        sortby: Annotated[
+            str | None, Query(description="a column; without it newest first")
+        ] = None,
+        direction: Literal["asc", "desc"] | None = None,
+        search: str | None = Query(
+            None, description=f"text in {', '.join(fields.search)}"
+        ),
+    ) -> ListQuery:
+        return parse_query(
+            fields,
+            request.query_params.multi_items(),
+            limit=min(limit, _HIGHEST_OFFSET),
+            offset=offset,
+            sortby=sortby,
+            direction=direction,
+            search=search,
+        )
+
+    return read
+
+
+def filter_docs(fields: Fields, name: str) -> dict[str, Any]:
+    """The filters of a list for OpenAPI: `field=value` and `field[op]=value`."""
+    docs = generate_filter_params_openapi(fields.filter_model(name))
+    for parameter in docs["parameters"]:
+        column = parameter["name"]
+        more = ", like, any, every" if fields.kinds[column] == "text" else ""
+        parameter["description"] = (
+            f"{column}=value, or {column}[op]=value with op one of eq, ne, gt, ge, lt, "
+            f"le, in, ex{more}"
+        )
+    return docs
+
+
+CSV_ANSWER: dict[str, Any] = {
+    "description": "The whole filtered list as CSV, formulas defused.",
+    "content": {"text/csv": {"schema": {"type": "string"}}},
+}
+
+
+def csv_answer(source: Source, query: ListQuery, filename: str) -> StreamingResponse:
+    """The whole filtered list as a CSV download, read and sent chunk by chunk."""
+    return StreamingResponse(
+        _csv_lines(source, query),
+        media_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{filename}"'},
+    )
+
+
+async def _csv_lines(source: Source, query: ListQuery) -> AsyncIterator[str]:
+    cells = [(name, _CELLS.get(k)) for name, k in query.fields.kinds.items()]
+    yield csv_text([[name for name, _ in cells]])
+    async for chunk in stream_rows(source, query):
+        yield csv_text(
+            [
+                [
+                    cell(row[name]) if cell and row[name] is not None else row[name]
+                    for name, cell in cells
+                ]
+                for row in chunk
+            ]
+        )
+
+
+def csv_text(table: Sequence[Sequence[Any]]) -> str:
+    """Rows as CSV; their cells are defused already."""
+    text = io.StringIO()
+    csv.writer(text).writerows(table)
+    return text.getvalue()
+
+
+def defused(text: str) -> str:
+    """Text that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA_STARTS) else text
+
+
+# How a value of a kind is written; the others as they are, and None as nothing.
+_CELLS: dict[Kind, Callable[[Any], str]] = {
+    "time": lambda value: value.isoformat(),
+    "bool": lambda value: "true" if value else "false",
+    "text": defused,
+}

@@ -1,0 +1,322 @@
+"""Machines and commission splits, over HTTP: an operator's own only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from fastapi import Depends
+from fastapi.responses import StreamingResponse
+
+from ..base.database import db
+from ..base.refusals import BadInputError, NotFoundError
+from ..books.lists import ListQuery, Source, fetch_page, ids_of
+from ..books.reports import MACHINE_FACTS, MACHINE_FIELDS, machines_source, with_facts
+from ..calculations import cents_text
+from ..cash.pace import CashOfMachine, cash_of_machines
+from ..models import CommissionSplit
+from ..money.payouts_crud import reserved_sats
+from ..money.targets import balances_msat, check_own_wallet, resolve_target
+from ..parties import machines as registry
+from ..parties import splits as split_sets
+from .advice import payout_advice
+from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
+from .models import (
+    MachineAnswer,
+    MachineChanges,
+    MachineInput,
+    MachinePage,
+    PreviewAnswer,
+    PreviewInput,
+    SplitAnswer,
+    SplitInput,
+    SplitsAnswer,
+    SplitsInput,
+    fraction_text,
+)
+from .preview import preview_settlement
+from .route import Caller, InScope, MachineId, named_fields, new_router, refusals
+
+router = new_router()
+AskedOfMachines = Annotated[ListQuery, Depends(asked_of(MACHINE_FIELDS))]
+NULLABLE = ("name", "location")
+
+
+async def _wallet_sats(wallet_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Balance and free balance of wallets, in sats."""
+    msats = await balances_msat(wallet_ids)
+    async with db.connect() as conn:
+        owed = await reserved_sats(conn, wallet_ids)
+    return {
+        wallet: (msat // 1000, msat // 1000 - sum(owed.get(wallet, (0, 0))))
+        for wallet, msat in msats.items()
+    }
+
+
+async def _facts(
+    machine_ids: Sequence[str], with_operators: bool
+) -> dict[str, dict[str, Any]]:
+    """What the wallets and bays of machines hold, by machine id.
+
+    The shown wallet of somebody else's machine is shortened, its balance is not.
+    """
+    known = await registry.wallets_and_owners(machine_ids)
+    sats = await _wallet_sats([wallet for wallet, _ in known.values()])
+    names: Mapping[str, str | None] = {}
+    if with_operators:
+        names = await registry.usernames_of([owner for _, owner in known.values()])
+    async with db.connect() as conn:
+        cash = await cash_of_machines(conn, list(known))
+    facts = {}
+    for machine_id, (wallet, owner) in known.items():
+        balance, free = sats.get(wallet, (0, 0))
+        held = cash.get(machine_id, CashOfMachine())
+        cents = held.cash_cents
+        facts[machine_id] = {
+            "balance_sats": balance,
+            "free_balance_sats": free,
+            "cash_fiat": None if cents is None else cents_text(cents),
+            "days_until_empty": held.days_left,
+            "operator_name": names.get(owner),
+        }
+    return facts
+
+
+async def _answers(
+    source: Source, query: ListQuery, *, with_operators: bool = False
+) -> MachinePage:
+    """Machines with what their wallets and bays hold: of the shown ones, or of all
+    that the reader may see where the question is about these."""
+    asked = {condition.field for condition in query.conditions} | {query.sortby}
+    if not asked.isdisjoint(MACHINE_FACTS):
+        ids = await ids_of(source)
+        facts = await _facts(ids, with_operators)
+        source = with_facts(source, facts)
+        listed, total = await fetch_page(source, query)
+    else:
+        listed, total = await fetch_page(source, query)
+        facts = await _facts([row["id"] for row in listed], with_operators)
+    # a machine that was removed in between has none
+    data = [
+        MachineAnswer(**{**row, **facts[row["id"]]})
+        for row in listed
+        if row["id"] in facts
+    ]
+    return MachinePage(data=data, total=total)
+
+
+async def _answer(user_id: str, machine_id: str) -> MachineAnswer:
+    source = machines_source(user_id, False, machine_id)
+    page = await _answers(source, ListQuery(MACHINE_FIELDS, limit=1))
+    if not page.data:
+        raise NotFoundError(registry.NO_MACHINE)
+    answer = page.data[0]
+    async with db.connect() as conn:
+        answer.payout_advice = await payout_advice(
+            conn, machine_id, answer.payout_interval_minutes
+        )
+    return answer
+
+
+async def _check_wallet(fields: Mapping[str, Any], user_id: str) -> None:
+    if "wallet_id" in fields:
+        try:
+            await check_own_wallet(fields["wallet_id"], user_id, "wallet_id")
+        except ValueError as exc:
+            raise BadInputError(str(exc)) from exc
+
+
+@router.get(
+    "/machines",
+    summary="The caller's machines",
+    response_model=MachinePage,
+    responses=refusals(400),
+    openapi_extra=filter_docs(MACHINE_FIELDS, "MachineFilters"),
+)
+async def api_machines(scope: InScope, query: AskedOfMachines) -> MachinePage:
+    source = machines_source(scope.user_id, scope.is_all)
+    return await _answers(source, query, with_operators=scope.is_all)
+
+
+@router.get(
+    "/machines.csv",
+    summary="The same list as CSV, whole",
+    response_class=StreamingResponse,
+    responses={200: CSV_ANSWER, **refusals(400)},
+    openapi_extra=filter_docs(MACHINE_FIELDS, "MachineFilters"),
+)
+async def api_machines_csv(scope: InScope, query: AskedOfMachines) -> Any:
+    source = machines_source(scope.user_id, scope.is_all)
+    facts = await _facts(await ids_of(source), scope.is_all)
+    return csv_answer(with_facts(source, facts), query, "machines.csv")
+
+
+@router.post(
+    "/machines",
+    status_code=201,
+    summary="Register a machine",
+    response_model=MachineAnswer,
+    responses=refusals(400, 409),
+)
+async def api_create_machine(account: Caller, body: MachineInput) -> MachineAnswer:
+    fields = named_fields(body, NULLABLE)
+    await _check_wallet(fields, account.id)
+    machine = await registry.create_machine(account.id, fields)
+    return await _answer(account.id, machine.id)
+
+
+@router.get(
+    "/machines/{machine_id}",
+    summary="One machine",
+    response_model=MachineAnswer,
+    responses=refusals(404),
+)
+async def api_machine(account: Caller, machine_id: MachineId) -> MachineAnswer:
+    return await _answer(account.id, machine_id)
+
+
+@router.put(
+    "/machines/{machine_id}",
+    summary="Change the settings of a machine that are named",
+    response_model=MachineAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_update_machine(
+    account: Caller, machine_id: MachineId, body: MachineChanges
+) -> MachineAnswer:
+    async with db.connect() as conn:
+        present = await registry.get_own_machine(conn, machine_id, account.id)
+    changes = named_fields(body, NULLABLE)
+    if changes.get("wallet_id") != present.wallet_id:
+        await _check_wallet(changes, account.id)
+    await registry.update_machine(account.id, machine_id, changes)
+    return await _answer(account.id, machine_id)
+
+
+@router.delete(
+    "/machines/{machine_id}",
+    status_code=204,
+    response_model=None,
+    summary="Delete a machine that has no money history",
+    responses=refusals(404, 409),
+)
+async def api_delete_machine(account: Caller, machine_id: MachineId) -> None:
+    await registry.delete_machine(account.id, machine_id)
+
+
+# ----------------------------------------------------------------------------- splits
+
+
+def _splits_answer(splits: Sequence[CommissionSplit]) -> SplitsAnswer:
+    return SplitsAnswer(
+        splits=[
+            SplitAnswer(
+                id=s.id,
+                target=s.target,
+                target_kind=s.target_kind,
+                label=s.label,
+                fraction=fraction_text(s.fraction),
+                sort_order=s.sort_order,
+            )
+            for s in splits
+        ]
+    )
+
+
+async def _resolved(
+    splits: Sequence[SplitInput], operator_user_id: str
+) -> list[CommissionSplit]:
+    """The splits with their targets recognised. `BadInputError` says which is not."""
+    if len(splits) > split_sets.MAX_SPLITS:
+        raise BadInputError(f"A set has at most {split_sets.MAX_SPLITS} splits.")
+    resolved = []
+    for index, split in enumerate(splits):
+        try:
+            target = await resolve_target(split.target, owner_user_id=operator_user_id)
+        except ValueError as exc:
+            raise BadInputError(f"Split {index + 1}: {exc}") from exc
+        resolved.append(
+            CommissionSplit(
+                id="",
+                operator_user_id=operator_user_id,
+                target=target.target,
+                target_kind=target.kind,
+                target_wallet_id=target.wallet_id,
+                label=split.label,
+                fraction=split.fraction,
+                sort_order=index if split.sort_order is None else split.sort_order,
+            )
+        )
+    return resolved
+
+
+@router.get(
+    "/splits",
+    summary="The caller's default splits of the operator's fee",
+    response_model=SplitsAnswer,
+    responses=refusals(),
+)
+async def api_splits(account: Caller) -> SplitsAnswer:
+    async with db.connect() as conn:
+        return _splits_answer(await split_sets.get_splits(conn, account.id, None))
+
+
+@router.put(
+    "/splits",
+    summary="Replace the default splits",
+    description="The fractions add up to 1.0000; an empty set is allowed: then the "
+    "operator's fee stays in the machine wallet.",
+    response_model=SplitsAnswer,
+    responses=refusals(400),
+)
+async def api_replace_splits(account: Caller, body: SplitsInput) -> SplitsAnswer:
+    new = await _resolved(body.splits, account.id)
+    return _splits_answer(await split_sets.replace_splits(account.id, None, new))
+
+
+@router.post(
+    "/splits/preview",
+    status_code=200,
+    summary="The legs that a settlement of this size would make",
+    response_model=PreviewAnswer,
+    responses=refusals(400, 404),
+)
+async def api_preview(account: Caller, body: PreviewInput) -> PreviewAnswer:
+    return await preview_settlement(account.id, body)
+
+
+@router.get(
+    "/machines/{machine_id}/splits",
+    summary="The splits of this machine that override the defaults; empty without one",
+    response_model=SplitsAnswer,
+    responses=refusals(404),
+)
+async def api_machine_splits(account: Caller, machine_id: MachineId) -> SplitsAnswer:
+    async with db.connect() as conn:
+        return _splits_answer(await split_sets.get_splits(conn, account.id, machine_id))
+
+
+@router.put(
+    "/machines/{machine_id}/splits",
+    summary="Replace the splits of this machine",
+    response_model=SplitsAnswer,
+    responses=refusals(400, 404),
+)
+async def api_replace_machine_splits(
+    account: Caller, machine_id: MachineId, body: SplitsInput
+) -> SplitsAnswer:
+    async with db.connect() as conn:
+        await registry.get_own_machine(conn, machine_id, account.id)
+    new = await _resolved(body.splits, account.id)
+    return _splits_answer(await split_sets.replace_splits(account.id, machine_id, new))
+
+
+@router.delete(
+    "/machines/{machine_id}/splits",
+    status_code=204,
+    response_model=None,
+    summary="Let the machine use the default splits again",
+    responses=refusals(404),
+)
+async def api_delete_machine_splits(account: Caller, machine_id: MachineId) -> None:
+    await split_sets.delete_override(account.id, machine_id)

@@ -1,0 +1,152 @@
+"""What would a settlement of this size lead to? The engine's own plan, not written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from lnbits.db import Connection
+
+from .. import crud
+from ..base.database import cents_sql, db, one
+from ..base.refusals import BadInputError
+from ..calculations import cents_text, round_half_up, split_principal_based
+from ..models import CASH_OUT, CommissionSplit, Fiat, Machine, Settlement, utc_now
+from ..money.planning import build_plan, candidate_of
+from ..parties.machines import get_own_machine
+from .models import PreviewAnswer, PreviewInput, PreviewLeg, fiat_text
+
+S = "satoshimachine"
+
+
+async def preview_settlement(
+    operator_user_id: str, asked: PreviewInput
+) -> PreviewAnswer:
+    """The plan with today's fees, splits and LP balances, at the machine's last rate.
+
+    Without a rate the LPs are shown as if their whole balances were dispensed, and
+    the fiat is left out.
+    """
+    async with db.connect() as conn:
+        machine = await get_own_machine(conn, asked.machine_id, operator_user_id)
+        config = await crud.get_super_config(conn)
+        splits = await crud.effective_splits(conn, operator_user_id, machine.id)
+        now = utc_now()
+        positions = await crud.lp_positions(conn, machine.id, now)
+        used = await crud.day_debits(conn, machine.id, machine.fiat_code, now)
+        sats, cents = await _last_rate(conn, machine.id)
+    if asked.splits is not None:
+        splits = _unsaved_splits(asked, operator_user_id)
+    has_rate = sats > 0 and cents > 0
+    fiat_cents = (
+        max(1, round_half_up(asked.principal_sats * cents, sats))
+        if has_rate
+        else max(1, _room(positions, used))
+    )
+    settlement = _settlement(machine, asked, fiat_cents)
+    platform, operator = split_principal_based(
+        asked.principal_sats,
+        getattr(config, f"super_{asked.tx_type}_fee_fraction"),
+        getattr(machine, f"operator_{asked.tx_type}_fee_fraction"),
+    )
+    fee = platform + operator
+    settlement = settlement.copy(
+        update={
+            "fee_sats": fee,
+            "platform_fee_sats": platform,
+            "operator_fee_sats": operator,
+            "wire_sats": asked.principal_sats
+            + (fee if asked.tx_type == CASH_OUT else -fee),
+        }
+    )
+    plan = build_plan(settlement, machine, config, splits, positions, used, now)
+    return PreviewAnswer(
+        tx_type=asked.tx_type,
+        wire_sats=settlement.wire_sats,
+        principal_sats=settlement.principal_sats,
+        fee_sats=fee,
+        platform_fee_sats=platform,
+        operator_fee_sats=operator,
+        exchange_rate=sats * 100 / cents if has_rate else None,
+        fiat_amount=cents_text(fiat_cents) if has_rate else None,
+        fiat_code=machine.fiat_code,
+        legs=[
+            PreviewLeg(
+                leg_type=leg.leg_type,
+                label=leg.label,
+                client_id=leg.client_id,
+                target=leg.target,
+                amount_sats=leg.amount_sats,
+                amount_fiat=(
+                    fiat_text(leg.amount_fiat)
+                    if has_rate and leg.amount_fiat is not None
+                    else None
+                ),
+            )
+            for leg in plan.legs
+        ],
+        retained_sats=plan.retained_sats,
+    )
+
+
+def _room(positions: Sequence[Mapping[str, Any]], used: Mapping[str, int]) -> int:
+    candidates = [candidate_of(p, used) for p in positions]
+    return sum(c.cap_cents for c in candidates if c)
+
+
+def _unsaved_splits(
+    asked: PreviewInput, operator_user_id: str
+) -> list[CommissionSplit]:
+    splits = [
+        CommissionSplit(
+            id=f"{index:06}",
+            operator_user_id=operator_user_id,
+            target=split.target or "",
+            label=split.label,
+            fraction=split.fraction,
+            sort_order=index,
+        )
+        for index, split in enumerate(asked.splits or [])
+    ]
+    total = sum((s.fraction for s in splits), Decimal(0))
+    if splits and total != 1:
+        raise BadInputError(
+            f"The fractions add up to {total:.4f}: they must add up to 1.0000."
+        )
+    return splits
+
+
+def _settlement(machine: Machine, asked: PreviewInput, fiat_cents: int) -> Settlement:
+    return Settlement(
+        id="preview",
+        machine_id=machine.id,
+        payment_hash="preview",
+        wire_sats=0,
+        fiat_amount=Fiat(cents_text(fiat_cents)),
+        fiat_code=machine.fiat_code,
+        exchange_rate=asked.principal_sats * 100 / fiat_cents,
+        principal_sats=asked.principal_sats,
+        fee_sats=0,
+        platform_fee_sats=0,
+        operator_fee_sats=0,
+        tx_type=asked.tx_type,
+        wallet_id=machine.wallet_id,
+        transaction_time=utc_now(),
+    )
+
+
+async def _last_rate(conn: Connection, machine_id: str) -> tuple[int, int]:
+    """Principal and minor units of the machine's newest good settlement, or zeros."""
+    row = await one(
+        conn,
+        f"""
+        SELECT principal_sats, {cents_sql("fiat_amount")} AS cents
+        FROM {S}.dca_settlements
+        WHERE machine_id = :machine AND status NOT IN ('quarantined', 'voided')
+          AND principal_sats > 0 AND fiat_amount > 0
+        ORDER BY transaction_time DESC LIMIT 1
+        """,  # noqa: S608
+        {"machine": machine_id},
+    )
+    return (int(row["principal_sats"]), int(row["cents"])) if row else (0, 0)

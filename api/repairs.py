@@ -1,0 +1,381 @@
+"""Repairs, over HTTP: what an operator, or an LP, does when something went wrong.
+
+Every route names its owner in the SQL beneath it (`repairs_crud.py`), says why not in
+one sentence, and answers with the object as it then stands.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Any
+
+from fastapi import Path
+from lnbits.db import Operator
+from pydantic import Field
+from pydantic.fields import ModelField
+
+from ..base.refusals import BadInputError, NotFoundError
+from ..books.lists import Condition, ListQuery, Source, fetch_page
+from ..books.reports import LEG_FIELDS, legs_source, lp_legs_source, wallets_of
+from ..calculations import cents_text, exact_number, fiat_cents, shown
+from ..desk import repairs
+from ..money.targets import check_own_wallet
+from .fields import (
+    Direction,
+    FiatCode,
+    Input,
+    Note,
+    PositiveFiat,
+    PositiveSats,
+    Reason,
+    RowId,
+    Sats,
+    Text,
+    Validators,
+)
+from .machines import api_machine
+from .models import LegAnswer, MachineAnswer, SettlementDetail
+from .route import Caller, ClientId, MachineId, SettlementId, new_router, refusals
+from .settlements import settlement_detail
+
+router = new_router()
+LegId = Annotated[str, Path(description="a leg of a settlement of yours")]
+OwnLegId = Annotated[str, Path(description="a forwarding of yours")]
+
+
+# ---------------------------------------------------------------------------- inputs
+
+
+class IdempotencyKey(Text):
+    """Any text of the caller's; the same one again changes nothing."""
+
+
+class Destination(Text):
+    """A bolt11 invoice or a Lightning address."""
+
+    max_length = 4000
+
+
+class NoteText(Note):
+    may_be_empty = False
+
+
+class DispensedFiat(Decimal):
+    """Fiat of 0 or more with at most two places."""
+
+    @classmethod
+    def __get_validators__(cls) -> Validators:
+        yield cls.validate
+
+    @classmethod
+    def __modify_schema__(cls, schema: dict[str, Any]) -> None:
+        schema.update(type="string", example="750.00")
+
+    @classmethod
+    def validate(cls, value: Any, field: ModelField) -> Decimal:
+        cents = fiat_cents(value, field.name)
+        if cents < 0:
+            raise ValueError(
+                f"{field.name} is {shown(value)}: it must not be negative."
+            )
+        return Decimal(cents_text(cents))
+
+
+class Rate(Decimal):
+    """Sats for one unit of fiat."""
+
+    @classmethod
+    def __get_validators__(cls) -> Validators:
+        yield cls.validate
+
+    @classmethod
+    def __modify_schema__(cls, schema: dict[str, Any]) -> None:
+        schema.update(type="number", example=133.3333)
+
+    @classmethod
+    def validate(cls, value: Any, field: ModelField) -> Decimal:
+        rate = exact_number(value, field.name)
+        if rate <= 0 or not -20 <= rate.adjusted() <= 20:
+            raise ValueError(
+                f"{field.name} is {shown(value)}: it must be sats for one unit of "
+                "fiat, like 133.3333."
+            )
+        return rate
+
+
+class WhyInput(Input):
+    reason: Reason = Field(..., description="kept in the log, with your name")
+
+
+class MaybeWhyInput(Input):
+    reason: Reason | None = None
+
+
+class ResolveInput(WhyInput):
+    tx_type: Direction
+    principal_sats: PositiveSats
+    fee_sats: Sats
+    fiat_amount: PositiveFiat
+    fiat_code: FiatCode
+
+
+class DispenseInput(WhyInput):
+    dispensed_fiat: DispensedFiat
+
+
+class RefundInput(WhyInput):
+    destination: Destination
+    idempotency_key: IdempotencyKey
+
+
+class NoteInput(Input):
+    note: NoteText
+
+
+class TestInput(WhyInput):
+    is_test: bool
+
+
+class MarkPaidInput(WhyInput):
+    reference: Text = Field(..., description="what to find the payment by")
+
+
+class CloseBalanceInput(WhyInput):
+    wallet_id: RowId = Field(..., description="a wallet of yours, which pays")
+    exchange_rate: Rate = Field(..., description="sats for one unit of fiat")
+    idempotency_key: IdempotencyKey
+
+
+# ----------------------------------------------------------------------- settlements
+
+
+@router.post(
+    "/settlements/{settlement_id}/resolve",
+    summary="Give a quarantined settlement the right figures",
+    description="They go through the same checks as a machine's, and the fee is split "
+    "by the fractions that were in force when the payment landed.",
+    response_model=SettlementDetail,
+    responses=refusals(400, 404, 409),
+)
+async def api_resolve(
+    account: Caller, settlement_id: SettlementId, body: ResolveInput
+) -> SettlementDetail:
+    fields = body.dict(exclude={"reason"})
+    await repairs.resolve(account.id, settlement_id, fields, body.reason)
+    return await settlement_detail(account.id, settlement_id)
+
+
+@router.post(
+    "/settlements/{settlement_id}/dispense",
+    summary="Say how much cash the machine really paid out",
+    description="Less than was ordered: the fees shrink in proportion and the rest is "
+    "owed to the customer. After the payments were planned it can only become less.",
+    response_model=SettlementDetail,
+    responses=refusals(400, 404, 409),
+)
+async def api_dispense(
+    account: Caller, settlement_id: SettlementId, body: DispenseInput
+) -> SettlementDetail:
+    cents = fiat_cents(body.dispensed_fiat)
+    await repairs.report_dispense(account.id, settlement_id, cents, body.reason)
+    return await settlement_detail(account.id, settlement_id)
+
+
+@router.post(
+    "/settlements/{settlement_id}/refund",
+    summary="Say where the customer's refund goes",
+    description="A bolt11 invoice or a Lightning address; at most `max_refund_sats`. "
+    "One destination at a time; repeated with the same key, nothing happens again.",
+    response_model=SettlementDetail,
+    responses=refusals(400, 404, 409),
+)
+async def api_refund(
+    account: Caller, settlement_id: SettlementId, body: RefundInput
+) -> SettlementDetail:
+    await repairs.refund(
+        account.id, settlement_id, body.destination, body.reason, body.idempotency_key
+    )
+    return await settlement_detail(account.id, settlement_id)
+
+
+@router.post(
+    "/settlements/{settlement_id}/retry",
+    summary="Try all open payments of a settlement again now",
+    response_model=SettlementDetail,
+    responses=refusals(400, 404, 409),
+)
+async def api_retry_settlement(
+    account: Caller, settlement_id: SettlementId, body: WhyInput
+) -> SettlementDetail:
+    await repairs.retry_settlement(account.id, settlement_id, body.reason)
+    return await settlement_detail(account.id, settlement_id)
+
+
+@router.post(
+    "/settlements/{settlement_id}/void",
+    summary="Give up a settlement that has paid nothing",
+    description="Its sats stay in the machine wallet; LPs get their fiat back.",
+    response_model=SettlementDetail,
+    responses=refusals(400, 404, 409),
+)
+async def api_void_settlement(
+    account: Caller, settlement_id: SettlementId, body: WhyInput
+) -> SettlementDetail:
+    await repairs.void_settlement(account.id, settlement_id, body.reason)
+    return await settlement_detail(account.id, settlement_id)
+
+
+@router.post(
+    "/settlements/{settlement_id}/notes",
+    summary="Add a line to the settlement's memo",
+    response_model=SettlementDetail,
+    status_code=200,
+    responses=refusals(400, 404),
+)
+async def api_note(
+    account: Caller, settlement_id: SettlementId, body: NoteInput
+) -> SettlementDetail:
+    await repairs.add_note(account.id, settlement_id, body.note)
+    return await settlement_detail(account.id, settlement_id)
+
+
+@router.post(
+    "/settlements/{settlement_id}/test",
+    summary="Mark a settlement as a test, which leaves the totals, or not",
+    response_model=SettlementDetail,
+    responses=refusals(400, 404),
+)
+async def api_test(
+    account: Caller, settlement_id: SettlementId, body: TestInput
+) -> SettlementDetail:
+    await repairs.mark_test(account.id, settlement_id, body.is_test, body.reason)
+    return await settlement_detail(account.id, settlement_id)
+
+
+# ------------------------------------------------------------------------------ legs
+
+
+async def _one_leg(source: Source, leg_id: str) -> LegAnswer:
+    query = ListQuery(
+        LEG_FIELDS, conditions=[Condition("id", Operator.EQ, [leg_id])], limit=1
+    )
+    found, _ = await fetch_page(source, query)
+    if not found:
+        raise NotFoundError("There is no such payment of yours.")
+    return LegAnswer(**found[0])
+
+
+async def _own_leg(user_id: str, leg_id: str) -> LegAnswer:
+    wallets = await wallets_of(user_id)
+    return await _one_leg(legs_source(user_id, False, wallets), leg_id)
+
+
+async def _lp_leg(user_id: str, leg_id: str) -> LegAnswer:
+    wallets = await wallets_of(user_id)
+    return await _one_leg(lp_legs_source(user_id, wallets), leg_id)
+
+
+@router.post(
+    "/payments/{leg_id}/retry",
+    summary="Try an unpaid leg again now",
+    response_model=LegAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_retry_leg(account: Caller, leg_id: LegId, body: WhyInput) -> LegAnswer:
+    await repairs.retry_leg(account.id, leg_id, body.reason)
+    return await _own_leg(account.id, leg_id)
+
+
+@router.post(
+    "/payments/{leg_id}/void",
+    summary="Give an unpaid leg up; an LP's fiat returns to their balance",
+    response_model=LegAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_void_leg(account: Caller, leg_id: LegId, body: WhyInput) -> LegAnswer:
+    await repairs.void_leg(account.id, leg_id, body.reason)
+    return await _own_leg(account.id, leg_id)
+
+
+@router.post(
+    "/payments/{leg_id}/mark-paid",
+    summary="Say that an unpaid leg was paid outside, with a reference",
+    response_model=LegAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_mark_paid(
+    account: Caller, leg_id: LegId, body: MarkPaidInput
+) -> LegAnswer:
+    await repairs.mark_leg_paid(account.id, leg_id, body.reference, body.reason)
+    return await _own_leg(account.id, leg_id)
+
+
+@router.post(
+    "/lp/payments/{leg_id}/retry",
+    summary="Try a forwarding of one's own again now",
+    response_model=LegAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_retry_autoforward(
+    account: Caller, leg_id: OwnLegId, body: MaybeWhyInput | None = None
+) -> LegAnswer:
+    reason = body.reason if body else None
+    await repairs.retry_autoforward(account.id, leg_id, reason)
+    return await _lp_leg(account.id, leg_id)
+
+
+@router.post(
+    "/lp/payments/{leg_id}/void",
+    summary="Keep the sats instead of forwarding them",
+    response_model=LegAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_void_autoforward(
+    account: Caller, leg_id: OwnLegId, body: MaybeWhyInput | None = None
+) -> LegAnswer:
+    reason = body.reason if body else None
+    await repairs.void_autoforward(account.id, leg_id, reason)
+    return await _lp_leg(account.id, leg_id)
+
+
+# -------------------------------------------------------------------- LPs, machines
+
+
+@router.post(
+    "/clients/{client_id}/close-balance",
+    status_code=200,
+    summary="Pay an LP's whole remaining balance in sats",
+    description="At a stated rate, from a wallet of the operator's. Repeated with the "
+    "same key, it answers the same and pays nothing more.",
+    response_model=LegAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_close_balance(
+    account: Caller, client_id: ClientId, body: CloseBalanceInput
+) -> LegAnswer:
+    try:
+        wallet_id = await check_own_wallet(body.wallet_id, account.id, "wallet_id")
+    except ValueError as exc:
+        raise BadInputError(str(exc)) from exc
+    leg_id = await repairs.close_balance(
+        account.id,
+        client_id,
+        wallet_id,
+        body.exchange_rate,
+        body.reason,
+        body.idempotency_key,
+    )
+    return await _own_leg(account.id, leg_id)
+
+
+@router.post(
+    "/machines/{machine_id}/resume-payouts",
+    summary="Let a machine pay again after a reconciliation stopped it",
+    response_model=MachineAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_resume_payouts(
+    account: Caller, machine_id: MachineId, body: WhyInput
+) -> MachineAnswer:
+    await repairs.resume_payouts(account.id, machine_id, body.reason)
+    return await api_machine(account, machine_id)

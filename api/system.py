@@ -1,0 +1,126 @@
+"""Who am I, is all well, and has anything changed, over HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Depends, Query
+from fastapi.responses import StreamingResponse
+from lnbits.decorators import check_super_user
+from lnbits.settings import settings
+
+from .. import tasks
+from ..base.database import db
+from ..books.lists import ListQuery, fetch_page
+from ..books.reports import AUDIT_FIELDS, audit_answer, audit_source
+from ..books.summaries import platform_counts, totals_and_series, version_of
+from ..desk.attention import needs_attention
+from ..line import crud as line_crud
+from ..line import keys as line_keys
+from ..parties import machines as registry
+from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
+from .models import AuditAnswer, AuditPage, Changes, Health, Me, Overview, SuperOverview
+from .route import Caller, InScope, Super, acts_as_super, new_router, refusals
+
+router = new_router()
+Days = Annotated[int, Query(ge=1, le=365, description="how many UTC days")]
+AskedOfAudit = Annotated[ListQuery, Depends(asked_of(AUDIT_FIELDS))]
+
+
+@router.get(
+    "/me",
+    summary="The caller's roles, which follow from data",
+    response_model=Me,
+    responses=refusals(),
+)
+async def api_me(account: Caller) -> Me:
+    roles = await registry.roles(account.id)
+    return Me(
+        user_id=account.id,
+        super=acts_as_super(account),
+        operator=roles.operator,
+        lp=roles.lp,
+        enrolled=roles.enrolled,
+        service_npub=(await line_keys.key_ring()).npub,
+        relays=await line_crud.get_relays(),
+    )
+
+
+@router.get(
+    "/audit",
+    summary="Who did what, at the caller's machines or as an LP",
+    response_model=AuditPage,
+    responses=refusals(400),
+    openapi_extra=filter_docs(AUDIT_FIELDS, "AuditFilters"),
+)
+async def api_audit(scope: InScope, query: AskedOfAudit) -> AuditPage:
+    source = audit_source(scope.user_id, scope.is_all, settings.super_user or "")
+    found, total = await fetch_page(source, query)
+    data = [AuditAnswer(**audit_answer(row)) for row in found]
+    return AuditPage(data=data, total=total)
+
+
+@router.get(
+    "/audit.csv",
+    summary="The same list as CSV, whole",
+    response_class=StreamingResponse,
+    responses={200: CSV_ANSWER, **refusals(400)},
+    openapi_extra=filter_docs(AUDIT_FIELDS, "AuditFilters"),
+)
+async def api_audit_csv(scope: InScope, query: AskedOfAudit) -> Any:
+    source = audit_source(scope.user_id, scope.is_all, settings.super_user or "")
+    return csv_answer(source, query, "audit.csv")
+
+
+@router.get(
+    "/health",
+    summary="Whether everything that must run is running; super only",
+    response_model=Health,
+    responses=refusals(),
+    dependencies=[Depends(check_super_user)],
+)
+async def api_health() -> Health:
+    return Health(**await tasks.health())
+
+
+@router.get(
+    "/changes",
+    summary="A cheap sign of whether anything of the caller's may have changed",
+    description="For pages that are open: ask every 5 s, and read again what is shown "
+    "when `version` differs from the last one.",
+    response_model=Changes,
+    responses=refusals(),
+)
+async def api_changes(account: Caller) -> Changes:
+    return Changes(version=await version_of(account.id))
+
+
+@router.get(
+    "/overview",
+    summary="What needs attention, and the sums of the last days (UTC)",
+    response_model=Overview,
+    responses=refusals(400),
+)
+async def api_overview(scope: InScope, days: Days = 30) -> Overview:
+    async with db.connect() as conn:
+        waiting = await needs_attention(conn, scope.user_id, scope.is_all)
+        totals, series = await totals_and_series(
+            conn, scope.user_id, scope.is_all, days
+        )
+    return Overview(needs_attention=waiting, totals=totals, series=series)
+
+
+@router.get(
+    "/super/overview",
+    summary="The same across all operators; super only",
+    response_model=SuperOverview,
+    responses=refusals(400),
+)
+async def api_super_overview(account: Super, days: Days = 30) -> SuperOverview:
+    async with db.connect() as conn:
+        waiting = await needs_attention(conn, account.id, True)
+        totals, series = await totals_and_series(conn, account.id, True, days)
+        counts = await platform_counts(conn)
+    return SuperOverview(
+        needs_attention=waiting, totals=totals, series=series, **counts
+    )

@@ -1,0 +1,370 @@
+"""SQL of sums: balances of LPs, and the totals of operators and of the platform.
+
+Guaranteed: a constant number of statements, whatever the number of machines, LPs and
+settlements; test settlements are in no total; fiat is never added across currencies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from datetime import datetime, time, timedelta, timezone
+from typing import Any
+
+from lnbits.db import Connection
+from lnbits.utils.cache import cache
+
+from ..api.models import (
+    BalanceAnswer,
+    DayOfSeries,
+    LpHistoryDay,
+    LpMachineSummary,
+    Totals,
+)
+from ..base.database import cents_sql, db, db_time, one, rows
+from ..base.refusals import NotFoundError
+from ..calculations import cents_text
+from ..cash import bays as cash
+from ..crud import RECEIVED_SQL
+from ..models import CASH_OUT, utc_now
+from ..parties.lps import (
+    NO_CLIENT,
+    debited_cents_sql,
+    deposited_cents_sql,
+    on_the_way_sql,
+    received_sql,
+)
+from .reports import day_sql, own_machines_sql, whose
+
+S = "satoshimachine"
+SATS_OF_A_BITCOIN = 100_000_000
+
+
+_BALANCE = f"""
+    {deposited_cents_sql("c.id")} AS deposited,
+    {deposited_cents_sql("c.id", "pending")} AS pending,
+    {debited_cents_sql("c.id")} AS debited,
+    {received_sql("c.id")} AS received,
+    {on_the_way_sql("c.id")} AS on_the_way
+"""
+
+
+async def client_balance(operator_user_id: str, client_id: str) -> BalanceAnswer:
+    """The balance of an LP at one of this operator's machines."""
+    async with db.connect() as conn:
+        row = await one(
+            conn,
+            f"""
+            SELECT m.fiat_code, {_BALANCE}
+            FROM {S}.dca_clients c JOIN {S}.dca_machines m ON m.id = c.machine_id
+            WHERE c.id = :id AND c.machine_id IN {own_machines_sql(False)}
+            """,  # noqa: S608
+            {"id": client_id, "me": operator_user_id},
+        )
+    if row is None:
+        raise NotFoundError(NO_CLIENT)
+    deposited, debited = int(row["deposited"]), int(row["debited"])
+    return BalanceAnswer(
+        currency=row["fiat_code"],
+        deposited=cents_text(deposited),
+        pending_deposits=cents_text(int(row["pending"])),
+        paid_out=cents_text(debited),
+        remaining=cents_text(deposited - debited),
+        sats_received=int(row["received"]),
+        sats_on_the_way=int(row["on_the_way"]),
+    )
+
+
+# -------------------------------------------------------------------------- the LP's
+
+
+async def lp_summary(user_id: str) -> list[LpMachineSummary]:
+    """The caller's enrolments as an LP, oldest first."""
+    async with db.connect() as conn:
+        found = await rows(
+            conn,
+            f"""
+            SELECT c.id, c.machine_id, c.status, m.name, m.machine_npub, m.fiat_code,
+                {received_sql("c.id", "received_cents")} AS paid,
+                {_BALANCE}
+            FROM {S}.dca_clients c JOIN {S}.dca_machines m ON m.id = c.machine_id
+            WHERE c.user_id = :me ORDER BY c.created_at, c.id
+            """,  # noqa: S608
+            {"me": user_id},
+        )
+    return [_lp_machine(row) for row in found]
+
+
+def _lp_machine(row: Mapping[str, Any]) -> LpMachineSummary:
+    deposited, debited = int(row["deposited"]), int(row["debited"])
+    return LpMachineSummary(
+        client_id=row["id"],
+        machine_id=row["machine_id"],
+        machine=row["name"] or f"{row['machine_npub'][:12]}…",
+        status=row["status"],
+        currency=row["fiat_code"],
+        remaining=cents_text(deposited - debited),
+        deposited=cents_text(deposited),
+        paid_out=cents_text(debited),
+        sats_received=int(row["received"]),
+        sats_on_the_way=int(row["on_the_way"]),
+        average_price=_price(int(row["paid"]), int(row["received"])),
+        price_now=_price_now(row["fiat_code"]),
+    )
+
+
+def _price_now(fiat_code: str) -> float | None:
+    """Fiat for one bitcoin as LNbits last heard: nobody waits for a price here."""
+    price = cache.get(f"btc-price-{fiat_code}")
+    return round(float(price), 2) if isinstance(price, (int, float)) else None
+
+
+def _price(cents: int, sats: int) -> float | None:
+    """Fiat for one bitcoin; for display, never for a decision."""
+    return round(cents / 100 * SATS_OF_A_BITCOIN / sats, 2) if sats else None
+
+
+async def lp_history(user_id: str, days: int | None) -> list[LpHistoryDay]:
+    """What the LP received, by UTC day and currency; of the last days, or ever."""
+    since = _midnight(days - 1) if days else datetime.fromtimestamp(0, timezone.utc)
+    received = (
+        f"FROM {S}.dca_payments p WHERE p.client_id IN "  # noqa: S608
+        f"(SELECT id FROM {S}.dca_clients WHERE user_id = :me) "
+        f"AND p.leg_type IN ('dca', 'settlement') AND {RECEIVED_SQL}"
+    )
+    day = day_sql("p.transaction_time")
+    params = {"me": user_id, "since": db_time(since)}
+    async with db.connect() as conn:
+        before = await one(
+            conn,
+            f"SELECT SUM(p.amount_sats) AS sats {received} "
+            "AND p.transaction_time < :since",
+            params,
+        )
+        found = await rows(
+            conn,
+            f"""
+            SELECT d.day, m.fiat_code, SUM(d.sats) AS sats, SUM(d.cents) AS cents
+            FROM (
+                SELECT p.machine_id, {day} AS day, SUM(p.amount_sats) AS sats,
+                    SUM({cents_sql("p.amount_fiat")}) AS cents
+                {received} AND p.transaction_time >= :since
+                GROUP BY p.machine_id, {day}
+            ) d JOIN {S}.dca_machines m ON m.id = d.machine_id
+            GROUP BY d.day, m.fiat_code ORDER BY d.day, m.fiat_code
+            """,  # noqa: S608
+            params,
+        )
+    total = int(before["sats"] or 0) if before else 0
+    points = []
+    for row in found:
+        sats, cents = int(row["sats"]), int(row["cents"] or 0)
+        total += sats
+        points.append(
+            LpHistoryDay(
+                date=_date(int(row["day"])),
+                currency=row["fiat_code"],
+                sats=sats,
+                fiat=cents_text(cents),
+                price=_price(cents, sats),
+                cumulative_sats=total,
+            )
+        )
+    return points
+
+
+def _midnight(days_ago: int) -> datetime:
+    """The beginning of that UTC day."""
+    today = datetime.combine(utc_now().date(), time(), timezone.utc)
+    return today - timedelta(days=days_ago)
+
+
+# ----------------------------------------------------- the operator's, the platform's
+
+
+def _day_number(moment: datetime) -> int:
+    return int(moment.timestamp()) // 86_400
+
+
+def _date(day: int) -> str:
+    return datetime.fromtimestamp(day * 86_400, timezone.utc).date().isoformat()
+
+
+class _Sum:
+    """Sums of a day or a period, in integers."""
+
+    def __init__(self) -> None:
+        self.sats: dict[str, int] = {}
+        self.fiat_cents: dict[str, dict[str, int]] = {}
+
+    def add(self, name: str, amount: Any) -> None:
+        self.sats[name] = self.sats.get(name, 0) + int(amount or 0)
+
+    def add_fiat(self, name: str, code: str, cents: Any) -> None:
+        of_code = self.fiat_cents.setdefault(name, {})
+        of_code[code] = of_code.get(code, 0) + int(cents or 0)
+
+    def add_settlements(self, row: Mapping[str, Any]) -> None:
+        kind = "cash_out" if row["tx_type"] == CASH_OUT else "cash_in"
+        self.add(f"{kind}_count", row["n"])
+        self.add(f"{kind}_sats", row["principal"])
+        self.add("platform_fee_sats", row["platform"])
+        self.add("operator_fee_sats", row["operator"])
+        self.add("paid_to_lps_sats", row["paid_to_lps"])
+        self.add_fiat(f"{kind}_fiat", row["fiat_code"], row["cents"])
+
+    def fields(self) -> dict[str, Any]:
+        fiat = {
+            name: {code: cents_text(c) for code, c in sorted(by_code.items())}
+            for name, by_code in self.fiat_cents.items()
+        }
+        return {**self.sats, **fiat}
+
+
+async def totals_and_series(
+    conn: Connection, user_id: str, is_all: bool, days: int
+) -> tuple[Totals, list[DayOfSeries]]:
+    """Sums of the last `days` UTC days, today included, and each day's."""
+    since = _midnight(days - 1)
+    params = {**whose(user_id, is_all), "since": db_time(since)}
+    total, by_day = _Sum(), {_day_number(since) + n: _Sum() for n in range(days)}
+    for row in await _settlement_sums(conn, is_all, params):
+        for one_sum in _sums_of(total, by_day, row):
+            one_sum.add_settlements(row)
+    for row in await _closed_balances(conn, is_all, params):
+        for one_sum in _sums_of(total, by_day, row):
+            one_sum.add("paid_to_lps_sats", row["sats"])
+    for row in await _owed_to_lps(conn, user_id, is_all):
+        total.add_fiat("owed_to_lps_fiat", row["fiat_code"], row["cents"])
+    for bay in await cash.bays(conn, own_machines_sql(is_all), whose(user_id, is_all)):
+        cents = bay.count * bay.denomination * 100
+        total.add_fiat("cash_in_machines_fiat", bay.fiat_code, cents)
+    series = [DayOfSeries(date=_date(d), **s.fields()) for d, s in by_day.items()]
+    return Totals(**total.fields()), series
+
+
+def _sums_of(
+    total: _Sum, by_day: Mapping[int, _Sum], row: Mapping[str, Any]
+) -> Iterable[_Sum]:
+    """The period and the day that a row counts for; none if it lies ahead."""
+    day = by_day.get(int(row["day"]))
+    return (total, day) if day else ()
+
+
+async def _settlement_sums(
+    conn: Connection, is_all: bool, params: Mapping[str, Any]
+) -> list[Mapping[str, Any]]:
+    day = day_sql("s.transaction_time")
+    fiat = cents_sql("COALESCE(s.dispensed_fiat, s.fiat_amount)")
+    return await rows(
+        conn,
+        f"""
+        SELECT {day} AS day, s.tx_type, s.fiat_code, COUNT(*) AS n,
+            SUM(COALESCE(s.dispensed_principal_sats, s.principal_sats)) AS principal,
+            SUM(COALESCE(s.dispensed_platform_fee_sats, s.platform_fee_sats))
+                AS platform,
+            SUM(COALESCE(s.dispensed_operator_fee_sats, s.operator_fee_sats))
+                AS operator,
+            SUM({fiat}) AS cents, SUM(s.paid_to_lps_sats) AS paid_to_lps
+        FROM {S}.dca_settlements s
+        WHERE s.machine_id IN {own_machines_sql(is_all)}
+          AND s.transaction_time >= :since
+          AND s.status NOT IN ('quarantined', 'voided') AND s.is_test = false
+        GROUP BY {day}, s.tx_type, s.fiat_code
+        """,  # noqa: S608
+        params,
+    )
+
+
+async def _closed_balances(
+    conn: Connection, is_all: bool, params: Mapping[str, Any]
+) -> list[Mapping[str, Any]]:
+    """What LPs got when their balance was closed: legs without a settlement."""
+    day = day_sql("p.transaction_time")
+    owner = "" if is_all else "AND p.operator_user_id = :me"
+    return await rows(
+        conn,
+        f"""
+        SELECT {day} AS day, SUM(p.amount_sats) AS sats
+        FROM {S}.dca_payments p
+        WHERE p.settlement_id IS NULL AND p.leg_type = 'settlement'
+          AND p.transaction_time >= :since AND {RECEIVED_SQL} {owner}
+        GROUP BY {day}
+        """,  # noqa: S608
+        params,
+    )
+
+
+async def _owed_to_lps(
+    conn: Connection, user_id: str, is_all: bool
+) -> list[Mapping[str, Any]]:
+    return await rows(
+        conn,
+        f"""
+        SELECT m.fiat_code,
+            SUM({deposited_cents_sql("c.id")} - {debited_cents_sql("c.id")}) AS cents
+        FROM {S}.dca_clients c JOIN {S}.dca_machines m ON m.id = c.machine_id
+        WHERE c.machine_id IN {own_machines_sql(is_all)}
+        GROUP BY m.fiat_code
+        """,  # noqa: S608
+        whose(user_id, is_all),
+    )
+
+
+async def platform_counts(conn: Connection) -> dict[str, int]:
+    """How many operators, machines and LPs there are."""
+    row = await one(
+        conn,
+        f"""
+        SELECT
+          (SELECT COUNT(DISTINCT operator_user_id) FROM {S}.dca_machines) AS operators,
+          (SELECT COUNT(*) FROM {S}.dca_machines) AS machines,
+          (SELECT COUNT(DISTINCT user_id) FROM {S}.dca_clients) AS lps
+        """,  # noqa: S608
+    )
+    return {k: int(v) for k, v in (row or {}).items()}
+
+
+async def version_of(user_id: str) -> str:
+    """A text that differs when the caller's data may have changed.
+
+    Cheap at any size: ends of indexes, and rows that are few. It may differ without a
+    change of the caller's (the ledger and the payouts are everybody's), never the
+    other way round. Hashed, so that it tells nothing of other tenants.
+    """
+    signs = _signs_of_change()
+    listed = ", ".join(f"({sql}) AS sign_{n}" for n, sql in enumerate(signs))
+    async with db.connect() as conn:
+        row = await one(conn, f"SELECT {listed}", {"me": user_id})
+    text = "|".join(str(value) for value in (row or {}).values())
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _signs_of_change() -> list[str]:
+    mine = f"FROM {S}.dca_machines WHERE operator_user_id = :me"
+    at_mine = f"WHERE machine_id IN {own_machines_sql(False)}"
+    newest_landed = (
+        f"SELECT MAX(created_at) FROM {S}.dca_settlements "  # noqa: S608
+        "WHERE machine_id = m.id"
+    )
+    return [
+        f"SELECT SUM(n) FROM {S}.dca_locks",  # noqa: S608
+        f"SELECT COUNT(*) {mine}",
+        f"SELECT MAX(updated_at) {mine}",
+        f"SELECT MAX(last_seen_at) {mine}",
+        f"SELECT MAX(landed) FROM (SELECT ({newest_landed}) AS landed "  # noqa: S608
+        f"FROM {S}.dca_machines m WHERE m.operator_user_id = :me) newest",
+        f"SELECT MAX(updated_at) FROM {S}.dca_payouts",  # noqa: S608
+        f"SELECT MAX(created_at) FROM {S}.dca_audit "  # noqa: S608
+        "WHERE operator_user_id = :me",
+        # reasons and times of legs that wait change without a payout
+        f"SELECT COUNT(error_message) FROM {S}.dca_payments "  # noqa: S608
+        f"{at_mine} AND status = 'pending'",
+        f"SELECT MAX(next_try_at) FROM {S}.dca_payments "  # noqa: S608
+        f"{at_mine} AND status = 'pending'",
+        f"SELECT MAX(updated_at) FROM {S}.cassette_configs {at_mine}",  # noqa: S608
+        f"SELECT MAX(state_at) FROM {S}.cassette_configs {at_mine}",  # noqa: S608
+        f"SELECT MAX(telemetry_received_at) "  # noqa: S608
+        f"FROM {S}.dca_telemetry {at_mine}",
+        f"SELECT MAX(beacon_received_at) FROM {S}.dca_telemetry {at_mine}",  # noqa: S608
+    ]

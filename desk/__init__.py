@@ -1,0 +1,1 @@
+"""What went wrong, who is told, and do the books agree?"""

@@ -1,0 +1,358 @@
+"""What waits for a person, each in one sentence with what can be done about it.
+
+Every kind is one statement over the rows that are in that state, so the cost does not
+grow with the history. At most `MOST` of a kind are listed; the last one says that
+there are more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from lnbits.db import SQLITE, Connection
+
+from ..api.models import AttentionItem
+from ..base.database import db, db_time, from_db_time, rows
+from ..books.reports import UNNAMED_ERROR, own_machines_sql, whose
+from ..calculations import cents_text
+from ..cash import bays as cash
+from ..crud import NO_PLATFORM_WALLET
+from ..models import utc_now
+from ..parties.lps import deposited_cents_sql
+
+S = "satoshimachine"
+MOST = 20
+# A machine has this long to report its dispense.
+DISPENSE_OVERDUE = timedelta(minutes=15)
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of item: its SQL after `SELECT`, and the sentence for a row.
+
+    The SQL names `:since_dispense`, `:now`, `:no_wallet` as it needs, and returns
+    `subject_id`, `machine_id`, `machine`, `since`, and what the sentence needs.
+    """
+
+    name: str
+    subject_type: str
+    action: str
+    sql: Callable[[str], str]
+    sentence: Callable[[Row], str]
+
+
+_MACHINE = "COALESCE(m.name, SUBSTR(m.machine_npub, 1, 12)) AS machine"
+_OF_SETTLEMENT = (
+    f"s.id AS subject_id, s.id AS settlement_id, s.machine_id, {_MACHINE}, "
+    "s.transaction_time AS since, s.wire_sats, s.error_message, s.status "
+    f"FROM {S}.dca_settlements s JOIN {S}.dca_machines m ON m.id = s.machine_id "
+)
+
+
+def _settlements(condition: str) -> Callable[[str], str]:
+    return lambda own: (
+        f"{_OF_SETTLEMENT} WHERE s.machine_id IN {own} AND {condition} "
+        "ORDER BY s.transaction_time, s.id"
+    )
+
+
+def _legs(condition: str) -> Callable[[str], str]:
+    return lambda own: (
+        f"p.id AS subject_id, p.settlement_id, p.machine_id, {_MACHINE}, "
+        f"p.created_at AS since, p.amount_sats, {UNNAMED_ERROR} AS error_message, "
+        "p.leg_type, p.label "
+        f"FROM {S}.dca_payments p JOIN {S}.dca_machines m ON m.id = p.machine_id "
+        f"WHERE p.machine_id IN {own} AND p.leg_type <> 'autoforward' AND {condition} "
+        "ORDER BY p.created_at, p.id"
+    )
+
+
+def _short_wallets(own: str) -> str:
+    return (
+        f"p.machine_id AS subject_id, p.machine_id, {_MACHINE}, "
+        "MIN(p.created_at) AS since, SUM(p.amount_sats) AS amount_sats, "
+        "MAX(p.error_message) AS error_message "
+        f"FROM {S}.dca_payments p JOIN {S}.dca_machines m ON m.id = p.machine_id "
+        f"WHERE p.machine_id IN {own} AND p.status = 'pending' AND p.attempts = 0 "
+        "AND p.leg_type NOT IN ('autoforward', 'refund') "
+        "AND p.error_message IS NOT NULL AND p.error_message <> :no_wallet "
+        # what gathers for a larger payout, and what a reconciliation holds up
+        "AND p.error_message NOT LIKE 'gathering:%' "
+        "AND p.error_message NOT LIKE 'Payouts of this machine are stopped%' "
+        "GROUP BY p.machine_id, m.name, m.machine_npub ORDER BY since"
+    )
+
+
+def _clients(condition: str) -> Callable[[str], str]:
+    return lambda own: (
+        f"c.id AS subject_id, c.id AS client_id, c.machine_id, {_MACHINE}, "
+        "c.updated_at AS since, COALESCE(c.username, c.id) AS lp "
+        f"FROM {S}.dca_clients c JOIN {S}.dca_machines m ON m.id = c.machine_id "
+        f"WHERE c.machine_id IN {own} AND c.status = 'active' AND {condition} "
+        "ORDER BY c.updated_at, c.id"
+    )
+
+
+def _pending_deposits(own: str) -> str:
+    return (
+        "d.id AS subject_id, d.client_id, d.machine_id, d.created_at AS since, "
+        f"{_MACHINE}, COALESCE(c.username, c.id) AS lp, d.currency, "
+        "CAST(ROUND(d.amount * 100) AS BIGINT) AS cents "
+        f"FROM {S}.dca_deposits d JOIN {S}.dca_machines m ON m.id = d.machine_id "
+        f"LEFT JOIN {S}.dca_clients c ON c.id = d.client_id "
+        f"WHERE d.machine_id IN {own} AND d.status = 'pending' "
+        "ORDER BY d.created_at, d.id"
+    )
+
+
+def _machines(condition: str, since: str) -> Callable[[str], str]:
+    return lambda own: (
+        f"m.id AS subject_id, m.id AS machine_id, {_MACHINE}, {since} AS since, "
+        "m.payouts_stopped_reason AS reason "
+        f"FROM {S}.dca_machines m WHERE m.id IN {own} AND m.is_active = true "
+        f"AND {condition} ORDER BY m.created_at, m.id"
+    )
+
+
+def _silent_sql() -> str:
+    """Not heard of for as long as the operator set for this machine."""
+    if db.type == SQLITE:
+        limit = "m.last_seen_at + m.silent_after_minutes * 60"
+    else:
+        limit = "m.last_seen_at + m.silent_after_minutes * INTERVAL '1 minute'"
+    return f"m.silent_after_minutes > 0 AND {limit} < :now"
+
+
+def _leg_name(row: Row) -> str:
+    names = {
+        "dca": "the payment to an LP",
+        "super_fee": "the platform's fee",
+        "operator_split": "a split",
+        "settlement": "a balance paid out",
+        "refund": "a refund",
+    }
+    return names.get(row["leg_type"], "a payment")
+
+
+_NOTHING_LEFT = (
+    f"{deposited_cents_sql('c.id')} > 0 AND "  # noqa: S608
+    f"{deposited_cents_sql('c.id')} <= "
+    f"COALESCE((SELECT t.debited_cents FROM {S}.dca_client_totals t "
+    "WHERE t.client_id = c.id), 0)"
+)
+_NO_PROFILE = (
+    f"NOT EXISTS (SELECT 1 FROM {S}.dca_lp l "  # noqa: S608
+    "WHERE l.user_id = c.user_id)"
+)
+_NEVER_USED = (
+    "m.is_paired = false AND m.last_seen_at IS NULL AND NOT EXISTS ("  # noqa: S608
+    f"SELECT 1 FROM {S}.dca_settlements s WHERE s.machine_id = m.id)"
+)
+_HAS_FAILED_LEG = (
+    f"EXISTS (SELECT 1 FROM {S}.dca_payments p "  # noqa: S608
+    "WHERE p.settlement_id = s.id AND p.status = 'failed')"
+)
+
+KINDS = (
+    Kind(
+        "payouts_stopped",
+        "machine",
+        "Read the reconciliation, then let the payouts go on.",
+        _machines("m.payouts_stopped_reason IS NOT NULL", "m.updated_at"),
+        lambda r: f"{r['machine']}: payouts are stopped. {r['reason']}",
+    ),
+    Kind(
+        "leg_failed",
+        "payment",
+        "Pay it again, void it, or mark it as paid.",
+        _legs("p.status = 'failed'"),
+        lambda r: (
+            f"{r['machine']}: {_leg_name(r)} of {r['amount_sats']} sat could not be "
+            f"paid. {r['error_message'] or ''}"
+        ).strip(),
+    ),
+    Kind(
+        "quarantined",
+        "settlement",
+        "Enter the right figures, or void it.",
+        _settlements("s.status = 'quarantined'"),
+        lambda r: (
+            f"{r['machine']}: a payment of {abs(r['wire_sats'])} sat is held back. "
+            f"{r['error_message'] or ''}"
+        ).strip(),
+    ),
+    Kind(
+        "attention",
+        "settlement",
+        "Look at the settlement.",
+        _settlements(
+            "s.status = 'attention' AND (s.planned_at IS NOT NULL "
+            "OR COALESCE(s.dispense_state, '') <> 'awaiting') "
+            f"AND NOT {_HAS_FAILED_LEG}"
+        ),
+        lambda r: (
+            f"{r['machine']}: a settlement of {abs(r['wire_sats'])} sat needs a "
+            f"person. {r['error_message'] or ''}"
+        ).strip(),
+    ),
+    Kind(
+        "dispense",
+        "settlement",
+        "Enter what the machine paid out.",
+        _settlements(
+            "((s.status = 'awaiting_dispense' "
+            "AND s.transaction_time < :since_dispense) "
+            "OR (s.status = 'attention' AND s.planned_at IS NULL "
+            "AND s.dispense_state = 'awaiting'))"
+        ),
+        lambda r: (
+            f"{r['machine']}: {abs(r['wire_sats'])} sat came in and nothing is paid "
+            f"out yet. {r['error_message'] or 'No dispense was reported.'}"
+        ),
+    ),
+    Kind(
+        "wallet_short",
+        "machine",
+        "Put the reason right; the payments go on by themselves.",
+        _short_wallets,
+        lambda r: (
+            f"{r['machine']}: payments of {r['amount_sats']} sat wait: "
+            f"{r['error_message']}"
+        ),
+    ),
+    Kind(
+        "refund",
+        "payment",
+        "Enter the customer's invoice or Lightning address.",
+        _legs(
+            "p.leg_type = 'refund' AND p.status = 'pending' "
+            "AND p.target IS NULL AND p.payout_id IS NULL"
+        ),
+        lambda r: f"{r['machine']}: a customer is owed {r['amount_sats']} sat.",
+    ),
+    Kind(
+        "offline",
+        "machine",
+        "Check its power and its connection.",
+        _machines(_silent_sql(), "m.last_seen_at"),
+        lambda r: f"{r['machine']} is silent.",
+    ),
+    Kind(
+        "unpaired",
+        "machine",
+        "Let the machine scan its pairing code.",
+        _machines(_NEVER_USED, "m.created_at"),
+        lambda r: f"{r['machine']} was registered and has not been heard of yet.",
+    ),
+    Kind(
+        "deposit_pending",
+        "deposit",
+        "Count the cash, then confirm or cancel the deposit.",
+        _pending_deposits,
+        lambda r: (
+            f"{r['machine']}: a deposit of {cents_text(int(r['cents']))} "
+            f"{r['currency']} of {r['lp']} waits to be confirmed."
+        ),
+    ),
+    Kind(
+        "balance_used_up",
+        "client",
+        "Ask the LP for a new deposit.",
+        _clients(_NOTHING_LEFT),
+        lambda r: f"{r['machine']}: the balance of {r['lp']} is used up.",
+    ),
+    Kind(
+        "no_profile",
+        "client",
+        "Ask the LP to open the extension and choose a wallet.",
+        _clients(_NO_PROFILE),
+        lambda r: (f"{r['machine']}: {r['lp']} has not said yet where their sats go."),
+    ),
+)
+
+
+LOW_CASH = Kind(
+    "low_cash",
+    "machine",
+    "Fill the bay, then save the new count.",
+    lambda own: "",
+    lambda r: (
+        f"{r['machine']}: bay {r['position']} holds about {r['count']} notes of "
+        f"{r['denomination']}, of {r['filled']} that were filled in."
+    ),
+)
+
+
+def moments(now: datetime) -> dict[str, Any]:
+    """The parameters that the kinds' SQL names."""
+    return {
+        "since_dispense": db_time(now - DISPENSE_OVERDUE),
+        "now": db_time(now),
+        "no_wallet": NO_PLATFORM_WALLET,
+    }
+
+
+async def needs_attention(
+    conn: Connection, user_id: str, is_all: bool
+) -> list[AttentionItem]:
+    """What waits, the gravest kinds first. One statement for each kind."""
+    params = {**whose(user_id, is_all), **moments(utc_now()), "most": MOST + 1}
+    items: list[AttentionItem] = []
+    for kind in KINDS:
+        sql = f"SELECT {kind.sql(own_machines_sql(is_all))} LIMIT :most"
+        items += _items(kind, await rows(conn, sql, params))
+    low = await cash.low_bays(conn, own_machines_sql(is_all), whose(user_id, is_all))
+    items += _items(LOW_CASH, [bay.row for bay in low[: MOST + 1]])
+    if is_all:
+        items += await _missing_platform_wallet(conn)
+    return items
+
+
+def _items(kind: Kind, found: Sequence[Row]) -> list[AttentionItem]:
+    items = [
+        AttentionItem(
+            kind=kind.name,
+            message=kind.sentence(row),
+            subject_type=kind.subject_type,
+            subject_id=row["subject_id"],
+            machine_id=row["machine_id"],
+            settlement_id=row.get("settlement_id"),
+            client_id=row.get("client_id"),
+            since=from_db_time(row["since"]),
+            action=kind.action,
+        )
+        for row in found[:MOST]
+    ]
+    if len(found) > MOST:
+        items[-1].message += " (And there are more like this.)"
+    return items
+
+
+async def _missing_platform_wallet(conn: Connection) -> list[AttentionItem]:
+    """The super's own: fees are due and there is no wallet for them."""
+    found = await rows(
+        conn,
+        f"""
+        SELECT COUNT(*) AS n, SUM(amount_sats) AS sats, MIN(created_at) AS since
+        FROM {S}.dca_payments WHERE status = 'pending' AND leg_type = 'super_fee'
+          AND error_message = :no_wallet
+        """,  # noqa: S608
+        {"no_wallet": NO_PLATFORM_WALLET},
+    )
+    if not found or not found[0]["n"]:
+        return []
+    return [
+        AttentionItem(
+            kind="no_fee_wallet",
+            message=f"Fees of {found[0]['sats']} sat wait for the platform's wallet.",
+            subject_type="super_config",
+            subject_id="default",
+            since=from_db_time(found[0]["since"]),
+            action="Choose the wallet for the platform's fee.",
+        )
+    ]

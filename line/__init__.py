@@ -1,0 +1,1 @@
+"""What do machines say and hear, over Nostr?"""

@@ -1,0 +1,537 @@
+"""What does a machine ask, and what is it told? The calls of kind 21000, but `payout`.
+
+Every call is answered from the present state, whatever was answered before: a machine
+repeats what it must report until it has an OK. Money is idempotent by payment hash and
+by (machine, txid), never by requestId.
+
+Guaranteed: a report adds facts, never money: what lands is what LNbits' own rows show
+in the machine's wallet. Refusals are `LineError`s with a code and a sentence.
+Not guaranteed: that the machine hears the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bolt11 import decode as bolt11_decode
+from lnbits.core.db import db as core_db
+from lnbits.core.models import Payment
+from lnbits.core.services.payments import create_invoice
+from lnbits.db import dict_to_model
+from lnbits.exceptions import InvoiceError
+from loguru import logger
+
+from .. import bitspire, crud, distribution
+from ..base.audit import MACHINE
+from ..base.database import db, in_list, rows, transaction
+from ..base.refusals import BadInputError, RefusedError
+from ..bitspire import FeeFractions, Figures, SettlementInvariantError
+from ..calculations import fiat_cents, split_principal_based
+from ..desk import repairs
+from ..models import CASH_IN, CASH_OUT, Fiat, Machine, Settlement, utc_now
+from ..money import landing
+from . import crud as line_crud
+from . import requests as requests_crud
+from .funds import max_cash_in_sats
+from .nostr import Incoming, LineError
+from .requests import MachineRequest
+
+FRESH_SECONDS = 600
+MAX_TXID_LENGTH = 200
+
+
+# -------------------------------------------------------------------- small questions
+
+
+async def pair(machine: Machine, body: Mapping[str, Any], to: str) -> dict[str, Any]:
+    """Prove that the machine's key and the operator's code belong together.
+
+    Repeated with the code it paired with, the machine is told that it is paired.
+    """
+    code = body.get("code")
+    if not isinstance(code, str) or not code:
+        raise LineError("bad_request", "code is missing: scan the pairing QR again.")
+    paired = await line_crud.pair_machine(machine, code, to)
+    if not paired:
+        line = await line_crud.get_line(machine.id)
+        repeated = hmac.compare_digest((line.used_code or "").encode(), code.encode())
+        if not (machine.is_paired and repeated):
+            await line_crud.count_wrong_code(machine.id)
+            raise LineError(
+                "bad_code",
+                "This pairing code is wrong, used or older than an hour: show a new "
+                "one in the dashboard.",
+            )
+    else:
+        logger.info(f"satmachineadmin: machine {machine.id} is paired")
+    return {
+        "name": machine.name or "",
+        "fiat_code": machine.fiat_code,
+        "currency": machine.fiat_code,
+    }
+
+
+async def quote(machine: Machine, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The fractions in force for a direction, and how much a customer may sell."""
+    tx_type = body.get("tx_type")
+    if tx_type not in (CASH_IN, CASH_OUT):
+        raise LineError("bad_request", 'tx_type must be "cash_out" or "cash_in".')
+    if body.get("fiat_code") != machine.fiat_code:
+        raise LineError(
+            "bad_request", f"The machine's currency here is {machine.fiat_code}."
+        )
+    must_be_active(machine)
+    config = await crud.get_super_config()
+    platform, operator = FeeFractions.of(machine, config).for_direction(tx_type)
+    return {
+        "platform_fee_fraction": format(platform, "f"),
+        "operator_fee_fraction": format(operator, "f"),
+        "max_cash_in_sats": await max_cash_in_sats(machine),
+    }
+
+
+def must_be_active(machine: Machine) -> None:
+    if not machine.is_active:
+        raise LineError("inactive", "This machine is deactivated by its operator.")
+
+
+def must_be_fresh(event: Incoming) -> None:
+    """Only an order to move money must be fresh; reports are welcome late."""
+    if abs(time.time() - event.created_at) > FRESH_SECONDS:
+        raise LineError(
+            "stale",
+            "The request is dated more than ten minutes away from the server's time: "
+            "set the machine's clock and ask again.",
+        )
+
+
+# --------------------------------------------------------- terms of a transaction
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a machine wants to do, after every check of a settlement."""
+
+    txid: str
+    figures: Figures
+    stamp: dict[str, Any]
+
+
+def read_txid(body: Mapping[str, Any]) -> str:
+    txid = body.get("txid")
+    if isinstance(txid, int) and not isinstance(txid, bool) and txid.bit_length() < 200:
+        txid = str(txid)
+    if not isinstance(txid, str) or not 0 < len(txid) <= MAX_TXID_LENGTH:
+        raise LineError(
+            "bad_request",
+            f"txid must be text of at most {MAX_TXID_LENGTH} characters.",
+        )
+    return txid
+
+
+async def read_terms(
+    machine: Machine, body: Mapping[str, Any], tx_type: str, txid: str
+) -> Terms:
+    """Check the figures as a settlement of them would be checked when it lands.
+
+    Without `fee_sats` the fee is what today's fractions give. Raises LineError.
+    """
+    async with db.connect() as conn:
+        config = await crud.get_super_config(conn)
+        rates = await crud.recent_rates(conn, machine.id, utc_now())
+    fractions = FeeFractions.of(machine, config)
+    stamp = {
+        name: body[name]
+        for name in ("exchange_rate", "bills", "cassettes")
+        if body.get(name) is not None
+    }
+    principal, fee = body.get("principal_sats"), body.get("fee_sats")
+    if fee is None and type(principal) is int and 0 < principal <= bitspire.MAX_SATS:
+        fee = sum(split_principal_based(principal, *fractions.for_direction(tx_type)))
+    stamp |= {
+        "source": bitspire.SOURCE,
+        "tx_type": tx_type,
+        "principal_sats": principal,
+        "fee_sats": fee,
+        "fiat_amount": body.get("fiat_amount"),
+        "fiat_code": body.get("fiat_code"),
+        "txid": txid,
+    }
+    if tx_type == CASH_OUT:
+        stamp["dispense"] = bitspire.AWAITING
+    try:
+        figures = bitspire.check_figures(
+            stamp,
+            amount_msat=_wire_msat(tx_type, principal, fee),
+            fiat_code=machine.fiat_code,
+            fractions=fractions,
+            recent_rates=rates,
+        )
+    except SettlementInvariantError as exc:
+        raise LineError("bad_request", str(exc)) from exc
+    stamp["fiat_amount"] = format(figures.fiat_amount, "f")
+    return Terms(txid, figures, stamp)
+
+
+def _wire_msat(tx_type: str, principal: Any, fee: Any) -> int:
+    """The payment these figures make; 1 sat when they are none (they then fail)."""
+    if type(principal) is not int or type(fee) is not int:
+        return 1000 if tx_type == CASH_OUT else -1000
+    if tx_type == CASH_OUT:
+        return (principal + fee) * 1000
+    if 0 < principal <= fee:
+        raise LineError(
+            "bad_request",
+            f"A fee of {fee} sat leaves the customer nothing of {principal} sat.",
+        )
+    return (fee - principal) * 1000
+
+
+def new_request(machine: Machine, rpc: str, terms: Terms, event: Incoming) -> Any:
+    """The row of a request that nothing was done about yet."""
+    now = utc_now()
+    return MachineRequest(
+        machine_id=machine.id,
+        txid=terms.txid,
+        rpc=rpc,
+        wallet_id=machine.wallet_id,
+        wire_sats=terms.figures.wire_sats,
+        principal_sats=terms.figures.principal_sats,
+        fee_sats=terms.figures.fee_sats,
+        fiat_amount=Fiat(terms.figures.fiat_amount),
+        fiat_code=terms.figures.fiat_code,
+        stamp_json=json.dumps(terms.stamp, ensure_ascii=False),
+        event_id=event.id,
+        event_epoch=event.created_at,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def must_be_same(request: MachineRequest, rpc: str, body: Mapping[str, Any]) -> None:
+    """A txid names one transaction for ever: another body under it is an error."""
+    cents = fiat_cents(request.fiat_amount)
+    try:
+        is_same_fiat = fiat_cents(body.get("fiat_amount"), "fiat_amount") == cents
+    except ValueError:
+        is_same_fiat = False
+    same = (
+        request.rpc == rpc
+        and is_same_fiat
+        and body.get("fiat_code") == request.fiat_code
+        and body.get("principal_sats") == request.principal_sats
+        and body.get("fee_sats", request.fee_sats) in (request.fee_sats, None)
+    )
+    if not same:
+        raise LineError(
+            "conflict",
+            f"txid {request.txid[:40]} is a {request.rpc} of "
+            f"{request.fiat_amount} {request.fiat_code} since "
+            f"{request.created_at:%Y-%m-%d %H:%M}: use a new txid for a new "
+            "transaction.",
+        )
+
+
+async def request_for(
+    machine: Machine, rpc: str, tx_type: str, body: Mapping[str, Any], event: Incoming
+) -> MachineRequest:
+    """The row of this (machine, txid), written now if there is none."""
+    txid = read_txid(body)
+    request = await requests_crud.get_request(machine.id, txid)
+    if request is None:
+        terms = await read_terms(machine, body, tx_type, txid)
+        await requests_crud.insert_request(new_request(machine, rpc, terms, event))
+        request = await requests_crud.get_request(machine.id, txid)
+    if request is None:
+        raise LineError("server_error", "The request could not be stored; repeat it.")
+    must_be_same(request, rpc, body)
+    return request
+
+
+# ---------------------------------------------------------------------------- invoice
+
+
+async def invoice(
+    machine: Machine, body: Mapping[str, Any], event: Incoming
+) -> dict[str, Any]:
+    """A stamped cash-out invoice in the machine's wallet: one for each txid."""
+    must_be_fresh(event)
+    must_be_active(machine)
+    request = await request_for(machine, "invoice", CASH_OUT, body, event)
+    if request.payment_hash is None:
+        payment_hash, bolt11 = await _made_before(request) or await _make(
+            machine, request
+        )
+        await requests_crud.store_made_invoice(
+            machine.id, request.txid, payment_hash, bolt11
+        )
+        request = await requests_crud.get_request(machine.id, request.txid) or request
+    is_paid = await _is_paid(request)
+    return {
+        "txid": request.txid,
+        "bolt11": request.bolt11,
+        "payment_hash": request.payment_hash,
+        "fee_sats": request.fee_sats,
+        "wire_sats": request.wire_sats,
+        "dispense": bitspire.AWAITING,
+        "payment_status": "paid" if is_paid else "pending",
+    }
+
+
+def external_id(request: MachineRequest) -> str:
+    """What LNbits keeps of the request: no spaces, whatever the txid is."""
+    digest = hashlib.sha256(f"{request.machine_id}:{request.txid}".encode())
+    return f"satmachine-{digest.hexdigest()[:40]}"
+
+
+async def _made_before(request: MachineRequest) -> tuple[str, str] | None:
+    """The invoice that was made before this process died and could not note it."""
+    async with core_db.connect() as conn:
+        found = await rows(
+            conn,
+            "SELECT payment_hash, bolt11 FROM apipayments "
+            "WHERE wallet_id = :wallet AND external_id = :id AND amount > 0 "
+            "ORDER BY created_at LIMIT 1",
+            {"wallet": request.wallet_id, "id": external_id(request)},
+        )
+    return (found[0]["payment_hash"], found[0]["bolt11"]) if found else None
+
+
+async def _make(machine: Machine, request: MachineRequest) -> tuple[str, str]:
+    try:
+        payment = await create_invoice(
+            wallet_id=request.wallet_id,
+            amount=request.wire_sats,
+            memo=f"{(machine.name or 'Satoshi Machine')[:100]}: "
+            f"{request.fiat_amount} {request.fiat_code}",
+            extra=request.stamp,
+            external_id=external_id(request),
+        )
+    except InvoiceError as exc:
+        raise LineError("refused", f"LNbits makes no invoice: {exc.message}") from exc
+    return payment.payment_hash, payment.bolt11
+
+
+async def _is_paid(request: MachineRequest) -> bool:
+    """Whether the invoice was paid; an old transaction is never offered again.
+
+    A machine whose counter starts at 1 again would otherwise be given an invoice that
+    was paid long ago, and dispense against it.
+    """
+    payment = await payment_of(
+        [request.wallet_id], str(request.payment_hash), is_incoming=True
+    )
+    if payment and payment.success:
+        settlement = await crud.get_settlement_by_hash(payment.payment_hash)
+        if settlement and settlement.status != "awaiting_dispense":
+            raise LineError(
+                "conflict",
+                f"txid {request.txid[:40]} was paid and is finished: use a new txid "
+                "for a new transaction.",
+                payment_hash=request.payment_hash,
+            )
+        return True
+    if bolt11_decode(str(request.bolt11)).has_expired():
+        raise LineError(
+            "expired",
+            f"The invoice of txid {request.txid[:40]} has expired: use a new txid.",
+        )
+    return False
+
+
+async def payment_of(
+    wallet_ids: list[str], payment_hash: str, *, is_incoming: bool
+) -> Payment | None:
+    """LNbits' row of a payment in one of these wallets, in one direction."""
+    params: dict[str, Any] = {"hash": payment_hash}
+    listed = in_list("w", wallet_ids, params)
+    sign = ">" if is_incoming else "<"
+    async with core_db.connect() as conn:
+        found = await rows(
+            conn,
+            "SELECT * FROM apipayments WHERE payment_hash = :hash "  # noqa: S608
+            f"AND amount {sign} 0 AND wallet_id IN {listed}",
+            params,
+        )
+    # with a service fee, a third row has this hash
+    own = [r for r in found if not r["checking_id"].startswith("service_fee_")]
+    return dict_to_model(dict(own[0]), Payment) if own else None
+
+
+# ------------------------------------------------------------------------- settlement
+
+
+def read_hash(body: Mapping[str, Any]) -> str:
+    value = body.get("payment_hash")
+    text = value.strip().lower() if isinstance(value, str) else ""
+    if len(text) != 64 or any(c not in "0123456789abcdef" for c in text):
+        raise LineError("bad_request", "payment_hash must be 64 hex digits.")
+    return text
+
+
+async def landed_at(machine: Machine, payment_hash: str) -> Settlement | None:
+    """The settlement of this hash on this machine, its side if there are two."""
+    for known_as in (payment_hash, f"{payment_hash}:{machine.id}"):
+        settlement = await crud.get_settlement_by_hash(known_as)
+        if settlement and settlement.machine_id == machine.id:
+            return settlement
+    return None
+
+
+async def settlement(
+    machine: Machine, body: Mapping[str, Any], event: Incoming
+) -> dict[str, Any]:
+    """Land the payment that the report names, or complete what has landed."""
+    payment_hash = read_hash(body)
+    if body.get("tx_type") not in (CASH_IN, CASH_OUT):
+        raise LineError("bad_request", 'tx_type must be "cash_out" or "cash_in".')
+    settlement = await landed_at(machine, payment_hash)
+    is_duplicate = settlement is not None
+    if settlement is None:
+        settlement, is_new = await _land(machine, payment_hash, body, event)
+        is_duplicate = not is_new
+    contradiction = bitspire.report_conflict(body, settlement)
+    if contradiction:
+        raise LineError("conflict", contradiction, settlement_id=settlement.id)
+    await _complete(settlement, body, event)
+    return {
+        "settlement_id": settlement.id,
+        "settlement_status": await _present_status(settlement),
+        "duplicate": is_duplicate,
+    }
+
+
+async def _present_status(settlement: Settlement) -> str:
+    now = await crud.get_settlement(settlement.id)
+    return (now or settlement).status
+
+
+async def _land(
+    machine: Machine, payment_hash: str, body: Mapping[str, Any], event: Incoming
+) -> tuple[Settlement, bool]:
+    payment = await _paid_payment(
+        machine, payment_hash, is_incoming=body.get("tx_type") == CASH_OUT
+    )
+    async with db.connect() as conn:
+        config = await crud.get_super_config(conn)
+    try:
+        bitspire.check_figures(
+            body,
+            amount_msat=payment.amount,
+            fiat_code=machine.fiat_code,
+            fractions=FeeFractions.of(machine, config),
+        )
+    except SettlementInvariantError as exc:
+        raise LineError("mismatch", str(exc)) from exc
+    landed = await landing.land_payment(payment, report=body, event_id=event.id)
+    if landed is None:
+        raise LineError(
+            "not_a_settlement",
+            "This payment was made by the back office itself: it is no customer's.",
+        )
+    if landed.is_new:
+        distribution.wake()
+    return landed.settlement, landed.is_new
+
+
+async def _paid_payment(
+    machine: Machine, payment_hash: str, *, is_incoming: bool
+) -> Payment:
+    """The successful payment in a wallet of this machine, or why there is none."""
+    wallets = await line_crud.wallets_of_machine(machine.id)
+    payment = await payment_of(wallets, payment_hash, is_incoming=is_incoming)
+    if payment is None:
+        direction = "received" if is_incoming else "sent"
+        raise LineError(
+            "unknown_payment",
+            f"This machine's wallet has {direction} no payment with this hash.",
+        )
+    if not payment.success:
+        raise LineError(
+            "not_paid",
+            "This payment failed." if payment.failed else "It is not paid yet.",
+        )
+    return payment
+
+
+async def _complete(
+    settlement: Settlement, body: Mapping[str, Any], event: Incoming
+) -> None:
+    """Facts that only the report has; and `dispense: confirmed` is a full dispense."""
+    facts = {
+        "bills_json": _json_fact(body.get("bills")),
+        "cassettes_json": _json_fact(body.get("cassettes")),
+    }
+    if body.get("txid") is not None:
+        facts["bitspire_txid"] = bitspire.storable_text(read_txid(body))
+    await requests_crud.complete_settlement_facts(
+        settlement.id, event_id=event.id, facts=facts
+    )
+    is_open = settlement.dispense_state == bitspire.AWAITING
+    if is_open and body.get("dispense") == bitspire.CONFIRMED:
+        await report_dispense(settlement, fiat_cents(settlement.fiat_amount))
+
+
+def _json_fact(value: Any) -> str | None:
+    return None if value is None else bitspire.storable_json(value)
+
+
+# --------------------------------------------------------------------------- dispense
+
+
+async def dispense(
+    machine: Machine, body: Mapping[str, Any], event: Incoming
+) -> dict[str, Any]:
+    """The machine paid out the cash, all of it or a part."""
+    payment_hash = read_hash(body)
+    settlement = await landed_at(machine, payment_hash)
+    if settlement is None:
+        payment = await _paid_payment(machine, payment_hash, is_incoming=True)
+        landed = await landing.land_payment(payment, event_id=event.id)
+        if landed is None:
+            raise LineError(
+                "not_a_settlement",
+                "This payment carries no stamp: send its settlement report first.",
+            )
+        settlement = landed.settlement
+    if settlement.tx_type != CASH_OUT:
+        raise LineError("bad_request", "Only a cash-out is dispensed.")
+    try:
+        cents = fiat_cents(body.get("dispensed_fiat"), "dispensed_fiat")
+    except ValueError as exc:
+        raise LineError("bad_request", str(exc)) from exc
+    await requests_crud.complete_settlement_facts(
+        settlement.id,
+        event_id=event.id,
+        facts={"bills_json": _json_fact(body.get("bills"))},
+    )
+    await report_dispense(settlement, cents)
+    return {
+        "settlement_id": settlement.id,
+        "settlement_status": await _present_status(settlement),
+    }
+
+
+async def report_dispense(settlement: Settlement, cents: int) -> None:
+    """Plan by what was dispensed. Raises LineError; said again, nothing changes."""
+    for attempt in range(repairs.TRIES):
+        try:
+            async with transaction() as conn:
+                await repairs.apply_dispense(conn, settlement, cents, MACHINE)
+            break
+        except repairs.LegMovedError as exc:
+            if attempt == repairs.TRIES - 1:
+                raise LineError("busy", str(exc)) from exc
+            await asyncio.sleep(0)
+        except BadInputError as exc:
+            raise LineError("bad_request", str(exc)) from exc
+        except RefusedError as exc:
+            raise LineError("conflict", str(exc)) from exc
+    distribution.wake()

@@ -1,0 +1,1 @@
+"""From landed to paid: land, plan, merge, pay."""

@@ -1,0 +1,140 @@
+"""Forwards that must not leave any more: a day old, or turned off by their LP since.
+
+The sats that it would send may be spent by then, and what is in the wallet now may be
+the LP's salary. So it is asked where a payment begins, and not only by the sweep: when
+payouts are opened, and again before an invoice is made or paid.
+
+Guaranteed: a forward that is over is in no payment that begins after that, but for one
+case: an invoice that is kept already and that pays others too is paid as it is.
+Not guaranteed: that what is on its way comes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from lnbits.db import Connection
+
+from ..base.database import CHUNK, db, db_time, in_list, rows, run, transaction
+from ..base.lease import lease_held_sql
+from ..crud import lock_ledger
+from ..models import Leg, LpProfile, Payout, utc_now
+
+__all__ = ["db"]
+
+AT_MOST = timedelta(hours=24)
+
+# a condition on a leg, with `_over_params`
+_OVER = """
+    leg_type = 'autoforward' AND (created_at < :before OR client_id IN (
+        SELECT c.id FROM satoshimachine.dca_clients c
+        JOIN satoshimachine.dca_lp l ON l.user_id = c.user_id
+        WHERE l.autoforward_enabled = :off))
+    """
+
+
+def _over_params(now: datetime) -> dict[str, Any]:
+    return {"before": db_time(now - AT_MOST), "off": False}
+
+
+def is_over(leg: Leg, profile: LpProfile | None, now: datetime) -> bool:
+    """Whether a leg is a forward that its LP's sats must not leave for any more."""
+    if leg.leg_type != "autoforward":
+        return False
+    is_off = profile is not None and not profile.autoforward_enabled
+    return is_off or leg.created_at < now - AT_MOST
+
+
+async def still_wanted(payouts: Sequence[Payout], holder: str) -> list[Payout]:
+    """Those of the payouts that may be paid; the others end, and their forwards with
+    them. Only for payouts that have no invoice, or whose invoice LNbits has not tried.
+    """
+    over = await _payouts_with_over(payouts) if payouts else {}
+    wanted = []
+    for payout in payouts:
+        # legs that leave a kept invoice could be paid by it and by another one
+        if payout.id not in over or (payout.payment_hash and not over[payout.id]):
+            wanted.append(payout)
+        else:
+            await _withdraw(payout, holder)
+    return wanted
+
+
+async def _payouts_with_over(payouts: Sequence[Payout]) -> dict[str, bool]:
+    """payout id -> whether all of its legs are over, for those where any is."""
+    ids = [p.id for p in payouts]
+    found: dict[str, bool] = {}
+    async with db.connect() as conn:
+        for start in range(0, len(ids), CHUNK):
+            params = _over_params(utc_now())
+            listed = in_list("p", ids[start : start + CHUNK], params)
+            for row in await rows(
+                conn,
+                f"""
+                SELECT payout_id, COUNT(*) AS legs,
+                    SUM(CASE WHEN {_OVER} THEN 1 ELSE 0 END) AS are_over
+                FROM satoshimachine.dca_payments
+                WHERE payout_id IN {listed} AND status = 'pending' GROUP BY payout_id
+                """,  # noqa: S608
+                params,
+            ):
+                if row["are_over"]:
+                    found[row["payout_id"]] = row["are_over"] == row["legs"]
+    return found
+
+
+async def _withdraw(payout: Payout, holder: str) -> bool:
+    """End a payout: what is over in it is voided, the rest waits again, and no attempt
+    is counted. Under the lease: only the engine knows that nobody is paying it now."""
+    now = utc_now()
+    async with transaction() as conn:
+        await lock_ledger(conn)
+        ended = await run(
+            conn,
+            f"""
+            UPDATE satoshimachine.dca_payouts SET status = 'failed',
+                reason = 'A forward in it was over.', updated_at = :now
+            WHERE id = :id AND status IN ('new', 'invoiced')
+              AND COALESCE(payment_hash, '') = :hash AND {lease_held_sql()}
+            """,  # noqa: S608
+            {
+                "id": payout.id,
+                "hash": payout.payment_hash or "",
+                "now": db_time(now),
+                "holder": holder,
+            },
+        )
+        if not ended:
+            return False
+        await run(
+            conn,
+            "UPDATE satoshimachine.dca_payments SET payout_id = NULL, "
+            "external_payment_hash = NULL, error_message = NULL "
+            "WHERE payout_id = :id AND status = 'pending'",
+            {"id": payout.id},
+        )
+        await _void(conn, now)
+    return True
+
+
+async def void_over() -> int:
+    """Void the forwards that are over and in no payout; returns how many."""
+    async with transaction() as conn:
+        return await _void(conn, utc_now())
+
+
+async def _void(conn: Connection, now: datetime) -> int:
+    return await run(
+        conn,
+        f"""
+        UPDATE satoshimachine.dca_payments
+        SET status = 'voided', completed_at = :now,
+            error_message = CASE WHEN created_at < :before
+            THEN 'Not forwarded within a day; the sats stay in your wallet.'
+            ELSE 'Forwarding was turned off; the sats stay in your wallet.' END
+        WHERE status IN ('pending', 'failed') AND payout_id IS NULL AND {_OVER}
+        """,  # noqa: S608
+        {"now": db_time(now), **_over_params(now)},
+    )

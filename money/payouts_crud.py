@@ -1,0 +1,662 @@
+"""SQL of paying: which legs are due, payouts and their outcomes.
+
+Guaranteed: a leg is in at most one payout, and leaves it only when that payout ended;
+an invoice is kept before it may be paid, by compare-and-set on status, hash and lease;
+a final status never changes.
+Not guaranteed here: that a payment happened. `payouts.py` reads that from LNbits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from lnbits.db import Connection
+from lnbits.helpers import urlsafe_short_hash
+
+from ..base.database import (
+    CHUNK,
+    db,
+    db_time,
+    in_list,
+    insert_sql,
+    models,
+    one,
+    reuse,
+    row_params,
+    rows,
+    run,
+    run_many,
+    transaction,
+)
+from ..base.lease import lease_held_sql
+from ..calculations import largest_remainder
+from ..crud import (
+    EXTERNAL_GATHER,
+    add_received,
+    insert_legs,
+    lock_ledger,
+    lp_profiles_of_clients,
+    refresh_settlements,
+)
+from ..models import Leg, Payout, utc_now
+
+__all__ = ["db"]
+
+# of a leg: its id, its sats, its target
+LegFacts = tuple[str, int, str | None]
+MAX_ATTEMPTS = 10
+# A leg that waits for its time, or for somebody to say where it goes, is not due: it is
+# not read either, or ten thousand such legs would hide the ones behind them.
+DUE = """
+    status = 'pending' AND payout_id IS NULL
+    AND (next_try_at IS NULL OR next_try_at <= :now)
+    AND NOT (leg_type = 'refund' AND target IS NULL)
+    AND (leg_type <> 'super_fee' OR EXISTS (
+        SELECT 1 FROM satoshimachine.super_config
+        WHERE id = 'default' AND super_fee_wallet_id IS NOT NULL))
+    """
+
+
+def backoff_seconds(attempts: int) -> int:
+    """1 min after the first failed attempt, doubling, at most 1 h."""
+    return min(60 * 2 ** max(0, attempts - 1), 3600)
+
+
+async def waiting_wallets() -> list[str]:
+    """Paying wallets with legs that are due and in no payout yet."""
+    async with db.connect() as conn:
+        found = await rows(
+            conn,
+            "SELECT DISTINCT source_wallet_id FROM satoshimachine.dca_payments "  # noqa: S608
+            f"WHERE source_wallet_id IS NOT NULL AND {DUE}",
+            {"now": db_time(utc_now())},
+        )
+    return [r["source_wallet_id"] for r in found]
+
+
+async def due_legs(
+    conn: Connection, wallet_id: str, now: datetime, limit: int = 5000
+) -> list[Leg]:
+    """Due legs of a paying wallet that are in no payout, oldest first."""
+    return await models(
+        conn,
+        f"""
+        SELECT * FROM satoshimachine.dca_payments
+        WHERE source_wallet_id = :wallet AND {DUE}
+        ORDER BY transaction_time, created_at, id LIMIT :limit
+        """,  # noqa: S608
+        Leg,
+        {"wallet": wallet_id, "now": db_time(now), "limit": limit},
+    )
+
+
+async def set_leg_reasons(reasons: Mapping[str, str], next_try_at: datetime) -> None:
+    """Say on waiting legs why they wait. No attempt is counted; no status changes."""
+    if not reasons:
+        return
+    async with transaction() as conn:
+        await run_many(
+            conn,
+            "UPDATE satoshimachine.dca_payments SET error_message = :reason, "
+            "next_try_at = :next WHERE id = :id AND status = 'pending' "
+            "AND payout_id IS NULL",
+            [
+                {"id": i, "reason": r, "next": db_time(next_try_at)}
+                for i, r in sorted(reasons.items())
+            ],
+        )
+
+
+async def still_waiting(conn: Connection, legs: Iterable[Leg]) -> dict[str, Leg]:
+    """Those of the legs that are pending and in no payout, as they are now, by id."""
+    ids = sorted({leg.id for leg in legs})
+    found: dict[str, Leg] = {}
+    for start in range(0, len(ids), CHUNK):
+        params: dict[str, Any] = {}
+        listed = in_list("l", ids[start : start + CHUNK], params)
+        for leg in await models(
+            conn,
+            f"SELECT * FROM satoshimachine.dca_payments WHERE id IN {listed} "  # noqa: S608
+            "AND status = 'pending' AND payout_id IS NULL",
+            Leg,
+            params,
+        ):
+            found[leg.id] = leg
+    return found
+
+
+async def count_failed_attempt(
+    conn: Connection, legs: Sequence[Leg], reason: str
+) -> None:
+    """One more failed attempt of legs: back off, or `failed` after the tenth.
+
+    Only of those that are where they were read, in their payout or in none: whoever
+    froze in between must not free a leg that another engine is paying. A bolt11 refund
+    loses its destination: that invoice is dead, another must be given.
+    """
+    now = utc_now()
+    params = []
+    for leg in legs:
+        attempts = leg.attempts + 1
+        is_dead_invoice = leg.leg_type == "refund" and "@" not in (leg.target or "")
+        params.append(
+            {
+                "id": leg.id,
+                "attempts": attempts,
+                "status": "failed" if attempts >= MAX_ATTEMPTS else "pending",
+                "next": db_time(now + timedelta(seconds=backoff_seconds(attempts))),
+                "reason": reason,
+                "target": None if is_dead_invoice else leg.target,
+                "payout": leg.payout_id or "",
+            }
+        )
+    await run_many(
+        conn,
+        """
+        UPDATE satoshimachine.dca_payments SET attempts = :attempts, status = :status,
+            next_try_at = :next, error_message = :reason, payout_id = NULL,
+            external_payment_hash = NULL, sent_sats = NULL, target = :target
+        WHERE id = :id AND status = 'pending' AND COALESCE(payout_id, '') = :payout
+        """,
+        params,
+    )
+    await refresh_settlements(conn, [x.settlement_id for x in legs if x.settlement_id])
+
+
+async def reserved_sats(
+    conn: Connection, wallet_ids: Iterable[str]
+) -> dict[str, tuple[int, int]]:
+    """What wallets owe: wallet id -> (unpaid legs paid from their own settlement
+    plus cash-outs not planned yet, unpaid legs that spend free balance only)."""
+    ids = sorted(set(wallet_ids))
+    owed = {w: [0, 0] for w in ids}
+    for start in range(0, len(ids), CHUNK):
+        params: dict[str, Any] = {}
+        listed = in_list("w", ids[start : start + CHUNK], params)
+        found = await rows(
+            conn,
+            f"""
+            SELECT source_wallet_id AS wallet_id,
+                   CASE WHEN from_free_balance THEN 1 ELSE 0 END AS is_free,
+                   SUM(amount_sats) AS sats
+            FROM satoshimachine.dca_payments
+            WHERE status IN ('pending', 'failed') AND leg_type <> 'autoforward'
+              AND source_wallet_id IN {listed}
+            GROUP BY source_wallet_id,
+                     CASE WHEN from_free_balance THEN 1 ELSE 0 END
+            UNION ALL
+            SELECT wallet_id, 0 AS is_free, SUM(wire_sats - network_fee_sats) AS sats
+            FROM satoshimachine.dca_settlements
+            WHERE planned_at IS NULL AND tx_type <> 'cash_in'
+              AND status IN ('pending', 'awaiting_dispense', 'attention', 'quarantined')
+              AND wallet_id IN {listed}
+            GROUP BY wallet_id
+            """,  # noqa: S608
+            params,
+        )
+        for row in found:
+            owed[row["wallet_id"]][int(row["is_free"])] += int(row["sats"] or 0)
+    return {w: (a, b) for w, (a, b) in owed.items()}
+
+
+async def open_payouts(
+    conn: Connection,
+    payouts_and_legs: Sequence[tuple[Payout, Sequence[Leg]]],
+    holder: str,
+) -> list[Payout]:
+    """Write payouts and let their legs join, by compare-and-set, in one transaction.
+
+    Returns the payouts that were opened; one of whose legs was voided, paid, taken or
+    changed since it was read is left out whole.
+    """
+    if (
+        await one(conn, f"SELECT 1 AS yes WHERE {lease_held_sql()}", {"holder": holder})
+        is None
+    ):
+        return []
+    await _join(conn, payouts_and_legs)
+    joined = await _joined(conn, [p.id for p, _ in payouts_and_legs])
+    opened = []
+    for payout, legs in payouts_and_legs:
+        if _as_decided(joined[payout.id], legs):
+            opened.append((payout, legs))
+            continue
+        await run(
+            conn,
+            "UPDATE satoshimachine.dca_payments SET payout_id = NULL "
+            "WHERE payout_id = :payout",
+            {"payout": payout.id},
+        )
+    if opened:
+        payout_rows = [row_params(payout) for payout, _ in opened]
+        await run_many(conn, insert_sql("dca_payouts", payout_rows[0]), payout_rows)
+        for listed, params in _lists([payout.id for payout, _ in opened]):
+            await run(
+                conn,
+                "INSERT INTO satoshimachine.dca_payout_legs "  # noqa: S608
+                "(payout_id, leg_id, amount_sats) "
+                "SELECT payout_id, id, amount_sats FROM satoshimachine.dca_payments "
+                f"WHERE payout_id IN {listed}",
+                params,
+            )
+    return [payout for payout, _ in opened]
+
+
+def _as_decided(
+    joined: set[tuple[str, int, str | None]], decided: Sequence[Leg]
+) -> bool:
+    """Whether the legs that joined are all those of the round, as it read them: a
+    dispense report may have made one smaller, a refund may go elsewhere by now."""
+    return joined == {(x.id, x.amount_sats, x.target) for x in decided}
+
+
+async def _join(
+    conn: Connection, payouts_and_legs: Sequence[tuple[Payout, Sequence[Leg]]]
+) -> None:
+    """Those of the legs that are still free: payouts of one leg all in one call, and
+    one statement for each that merges many."""
+    free = "status = 'pending' AND payout_id IS NULL"
+    join = "UPDATE satoshimachine.dca_payments SET payout_id = :payout WHERE"
+    alone = [(p, legs[0]) for p, legs in payouts_and_legs if len(legs) == 1]
+    await run_many(
+        conn,
+        f"{join} id = :id AND {free}",
+        [{"payout": payout.id, "id": leg.id} for payout, leg in alone],
+    )
+    for payout, legs in payouts_and_legs:
+        if len(legs) == 1:
+            continue
+        for listed, params in _lists([x.id for x in legs]):
+            params["payout"] = payout.id
+            await run(conn, f"{join} id IN {listed} AND {free}", params)
+
+
+async def _joined(
+    conn: Connection, payout_ids: Sequence[str]
+) -> dict[str, set[LegFacts]]:
+    """payout id -> what is known of the legs that are in it now."""
+    found: dict[str, set[LegFacts]] = {i: set() for i in payout_ids}
+    for listed, params in _lists(payout_ids):
+        for row in await rows(
+            conn,
+            "SELECT id, payout_id, amount_sats, target "  # noqa: S608
+            f"FROM satoshimachine.dca_payments WHERE payout_id IN {listed}",
+            params,
+        ):
+            leg = (row["id"], int(row["amount_sats"]), row["target"])
+            found[row["payout_id"]].add(leg)
+    return found
+
+
+def _lists(ids: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """An IN clause and its parameters for each `CHUNK` of these ids."""
+    for start in range(0, len(ids), CHUNK):
+        params: dict[str, Any] = {}
+        yield in_list("l", ids[start : start + CHUNK], params), params
+
+
+async def unfinished_payouts(limit: int = 500) -> list[Payout]:
+    """Payouts whose outcome is not final and that are due for a look, oldest first: so
+    many within the instance, and so many outside, which wait long for their turn."""
+    found: list[Payout] = []
+    async with db.connect() as conn:
+        for is_internal in (True, False):
+            found += await models(
+                conn,
+                """
+                SELECT * FROM satoshimachine.dca_payouts
+                WHERE status IN ('new', 'invoiced') AND is_internal = :internal
+                  AND (next_try_at IS NULL OR next_try_at <= :now)
+                ORDER BY created_at, id LIMIT :limit
+                """,
+                Payout,
+                {
+                    "internal": is_internal,
+                    "now": db_time(utc_now()),
+                    "limit": limit,
+                },
+            )
+    return found
+
+
+async def paid_payouts_since(since: datetime) -> list[Payout]:
+    """Payouts completed since then: looked at once more by the sweep."""
+    async with db.connect() as conn:
+        return await models(
+            conn,
+            "SELECT * FROM satoshimachine.dca_payouts WHERE paid_at >= :since "
+            "AND status = 'paid' ORDER BY paid_at",
+            Payout,
+            {"since": db_time(since)},
+        )
+
+
+async def get_payout(payout_id: str, conn: Connection | None = None) -> Payout | None:
+    async with reuse(conn) as c:
+        found = await models(
+            c,
+            "SELECT * FROM satoshimachine.dca_payouts WHERE id = :id",
+            Payout,
+            {"id": payout_id},
+        )
+    return found[0] if found else None
+
+
+async def legs_of_payouts(
+    conn: Connection, payout_ids: Iterable[str]
+) -> dict[str, list[Leg]]:
+    """payout id -> the legs that are in it now."""
+    ids = sorted(set(payout_ids))
+    found: dict[str, list[Leg]] = {i: [] for i in ids}
+    for start in range(0, len(ids), CHUNK):
+        params: dict[str, Any] = {}
+        listed = in_list("p", ids[start : start + CHUNK], params)
+        for leg in await models(
+            conn,
+            f"SELECT * FROM satoshimachine.dca_payments WHERE payout_id IN {listed} "  # noqa: S608
+            "ORDER BY transaction_time, id",
+            Leg,
+            params,
+        ):
+            found[str(leg.payout_id)].append(leg)
+    return found
+
+
+async def store_invoices(payouts: Sequence[Payout], holder: str) -> list[Payout]:
+    """Keep each payout's invoice *before* it may be paid; returns those now kept.
+
+    Compare-and-set on (status, no hash yet, lease). A hash that another payout has had
+    (an outside server that hands out one invoice twice) is refused: one payment would
+    count for two debts. The same few statements for one payout or for many.
+    """
+    if not payouts:
+        return []
+    async with transaction() as conn:
+        taken = await _taken_hashes(conn, [str(p.payment_hash) for p in payouts])
+        fresh = [p for p in payouts if p.payment_hash not in taken]
+        now = db_time(utc_now())
+        await run_many(
+            conn,
+            f"""
+            UPDATE satoshimachine.dca_payouts
+            SET status = 'invoiced', payment_hash = :hash,
+                bolt11 = :bolt11, sent_sats = :sent, lease_token = :holder,
+                updated_at = :now
+            WHERE id = :id AND status = 'new' AND payment_hash IS NULL
+              AND {lease_held_sql()}
+            """,  # noqa: S608
+            [
+                {
+                    "id": payout.id,
+                    "hash": payout.payment_hash,
+                    "bolt11": payout.bolt11,
+                    "sent": payout.sent_sats,
+                    "holder": holder,
+                    "now": now,
+                }
+                for payout in fresh
+            ],
+        )
+        # whose update found its row: that one carries this invoice's hash now
+        stored = {
+            p.id: p.payment_hash
+            for p in await _payouts_by_id(conn, [p.id for p in fresh])
+            if p.status == "invoiced"
+        }
+        kept = [p for p in fresh if stored.get(p.id) == p.payment_hash]
+        await run_many(
+            conn,
+            "UPDATE satoshimachine.dca_payments SET external_payment_hash = :hash "
+            "WHERE payout_id = :id AND status = 'pending'",
+            [{"id": p.id, "hash": p.payment_hash} for p in kept],
+        )
+    return kept
+
+
+async def _taken_hashes(conn: Connection, hashes: Sequence[str]) -> set[str]:
+    """Those of the hashes that a payout, a settlement or a cash-in has had already."""
+    taken: set[str] = set()
+    for start in range(0, len(hashes), CHUNK):
+        params: dict[str, Any] = {}
+        listed = in_list("h", hashes[start : start + CHUNK], params)
+        found = await rows(
+            conn,
+            "SELECT payment_hash FROM satoshimachine.dca_payouts "  # noqa: S608
+            f"WHERE payment_hash IN {listed} UNION ALL "
+            "SELECT payment_hash FROM satoshimachine.dca_settlements "
+            f"WHERE payment_hash IN {listed} UNION ALL "
+            "SELECT payment_hash FROM satoshimachine.dca_machine_attempts "
+            f"WHERE payment_hash IN {listed}",
+            params,
+        )
+        taken.update(row["payment_hash"] for row in found)
+    return taken
+
+
+async def note_payout(
+    payout: Payout, *, reason: str | None, next_try_at: datetime
+) -> None:
+    """Remember why a payout waits and when to look next; its legs say it too."""
+    async with transaction() as conn:
+        await run(
+            conn,
+            """
+            UPDATE satoshimachine.dca_payouts SET reason = :reason, next_try_at = :next,
+                checks = checks + 1, updated_at = :now
+            WHERE id = :id AND status IN ('new', 'invoiced')
+            """,
+            {
+                "id": payout.id,
+                "reason": reason,
+                "next": db_time(next_try_at),
+                "now": db_time(utc_now()),
+            },
+        )
+        await run(
+            conn,
+            "UPDATE satoshimachine.dca_payments SET error_message = :reason, "
+            "next_try_at = :next WHERE payout_id = :id AND status = 'pending'",
+            {"id": payout.id, "reason": reason, "next": db_time(next_try_at)},
+        )
+
+
+async def fail_payout(payout: Payout, reason: str) -> bool:
+    """Proven failure: the payout ends, its legs leave it and back off."""
+    async with transaction() as conn:
+        await lock_ledger(conn)
+        ended = await run(
+            conn,
+            "UPDATE satoshimachine.dca_payouts "
+            "SET status = 'failed', reason = :reason, "
+            "updated_at = :now WHERE id = :id AND status IN ('new', 'invoiced') "
+            "AND (payment_hash = :hash OR (payment_hash IS NULL AND :no_hash))",
+            {
+                "id": payout.id,
+                "reason": reason,
+                "now": db_time(utc_now()),
+                "hash": payout.payment_hash or "",
+                "no_hash": payout.payment_hash is None,
+            },
+        )
+        if not ended:
+            return False
+        legs = (await legs_of_payouts(conn, [payout.id]))[payout.id]
+        waiting = [leg for leg in legs if leg.status == "pending"]
+        await count_failed_attempt(conn, waiting, reason)
+    return True
+
+
+async def complete_payouts(
+    results: Sequence[tuple[Payout, int]],
+) -> list[Leg]:
+    """Proven success of payouts (with their network fees in sats): legs `completed`.
+
+    Autoforward legs of LPs who asked for it are born in the same transaction. Returns
+    the legs that were completed by this call.
+    """
+    if not results:
+        return []
+    fees = {payout.id: fee for payout, fee in results}
+    now = utc_now()
+    async with transaction() as conn:
+        await lock_ledger(conn)
+        current = await _payouts_by_id(conn, list(fees))
+        paid = [p for p in current if p.status == "invoiced"]
+        legs_by_payout = await legs_of_payouts(conn, [p.id for p in paid])
+        await run_many(
+            conn,
+            """
+            UPDATE satoshimachine.dca_payouts
+            SET status = 'paid', reason = NULL, paid_at = :now,
+                updated_at = :now, network_fee_sats = :fee
+            WHERE id = :id AND status = 'invoiced'
+            """,
+            [{"id": p.id, "fee": fees[p.id], "now": db_time(now)} for p in paid],
+        )
+        done = []
+        for payout in paid:
+            legs = [x for x in legs_by_payout[payout.id] if x.status == "pending"]
+            sent_parts = largest_remainder(
+                payout.sent_sats or 0, [leg.amount_sats for leg in legs]
+            )
+            for leg, sent in zip(legs, sent_parts, strict=True):
+                leg.sent_sats = sent
+                leg.destination_wallet_id = (
+                    payout.destination_wallet_id or leg.destination_wallet_id
+                )
+                leg.external_payment_hash = payout.payment_hash
+                done.append(leg)
+        await finish_legs(conn, done, "completed", now)
+    return done
+
+
+async def finish_legs(
+    conn: Connection,
+    legs: Sequence[Leg],
+    status: str,
+    now: datetime,
+    reason: str | None = None,
+) -> None:
+    """`completed` or `skipped`, and what follows, in the caller's transaction."""
+    await _finish(conn, legs, {"status": status, "reason": reason, "now": db_time(now)})
+    finished = await _ids_with_status(conn, [x.id for x in legs], status)
+    received = [x for x in legs if x.id in finished]
+    await add_received(conn, received)
+    await insert_legs(conn, await autoforward_legs(conn, received, now))
+    await refresh_settlements(conn, [x.settlement_id for x in legs if x.settlement_id])
+
+
+async def _finish(
+    conn: Connection, legs: Sequence[Leg], common: Mapping[str, Any]
+) -> None:
+    """By compare-and-set; one statement for all legs of a payout that sent them whole,
+    and one call for all the others."""
+    finish = """
+        UPDATE satoshimachine.dca_payments SET
+            status = :status, error_message = :reason,
+            destination_wallet_id = :wallet, completed_at = :now, next_try_at = NULL,
+            external_payment_hash = :hash, sent_sats = {sent}
+        WHERE id {which} AND status = 'pending' AND COALESCE(payout_id, '') = :payout
+    """
+    groups: dict[tuple[Any, ...], list[Leg]] = {}
+    for leg in legs:
+        ends = (leg.payout_id, leg.destination_wallet_id, leg.external_payment_hash)
+        is_whole = leg.payout_id and leg.sent_sats == leg.amount_sats
+        groups.setdefault((*ends, None if is_whole else leg.id), []).append(leg)
+    alone = [group[0] for group in groups.values() if len(group) == 1]
+    await run_many(
+        conn,
+        finish.format(which="= :id", sent=":sent"),
+        [{**common, **_ends(x), "id": x.id, "sent": x.sent_sats} for x in alone],
+    )
+    for group in groups.values():
+        if len(group) == 1:
+            continue
+        for listed, params in _lists([x.id for x in group]):
+            sql = finish.format(which=f"IN {listed}", sent="amount_sats")
+            await run(conn, sql, {**params, **common, **_ends(group[0])})
+
+
+def _ends(leg: Leg) -> dict[str, str | None]:
+    return {
+        "payout": leg.payout_id or "",
+        "wallet": leg.destination_wallet_id,
+        "hash": leg.external_payment_hash,
+    }
+
+
+async def _ids_with_status(
+    conn: Connection, leg_ids: Sequence[str], status: str
+) -> set[str]:
+    found: set[str] = set()
+    for start in range(0, len(leg_ids), CHUNK):
+        params: dict[str, Any] = {"status": status}
+        listed = in_list("l", leg_ids[start : start + CHUNK], params)
+        found.update(
+            row["id"]
+            for row in await rows(
+                conn,
+                "SELECT id FROM satoshimachine.dca_payments "  # noqa: S608
+                f"WHERE id IN {listed} AND status = :status",
+                params,
+            )
+        )
+    return found
+
+
+async def autoforward_legs(
+    conn: Connection, legs: Sequence[Leg], now: datetime
+) -> list[Leg]:
+    """The autoforward legs that received DCA legs give rise to."""
+    received = [
+        x
+        for x in legs
+        if x.leg_type == "dca" and x.client_id and x.destination_wallet_id
+    ]
+    if not received:
+        return []
+    profiles = await lp_profiles_of_clients(conn, [str(x.client_id) for x in received])
+    forwards = []
+    for leg in received:
+        profile = profiles.get(str(leg.client_id))
+        if not profile or not profile.autoforward_enabled:
+            continue
+        if not profile.autoforward_ln_address:
+            continue
+        forwards.append(
+            Leg(
+                id=urlsafe_short_hash(),
+                settlement_id=leg.settlement_id,
+                client_id=leg.client_id,
+                machine_id=leg.machine_id,
+                operator_user_id=leg.operator_user_id,
+                leg_type="autoforward",
+                leg_key=leg.id,
+                parent_leg_id=leg.id,
+                destination_ln_address=profile.autoforward_ln_address,
+                target=profile.autoforward_ln_address,
+                # what arrived: LNbits may keep a service fee of what was owed
+                amount_sats=leg.sent_sats or leg.amount_sats,
+                transaction_time=leg.transaction_time,
+                source_wallet_id=leg.destination_wallet_id,
+                next_try_at=now + EXTERNAL_GATHER,
+                created_at=now,
+            )
+        )
+    return forwards
+
+
+async def _payouts_by_id(conn: Connection, payout_ids: Sequence[str]) -> list[Payout]:
+    found: list[Payout] = []
+    for start in range(0, len(payout_ids), CHUNK):
+        params: dict[str, Any] = {}
+        listed = in_list("p", payout_ids[start : start + CHUNK], params)
+        found += await models(
+            conn,
+            f"SELECT * FROM satoshimachine.dca_payouts WHERE id IN {listed}",  # noqa: S608
+            Payout,
+            params,
+        )
+    return found

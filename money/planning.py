@@ -1,0 +1,368 @@
+"""Who is owed what from one settlement: its legs, written in one transaction.
+
+Guaranteed: a settlement is planned once, by the engine; its legs and what stays in the
+wallet add up to what the wallet received; no LP is debited more than their balance at
+the transaction's time; the number of statements does not depend on the number of LPs.
+Not guaranteed: that a destination can be paid. That is found out when it is paid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from lnbits.db import Connection
+from lnbits.helpers import urlsafe_short_hash
+from loguru import logger
+
+from .. import crud
+from ..base.database import transaction
+from ..calculations import (
+    ConservationError,
+    DcaCandidate,
+    absorb_network_fee,
+    allocate_dca,
+    allocate_operator_split_legs,
+    cents_text,
+    check_conservation,
+)
+from ..models import (
+    CASH_IN,
+    CASH_OUT,
+    CommissionSplit,
+    Fiat,
+    Leg,
+    Machine,
+    Settlement,
+    SuperConfig,
+    utc_now,
+)
+from . import payouts_crud
+from .targets import is_outside
+
+ALREADY_HERE = "already in this wallet"
+REFUND_LABEL = "Refund to the customer"
+FREE_REFUND_LABEL = "Refund to the customer, from what is free in the wallet"
+# The fees of a machine with a payout interval gather with its DCA legs, or they would
+# be most of its payments; but no longer than this: they are not the operator's alone.
+FEES_GATHER_MINUTES = 60
+NO_MACHINE = "The machine of this settlement was removed."
+UNCLAIMED = "waiting for a destination for the customer's refund"
+
+
+@dataclass(frozen=True)
+class Owed:
+    """What is distributed of a settlement: as it landed, or as it was dispensed."""
+
+    principal_sats: int
+    platform_fee_sats: int
+    operator_fee_sats: int
+    refund_sats: int
+    fiat_cents: int
+    available_sats: int  # what the wallet received (cash-out) or charged (cash-in)
+    loss_sats: int = 0  # of the customer's refund, what the settlement does not hold
+
+
+def owed_of(settlement: Settlement) -> Owed:
+    """The figures that are planned, the network fee taken off the shares.
+
+    A network fee larger than the whole fee takes the rest off the principal: the sats
+    are not in the wallet. The customer is owed all the same: what is missing of their
+    refund is the operator's loss.
+    """
+    principal = settlement.principal_sats
+    fee = settlement.fee_sats
+    platform = settlement.platform_fee_sats
+    operator = settlement.operator_fee_sats
+    cents = int(settlement.fiat_amount * 100)
+    if settlement.dispensed_fiat is not None:
+        principal = settlement.dispensed_principal_sats or 0
+        fee = settlement.dispensed_fee_sats or 0
+        platform = settlement.dispensed_platform_fee_sats or 0
+        operator = settlement.dispensed_operator_fee_sats or 0
+        cents = int(settlement.dispensed_fiat * 100)
+    network = settlement.network_fee_sats if settlement.tx_type == CASH_OUT else 0
+    platform, operator = absorb_network_fee(fee, platform, operator, network)
+    if settlement.tx_type == CASH_IN:
+        return Owed(principal, platform, operator, 0, 0, settlement.fee_sats)
+    available = settlement.wire_sats - network
+    left = max(0, available - platform - operator)
+    refund = min(settlement.refund_sats, left)
+    return Owed(
+        min(principal, left - refund),
+        platform,
+        operator,
+        refund,
+        cents,
+        available,
+        settlement.refund_sats - refund,
+    )
+
+
+@dataclass(frozen=True)
+class Plan:
+    legs: list[Leg]
+    retained_sats: int
+    loss_sats: int = 0
+
+
+class LegMaker:
+    """Makes the legs of one settlement; each kind is one method."""
+
+    def __init__(self, settlement: Settlement, machine: Machine, now: datetime):
+        self.settlement = settlement
+        self.machine = machine
+        self.now = now
+        self.is_cash_in = settlement.tx_type == CASH_IN
+
+    def leg(self, leg_type: str, leg_key: str, amount_sats: int, **more: Any) -> Leg:
+        leg = Leg(
+            id=urlsafe_short_hash(),
+            settlement_id=self.settlement.id,
+            machine_id=self.machine.id,
+            operator_user_id=self.machine.operator_user_id,
+            leg_type=leg_type,
+            leg_key=leg_key,
+            amount_sats=amount_sats,
+            transaction_time=self.settlement.transaction_time or self.now,
+            source_wallet_id=self.settlement.wallet_id or self.machine.wallet_id,
+            created_at=self.now,
+            # a cash-in paid the customer already: its fees come from what is free
+            from_free_balance=self.is_cash_in,
+            **more,
+        )
+        if leg.destination_wallet_id == leg.source_wallet_id:
+            leg.status = "skipped"
+            leg.error_message = ALREADY_HERE
+            leg.completed_at = self.now
+            leg.next_try_at = None
+        return leg
+
+    def super_fee(self, amount_sats: int, config: SuperConfig) -> list[Leg]:
+        if amount_sats <= 0:
+            return []
+        reason = None if config.super_fee_wallet_id else crud.NO_PLATFORM_WALLET
+        return [
+            self.leg(
+                "super_fee",
+                "super",
+                amount_sats,
+                destination_wallet_id=config.super_fee_wallet_id,
+                next_try_at=self.fees_due_at(),
+                label="Platform fee",
+                error_message=reason,
+            )
+        ]
+
+    def operator_splits(
+        self, amount_sats: int, splits: Sequence[CommissionSplit]
+    ) -> list[Leg]:
+        legs = []
+        for split, part_sats in allocate_operator_split_legs(amount_sats, splits):
+            if part_sats == 0:
+                continue
+            is_external = split.target_wallet_id is None and is_outside(split.target)
+            legs.append(
+                self.leg(
+                    "operator_split",
+                    split.id,
+                    part_sats,
+                    split_id=split.id,
+                    target=split.target,
+                    label=split.label,
+                    destination_wallet_id=split.target_wallet_id,
+                    destination_ln_address=split.target if is_external else None,
+                    next_try_at=self.fees_due_at(is_external),
+                )
+            )
+        return legs
+
+    def dca(
+        self,
+        owed: Owed,
+        positions: Sequence[Mapping[str, Any]],
+        used: Mapping[str, int],
+    ) -> list[Leg]:
+        by_client = {p["client_id"]: p for p in positions}
+        candidates = [c for p in positions if (c := candidate_of(p, used))]
+        shares = allocate_dca(owed.principal_sats, owed.fiat_cents, candidates).shares
+        return [
+            self.leg(
+                "dca",
+                share.client_id,
+                share.amount_sats,
+                client_id=share.client_id,
+                amount_fiat=Fiat(cents_text(share.fiat_cents)),
+                exchange_rate=share.amount_sats * 100 / share.fiat_cents,
+                destination_wallet_id=by_client[share.client_id]["dca_wallet_id"],
+                next_try_at=self._interval_end(self.machine.payout_interval_minutes),
+            )
+            for share in shares
+        ]
+
+    def fees_due_at(self, is_external: bool = False) -> datetime | None:
+        minutes = min(self.machine.payout_interval_minutes, FEES_GATHER_MINUTES)
+        due = self._interval_end(minutes)
+        if not is_external:
+            return due
+        gathered = self.now + crud.EXTERNAL_GATHER
+        return max(due, gathered) if due else gathered
+
+    def _interval_end(self, minutes: int) -> datetime | None:
+        """The end of the interval that is running now (UTC grid); None: at once."""
+        if minutes <= 0:
+            return None
+        step = minutes * 60
+        due = (int(self.now.timestamp()) // step + 1) * step
+        return datetime.fromtimestamp(due, timezone.utc)
+
+    def refund(
+        self, amount_sats: int, *, number: int = 1, is_free: bool = False
+    ) -> list[Leg]:
+        """What the customer is owed, out of the settlement or of what is free."""
+        if amount_sats <= 0:
+            return []
+        leg = self.leg(
+            "refund",
+            str(number),
+            amount_sats,
+            label=FREE_REFUND_LABEL if is_free else REFUND_LABEL,
+            error_message=UNCLAIMED,
+        )
+        leg.from_free_balance = is_free
+        return [leg]
+
+
+def candidate_of(
+    position: Mapping[str, Any], used_cents: Mapping[str, int]
+) -> DcaCandidate | None:
+    """An LP as a candidate for DCA, or None (with the reason in the log).
+
+    The companion extension writes `dca_lp` too: a row that makes no sense excludes its
+    LP and nobody else.
+    """
+    balance = int(position["deposited_cents"]) - int(position["debited_cents"])
+    if balance <= 0:
+        return None
+    reason = _profile_problem(position)
+    if reason:
+        logger.warning(
+            f"satmachineadmin: LP {position['client_id']} takes no part: {reason}"
+        )
+        return None
+    cap = balance
+    if position["default_dca_mode"] == "fixed" and position["limit_cents"] is not None:
+        used = used_cents.get(position["user_id"], 0)
+        cap = min(cap, max(0, int(position["limit_cents"]) - used))
+    return DcaCandidate(position["client_id"], balance, cap)
+
+
+def _profile_problem(position: Mapping[str, Any]) -> str | None:
+    if not position["dca_wallet_id"]:
+        return "no receiving wallet was chosen"
+    if position["default_dca_mode"] not in ("flow", "fixed"):
+        return f"unknown DCA mode {position['default_dca_mode']!r}"
+    limit = position["limit_cents"]
+    if limit is not None and int(limit) <= 0:
+        return "the daily limit is not positive"
+    return None
+
+
+def build_plan(
+    settlement: Settlement,
+    machine: Machine,
+    config: SuperConfig,
+    splits: Sequence[CommissionSplit],
+    positions: Sequence[Mapping[str, Any]],
+    used_cents: Mapping[str, int],
+    now: datetime,
+) -> Plan:
+    """All legs of a settlement and what stays. Raises `ConservationError`. Pure."""
+    owed = owed_of(settlement)
+    make = LegMaker(settlement, machine, now)
+    legs = make.super_fee(owed.platform_fee_sats, config)
+    legs += make.operator_splits(owed.operator_fee_sats, splits)
+    losses: list[Leg] = []
+    if settlement.tx_type == CASH_OUT:
+        legs += make.dca(owed, positions, used_cents)
+        legs += make.refund(owed.refund_sats)
+        losses = make.refund(owed.loss_sats, number=2, is_free=True)
+    amounts = [leg.amount_sats for leg in legs]
+    retained = owed.available_sats - sum(amounts)
+    check_conservation(
+        settlement.tx_type,
+        settlement.wire_sats,
+        settlement.network_fee_sats,
+        settlement.fee_sats,
+        amounts,
+        retained,
+        sum(int(leg.amount_fiat * 100) for leg in legs if leg.amount_fiat),
+        owed.fiat_cents,
+    )
+    return Plan([*legs, *losses], retained, sum(x.amount_sats for x in losses))
+
+
+async def plan_settlement(settlement_id: str, holder: str) -> bool:
+    """Plan one `pending` settlement; False if it is not (or no longer) ours to plan.
+
+    Killed before the commit: nothing was written, and the settlement is still pending.
+    After it: the legs stand, and the next round pays them.
+    """
+    async with transaction() as conn:
+        await crud.lock_ledger(conn)
+        if not await crud.claim_settlement_for_processing(settlement_id, holder, conn):
+            return False
+        settlement = await crud.get_settlement(settlement_id, conn)
+        machine = settlement and await crud.get_machine(settlement.machine_id, conn)
+        if not settlement:
+            return False
+        if not machine:
+            logger.error(f"satmachineadmin: settlement {settlement_id}: {NO_MACHINE}")
+            await _cannot_be_planned(conn, settlement_id, NO_MACHINE)
+            return False
+        try:
+            plan = await _plan(conn, settlement, machine)
+        except (ConservationError, ValueError, ArithmeticError, TypeError) as exc:
+            logger.exception(f"satmachineadmin: planning settlement {settlement_id}")
+            await _cannot_be_planned(conn, settlement_id, str(exc))
+            return False
+        await crud.write_plan(
+            conn, settlement, plan.legs, plan.retained_sats, plan.loss_sats
+        )
+        skipped = [leg for leg in plan.legs if leg.status == "skipped"]
+        now = utc_now()
+        await crud.insert_legs(
+            conn, await payouts_crud.autoforward_legs(conn, skipped, now)
+        )
+    return True
+
+
+async def _cannot_be_planned(conn: Connection, settlement_id: str, why: str) -> None:
+    await crud.set_settlement_status(
+        conn,
+        settlement_id,
+        "attention",
+        was=["pending"],
+        error_message=f"No plan could be made: {why}",
+    )
+
+
+async def _plan(conn: Connection, settlement: Settlement, machine: Machine) -> Plan:
+    now = utc_now()
+    at = settlement.transaction_time or now
+    return build_plan(
+        settlement,
+        machine,
+        await crud.get_super_config(conn),
+        await crud.effective_splits(conn, machine.operator_user_id, machine.id),
+        await crud.lp_positions(conn, machine.id, at),
+        await crud.day_debits(conn, machine.id, machine.fiat_code, at),
+        now,
+    )
+
+
+def overdue_before(now: datetime) -> datetime:
+    """Dispense reports of payments older than this are overdue (15 minutes)."""
+    return now - timedelta(minutes=15)

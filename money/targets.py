@@ -1,0 +1,252 @@
+"""Where sats can go: what a target text means, and whether a wallet may be used.
+
+A target is, in this order of recognition: a Lightning address, an LNURL (either case,
+`lightning:` allowed), an LNbits invoice key, an LNbits wallet id. What a target meant
+when it was written is checked again when it is paid.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlparse
+
+from lnbits.core.crud.wallets import get_wallet_id_by_ln_address
+from lnbits.core.db import db as core_db
+from lnbits.settings import settings
+from lnurl import LnAddress, LnurlException
+from lnurl import decode as lnurl_decode
+
+from ..base.database import CHUNK, in_list, one, rows
+
+_KEY = re.compile(r"^[0-9a-f]{32}$")
+_LNURL = re.compile(r"^(lnurl1[02-9ac-hj-np-z]+|lnurlp://\S+)$")
+
+
+@dataclass(frozen=True)
+class ResolvedTarget:
+    """A target as it is kept: normalised text, kind, and the wallet if it is local."""
+
+    target: str
+    kind: str  # 'wallet' | 'key' | 'address' | 'lnurl'
+    wallet_id: str | None
+
+
+@dataclass(frozen=True)
+class WalletFacts:
+    """What matters of an LNbits wallet before sats go there or leave it."""
+
+    wallet_id: str
+    user_id: str
+    wallet_type: str
+    is_deleted: bool
+
+    @property
+    def is_usable(self) -> bool:
+        return not self.is_deleted and self.wallet_type == "lightning"
+
+
+async def wallet_facts(wallet_ids: Iterable[str]) -> dict[str, WalletFacts]:
+    """Facts of wallets by id, in one query; an unknown id is missing."""
+    ids = sorted({w for w in wallet_ids if w})
+    facts: dict[str, WalletFacts] = {}
+    async with core_db.connect() as conn:
+        for start in range(0, len(ids), CHUNK):
+            params: dict[str, Any] = {}
+            listed = in_list("w", ids[start : start + CHUNK], params)
+            for row in await rows(
+                conn,
+                'SELECT id, "user" AS user_id, wallet_type, deleted '  # noqa: S608
+                f"FROM wallets WHERE id IN {listed}",
+                params,
+            ):
+                facts[row["id"]] = WalletFacts(
+                    wallet_id=row["id"],
+                    user_id=row["user_id"],
+                    wallet_type=row["wallet_type"] or "lightning",
+                    is_deleted=bool(row["deleted"]),
+                )
+    return facts
+
+
+async def balances_msat(wallet_ids: Iterable[str]) -> dict[str, int]:
+    """LNbits' balances in millisats by wallet id (0 for one without payments)."""
+    ids = sorted({w for w in wallet_ids if w})
+    found = dict.fromkeys(ids, 0)
+    async with core_db.connect() as conn:
+        for start in range(0, len(ids), CHUNK):
+            params: dict[str, Any] = {}
+            listed = in_list("w", ids[start : start + CHUNK], params)
+            for row in await rows(
+                conn,
+                # the sum of the `balances` view, for these wallets only
+                f"""
+                SELECT wallet_id, SUM(amount - ABS(fee)) AS msat FROM apipayments
+                WHERE wallet_id IN {listed}
+                  AND ((status = 'success' AND amount > 0)
+                       OR (status IN ('success', 'pending') AND amount < 0))
+                GROUP BY wallet_id
+                """,  # noqa: S608
+                params,
+            ):
+                found[row["wallet_id"]] = int(row["msat"] or 0)
+    return found
+
+
+async def debited_hashes(
+    wallet_id: str, payment_hashes: Iterable[str | None]
+) -> set[str]:
+    """Those of a wallet's payments that LNbits has taken off its balance."""
+    hashes = sorted({h for h in payment_hashes if h})
+    found: set[str] = set()
+    async with core_db.connect() as conn:
+        for start in range(0, len(hashes), CHUNK):
+            params: dict[str, Any] = {"wallet": wallet_id}
+            listed = in_list("h", hashes[start : start + CHUNK], params)
+            found.update(
+                row["payment_hash"]
+                for row in await rows(
+                    conn,
+                    "SELECT payment_hash FROM apipayments "  # noqa: S608
+                    f"WHERE wallet_id = :wallet AND payment_hash IN {listed} "
+                    "AND amount < 0 AND status IN ('success', 'pending')",
+                    params,
+                )
+            )
+    return found
+
+
+async def check_own_wallet(wallet_id: Any, user_id: str, what: str) -> str:
+    """The wallet id, if it is an ordinary wallet of this user.
+
+    Raises `ValueError` with a sentence: unknown, deleted, somebody else's, or shared (a
+    shared wallet's payments carry another wallet's id).
+    """
+    if not isinstance(wallet_id, str) or not wallet_id.strip():
+        raise ValueError(f"{what} must be the id of one of your wallets.")
+    wallet_id = wallet_id.strip()
+    if "\x00" in wallet_id or not wallet_id.isprintable():
+        raise ValueError(f"{what} must be the id of one of your wallets.")
+    facts = (await wallet_facts([wallet_id])).get(wallet_id)
+    if facts is None or facts.is_deleted or facts.user_id != user_id:
+        raise ValueError(f"{what} is not a wallet of yours.")
+    if not facts.is_usable:
+        raise ValueError(f"{what} is a shared wallet; choose one of your own.")
+    return wallet_id
+
+
+def normalise_address(text: str) -> str:
+    """A Lightning address, trimmed and case-folded; `ValueError` if it is none."""
+    address = text.strip().removeprefix("lightning:").strip().lower()
+    try:
+        return str(LnAddress(address))
+    except (LnurlException, ValueError) as exc:
+        # only what looks like an address is repeated: it may be a pasted secret
+        is_shown = "@" in text and "nsec1" not in address
+        what = repr(text.strip()[:80]) if is_shown else "This"
+        raise ValueError(
+            f"{what} is not a Lightning address like name@domain.com."
+        ) from exc
+
+
+def normalise_forwarding(text: str) -> str:
+    """A Lightning address or an LNURL, normalised; `ValueError` if it is neither."""
+    bare = text.strip()
+    if bare.lower().startswith("lightning:"):
+        bare = bare[len("lightning:") :].strip()
+    if _LNURL.match(bare.lower()):
+        return _normalise_lnurl(bare)
+    return normalise_address(bare)
+
+
+def is_own_domain(address: str) -> bool:
+    """Whether the address is one of this LNbits instance by its configured URL."""
+    domain = address.rpartition("@")[2]
+    base = urlparse(settings.lnbits_baseurl)
+    own = {base.netloc.lower(), (base.hostname or "").lower()} - {""}
+    return domain in own
+
+
+async def local_wallet_of_address(address: str) -> str | None:
+    """The wallet behind an address of this instance, if it can be paid internally.
+
+    None when another extension serves `/.well-known/lnurlp`: its `alice` may be another
+    person than LNbits' own `alice`, and by default it answers first.
+    """
+    if not is_own_domain(address) or not settings.ln_address_creation_allowed:
+        return None
+    name = address.partition("@")[0]
+    if settings.find_extension_redirect(f"/.well-known/lnurlp/{name}", []):
+        return None
+    wallet_id = await get_wallet_id_by_ln_address(name)
+    if not wallet_id:
+        return None
+    facts = (await wallet_facts([wallet_id])).get(wallet_id)
+    return wallet_id if facts and facts.is_usable else None
+
+
+def is_outside(target: str) -> bool:
+    """Whether a kept target is an address or LNURL, not a wallet or its key."""
+    return "@" in target or bool(_LNURL.match(target.lower()))
+
+
+async def resolve_target(target: str, *, owner_user_id: str) -> ResolvedTarget:
+    """What a split target is, normalised. Raises `ValueError` with one sentence.
+
+    An *admin* key is refused without repeating it: it is a secret that spends, and
+    nobody needs it to be paid. `owner_user_id` is who writes the target.
+    """
+    del owner_user_id  # a target may be anybody's: it only receives
+    if not isinstance(target, str):
+        raise ValueError("A target must be a text.")
+    text = target.strip()
+    if text.lower().startswith("lightning:"):
+        text = text[len("lightning:") :].strip()
+    if not text or not text.isprintable() or len(text) > 2000:
+        raise ValueError("A target must not be empty.")
+    if "@" in text:
+        address = normalise_address(text)
+        wallet_id = await local_wallet_of_address(address)
+        return ResolvedTarget(address, "address", wallet_id)
+    if _LNURL.match(text.lower()):
+        return ResolvedTarget(_normalise_lnurl(text), "lnurl", None)
+    return await _resolve_key_or_wallet(text.lower())
+
+
+def _normalise_lnurl(text: str) -> str:
+    lnurl = text.lower() if text.lower().startswith("lnurl1") else text
+    try:
+        lnurl_decode(lnurl)
+    except (LnurlException, ValueError) as exc:
+        raise ValueError("This LNURL cannot be decoded; copy it once more.") from exc
+    return lnurl
+
+
+async def _resolve_key_or_wallet(text: str) -> ResolvedTarget:
+    nobody = (
+        "This is no Lightning address, LNURL, invoice key or wallet id of this server."
+    )
+    if not _KEY.match(text):
+        raise ValueError(nobody)
+    async with core_db.connect() as conn:
+        row = await one(
+            conn,
+            "SELECT id, inkey, adminkey, wallet_type, deleted FROM wallets "
+            "WHERE id = :text OR inkey = :text OR adminkey = :text",
+            {"text": text},
+        )
+    if row is None:
+        raise ValueError(nobody)
+    if row["adminkey"] == text:
+        raise ValueError(
+            "This is an admin key, a secret that can spend: use the invoice key or "
+            "the wallet id, and renew the admin key if others saw it."
+        )
+    if row["deleted"]:
+        raise ValueError("This wallet has been deleted.")
+    if (row["wallet_type"] or "lightning") != "lightning":
+        raise ValueError("This is a shared wallet; name the wallet that it shares.")
+    kind = "wallet" if row["id"] == text else "key"
+    return ResolvedTarget(text, kind, row["id"])

@@ -1,0 +1,465 @@
+"""LPs and deposits as their operator, and the super, may change them over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from api_world import add_deposit, add_lp, add_machine, make_desk, ok, refused
+from lnbits.core.crud.extensions import get_user_extension
+from lnbits.core.models import Account
+from money_rows import add_leg
+
+from conftest import MakeUser, MakeWallet
+from dev.accounts import UserSession
+
+# ---------------------------------------------------------------------------- clients
+
+
+async def test_enrolling_by_name_enables_the_extension(
+    make_user: MakeUser, make_wallet: MakeWallet
+) -> None:
+    operator, lp = await make_user("operator"), await make_user("lp", enable=False)
+    refused(await lp.api.get("/me"), 403)
+    machine = await add_machine(operator, make_wallet)
+    client = ok(
+        await operator.api.post(
+            "/clients",
+            json={"machine_id": machine["id"], "username": lp.username.upper()},
+        ),
+        201,
+    )
+    assert client == {
+        "id": client["id"],
+        "machine_id": machine["id"],
+        "username": lp.username.upper(),
+        "status": "active",
+        "has_profile": False,
+        "dca_mode": None,
+        "fixed_mode_daily_limit": None,
+        "remaining": "0.00",
+        "currency": "GTQ",
+        "sats_received": 0,
+        "sats_on_the_way": 0,
+        "created_at": client["created_at"],
+    }
+    extension = await get_user_extension(lp.user_id, "satmachineadmin")
+    assert extension and extension.active
+    me = ok(await lp.api.get("/me"))
+    assert (me["operator"], me["lp"], me["super"]) == (False, False, False)
+    assert me["enrolled"] is True
+    ok(await lp.api.post("/lp", json={"dca_wallet_id": lp.wallet.id}), 201)
+    assert ok(await lp.api.get("/me"))["lp"] is True
+    assert ok(await operator.api.get(f"/clients/{client['id']}"))["has_profile"] is True
+    me = ok(await operator.api.get("/me"))
+    assert (me["operator"], me["enrolled"]) == (True, False)
+
+
+async def test_enrolling_switches_a_disabled_extension_on_again(
+    make_user: MakeUser, make_wallet: MakeWallet
+) -> None:
+    operator, lp = await make_user("operator"), await make_user("lp")
+    ok(await lp.core.put("/api/v1/extension/satmachineadmin/disable"))
+    refused(await lp.api.get("/me"), 403)
+    machine = await add_machine(operator, make_wallet)
+    body = {"machine_id": machine["id"], "user_id": lp.user_id}
+    client = ok(await operator.api.post("/clients", json=body), 201)
+    ok(await lp.api.get("/me"))
+    # an enrolment by id takes the name of the account
+    assert client["username"] == lp.username
+    refused(await operator.api.post("/clients", json=body), 409, "enrolled")
+
+
+async def test_enrolled_at_many_machines_at_once(
+    make_user: MakeUser, make_wallet: MakeWallet
+) -> None:
+    operator, lp = await make_user("operator"), await make_user("lp", enable=False)
+    machines = [await add_machine(operator, make_wallet) for _ in range(4)]
+    answers = await asyncio.gather(
+        *(
+            operator.api.post(
+                "/clients", json={"machine_id": m["id"], "user_id": lp.user_id}
+            )
+            for m in machines + machines
+        )
+    )
+    assert sorted(a.status_code for a in answers) == [201] * 4 + [409] * 4
+    ok(await lp.api.get("/me"))
+    summary = ok(await lp.api.get("/lp/summary"))
+    assert {row["machine_id"] for row in summary} == {m["id"] for m in machines}
+
+
+async def test_nobody_sees_an_lps_user_id(
+    make_user: MakeUser, make_wallet: MakeWallet, super_session: UserSession
+) -> None:
+    desk = await make_desk(make_user, make_wallet)
+    client_id = desk.client["id"]
+    for user in (desk.operator, super_session):
+        scope = "" if user is desk.operator else "?scope=all&limit=1000"
+        for path in ("/clients", "/deposits", "/machines", "/audit", "/payments"):
+            assert desk.lp.user_id not in (await user.api.get(path + scope)).text
+        for path in ("/deposits.csv", "/audit.csv", "/payments.csv"):
+            assert desk.lp.user_id not in (await user.api.get(path + scope)).text
+    for path in (f"/clients/{client_id}", f"/clients/{client_id}/balance"):
+        assert desk.lp.user_id not in (await desk.operator.api.get(path)).text
+    # nor is the operator's, whose id is a login too
+    for path in ("/lp/deposits", "/lp/payments", "/lp/summary", "/audit"):
+        assert desk.operator.user_id not in (await desk.lp.api.get(path)).text
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "word"),
+    [
+        ({}, 400, "user_id or username"),
+        ({"user_id": "0" * 32}, 400, "no LNbits user"),
+        ({"username": "nobody of this name"}, 400, "no LNbits user"),
+        ({"username": "%"}, 400, "no LNbits user"),
+        ({"user_id": "a\x00"}, 400, "NUL"),
+        ({"user_id": ["x"]}, 400, "text"),
+        ({"machine_id": "nobody's"}, 404, "machine"),
+        ({"machine_id": None}, 400, "machine_id"),
+    ],
+)
+async def test_enrolments_that_are_refused(
+    make_user: MakeUser,
+    make_wallet: MakeWallet,
+    body: dict[str, Any],
+    status: int,
+    word: str,
+) -> None:
+    operator = await make_user("operator")
+    machine = await add_machine(operator, make_wallet)
+    body = {"machine_id": machine["id"], **body}
+    refused(await operator.api.post("/clients", json=body), status, word)
+
+
+async def test_a_name_with_tags_is_nobody_elses(
+    make_user: MakeUser, make_wallet: MakeWallet
+) -> None:
+    """LNbits strips tags from what it looks for: <b>alice is not alice."""
+    operator, lp = await make_user("operator"), await make_user("lp")
+    machine = await add_machine(operator, make_wallet)
+    for body in ({"username": f"<b>{lp.username}"}, {"user_id": f"<b>{lp.user_id}"}):
+        body["machine_id"] = machine["id"]
+        refused(await operator.api.post("/clients", json=body), 400, "no LNbits user")
+
+
+async def test_an_lp_is_paused_and_renamed(
+    make_user: MakeUser, make_wallet: MakeWallet
+) -> None:
+    desk = await make_desk(make_user, make_wallet)
+    path = f"/clients/{desk.client['id']}"
+    paused = ok(await desk.operator.api.put(path, json={"status": "paused"}))
+    assert paused["status"] == "paused"
+    assert paused["remaining"] == "300.00"
+    named = ok(await desk.operator.api.put(path, json={"username": "<i>Doña Ana</i>"}))
+    assert (named["username"], named["status"]) == ("<i>Doña Ana</i>", "paused")
+    assert ok(await desk.operator.api.put(path, json=named)) == named
+    refused(await desk.operator.api.put(path, json={"status": "gone"}), 400, "active")
+    refused(await desk.operator.api.put(path, json={"status": None}), 400, "null")
+    log = ok(await desk.operator.api.get("/audit?subject_type=client"))["data"]
+    assert [e["action"] for e in log] == [
+        "client.change",
+        "client.change",
+        "client.create",
+    ]
+    assert log[1]["before"] == {"status": "active"}
+
+
+async def test_14_an_lp_with_money_history_stays(
+    make_user: MakeUser, make_wallet: MakeWallet
+) -> None:
+    desk = await make_desk(make_user, make_wallet)
+    path = f"/clients/{desk.client['id']}"
+    refused(await desk.operator.api.delete(path), 409, "history")
+    fresh = await make_user("fresh")
+    client = await add_lp(desk.operator, desk.machine["id"], fresh)
+    path = f"/clients/{client['id']}"
+    assert (await desk.operator.api.delete(path)).status_code == 204
+    refused(await desk.operator.api.get(path), 404)
+    # and may be enrolled again
+    await add_lp(desk.operator, desk.machine["id"], fresh)
+
+
+async def test_a_balance_counts_what_is_owed_and_not_what_was_given_back(
+    make_user: MakeUser, make_wallet: MakeWallet
+) -> None:
+    desk = await make_desk(make_user, make_wallet)
+    await add_deposit(desk.operator, desk.client["id"], "55.5", status="pending")
+    for status, sats, fiat, kind in (
+        ("completed", 1_000, "10.00", "dca"),
+        ("skipped", 2_000, "20.00", "dca"),
+        ("pending", 4_000, "40.00", "dca"),
+        ("failed", 8_000, "80.00", "dca"),
+        ("voided", 16_000, "99.00", "dca"),
+        ("refunded", 32_000, "99.00", "dca"),
+        ("completed", 64_000, "0.55", "settlement"),
+        ("completed", 128_000, None, "autoforward"),
+    ):
+        await add_leg(
+            desk.machine,
+            None,
+            status=status,
+            amount_sats=sats,
+            amount_fiat=fiat,
+            leg_type=kind,
+            client_id=desk.client["id"],
+        )
+    path = f"/clients/{desk.client['id']}"
+    await _settle_totals(desk.client["id"])
+    assert ok(await desk.operator.api.get(f"{path}/balance")) == {
+        "currency": "GTQ",
+        "deposited": "300.00",
+        "pending_deposits": "55.50",
+        "paid_out": "150.55",
+        "remaining": "149.45",
+        "sats_received": 67_000,
+        "sats_on_the_way": 12_000,
+    }
+    client = ok(await desk.operator.api.get(path))
+    assert client["remaining"] == "149.45"
+    assert (client["sats_received"], client["sats_on_the_way"]) == (67_000, 12_000)
+    assert client["dca_mode"] == "flow"
+    summary = ok(await desk.lp.api.get("/lp/summary"))
+    assert summary == [
+        {
+            "client_id": desk.client["id"],
+            "machine_id": desk.machine["id"],
+            "machine": "Corner shop",
+            "status": "active",
+            "currency": "GTQ",
+            "remaining": "149.45",
+            "deposited": "300.00",
+            "paid_out": "150.55",
+            "sats_received": 67_000,
+            "sats_on_the_way": 12_000,
+            # 30.55 GTQ for 67 000 sat
+            "average_price": 45_597.01,
+            # what the tests let LNbits believe: 133.3333 sat for a quetzal
+            "price_now": 750_000.19,
+        }
+    ]
+
+
+async def _settle_totals(client_id: str) -> None:
+    """Voided and refunded legs gave their fiat back; these rows were born so."""
+    from satmachineadmin.base.database import transaction
+    from satmachineadmin.crud import add_debits
+
+    async with transaction() as conn:
+        await add_debits(conn, {client_id: -19_800})
+
+
+# --------------------------------------------------------------------------- deposits
+
+
+async def test_a_deposit_from_recording_to_reversal(
+    make_user: MakeUser, make_wallet: MakeWallet
+) -> None:
+    desk = await make_desk(make_user, make_wallet)
+    api, client_id = desk.operator.api, desk.client["id"]
+    deposit = ok(
+        await api.post(
+            "/deposits",
+            json={
+                "client_id": client_id,
+                "amount": 100.1,
+                "notes": "=1+1 <b>",
+                "currency": "USD",
+                "status": "confirmed",
+            },
+        ),
+        201,
+    )
+    assert deposit == {
+        "id": deposit["id"],
+        "client_id": client_id,
+        "machine_id": desk.machine["id"],
+        "username": desk.lp.username,
+        "amount": "100.10",
+        "currency": "GTQ",
+        "status": "pending",
+        "notes": "=1+1 <b>",
+        "reason": None,
+        "created_at": deposit["created_at"],
+        "confirmed_at": None,
+        "reversed_at": None,
+    }
+    path = f"/deposits/{deposit['id']}"
+    assert (await _remaining(api, client_id)) == "300.00"
+    changed = ok(await api.put(path, json={**deposit, "amount": "50.05"}))
+    assert (changed["amount"], changed["status"]) == ("50.05", "pending")
+    confirmed = ok(await api.put(f"{path}/status", json={"status": "confirmed"}))
+    assert confirmed["status"] == "confirmed"
+    assert confirmed["confirmed_at"] >= deposit["created_at"]
+    assert (await _remaining(api, client_id)) == "350.05"
+    refused(await api.put(path, json={"amount": 1}), 409, "pending")
+    refused(await api.put(f"{path}/status", json={"status": "reversed"}), 400, "reason")
+    reversed_ = ok(
+        await api.put(
+            f"{path}/status", json={"status": "reversed", "reason": "counted twice"}
+        )
+    )
+    assert (reversed_["status"], reversed_["reason"]) == ("reversed", "counted twice")
+    assert (await _remaining(api, client_id)) == "300.00"
+    seen = ok(await desk.lp.api.get("/lp/deposits"))
+    assert seen["total"] == 2
+    assert seen["data"][0] == reversed_
+    log = ok(await api.get(f"/audit?subject_id={deposit['id']}"))["data"]
+    assert [e["action"] for e in log] == [
+        "deposit.reversed",
+        "deposit.confirmed",
+        "deposit.change",
+        "deposit.create",
+    ]
+    assert log[0]["reason"] == "counted twice"
+
+
+async def _remaining(api: Any, client_id: str) -> str:
+    return ok(await api.get(f"/clients/{client_id}/balance"))["remaining"]
+
+
+STEPS = ("pending", "confirmed", "cancelled", "reversed")
+
+
+@pytest.mark.parametrize("present", STEPS)
+@pytest.mark.parametrize("wanted", STEPS)
+async def test_a_deposit_goes_only_where_it_may(
+    make_user: MakeUser, make_wallet: MakeWallet, present: str, wanted: str
+) -> None:
+    desk = await make_desk(make_user, make_wallet)
+    api = desk.operator.api
+    deposit = await add_deposit(desk.operator, desk.client["id"], "1", "pending")
+    path = f"/deposits/{deposit['id']}/status"
+    way = {"pending": [], "reversed": ["confirmed", "reversed"]}.get(present, [present])
+    for step in way:
+        ok(await api.put(path, json={"status": step, "reason": "test"}))
+    answer = await api.put(path, json={"status": wanted, "reason": "test"})
+    if wanted == "pending":
+        refused(answer, 400, "confirmed")
+    elif (present, wanted) in {
+        ("pending", "confirmed"),
+        ("pending", "cancelled"),
+        ("confirmed", "reversed"),
+    }:
+        assert ok(answer)["status"] == wanted
+    else:
+        refused(answer, 409, present)
+
+
+@pytest.mark.parametrize(
+    ("amount", "word"),
+    [
+        (0, "more than 0"),
+        ("0.00", "more than 0"),
+        (-1, "more than 0"),
+        ("-0.01", "more than 0"),
+        ("0.001", "two decimal"),
+        (1e15, "most"),
+        ("1e3", "number"),
+        ("NaN", "number"),
+        ("Infinity", "number"),
+        ("", "number"),
+        (None, "amount"),
+        (True, "number"),
+        ([], "number"),
+        (10**1000, "most"),
+    ],
+)
+async def test_13_amounts_that_are_refused(
+    make_user: MakeUser, make_wallet: MakeWallet, amount: Any, word: str
+) -> None:
+    desk = await make_desk(make_user, make_wallet)
+    body = {"client_id": desk.client["id"], "amount": amount}
+    refused(await desk.operator.api.post("/deposits", json=body), 400, word)
+    pending = await add_deposit(desk.operator, desk.client["id"], "5", "pending")
+    path = f"/deposits/{pending['id']}"
+    refused(await desk.operator.api.put(path, json={"amount": amount}), 400, word)
+
+
+async def test_no_deposit_for_an_lp_who_has_chosen_no_wallet(
+    make_user: MakeUser, make_wallet: MakeWallet
+) -> None:
+    operator, lp = await make_user("operator"), await make_user("lp")
+    machine = await add_machine(operator, make_wallet)
+    client = ok(
+        await operator.api.post(
+            "/clients", json={"machine_id": machine["id"], "user_id": lp.user_id}
+        ),
+        201,
+    )
+    body = {"client_id": client["id"], "amount": "10"}
+    refused(await operator.api.post("/deposits", json=body), 409, "wallet")
+
+
+async def test_10_a_reversal_never_takes_a_balance_below_zero(
+    make_user: MakeUser, make_wallet: MakeWallet
+) -> None:
+    desk = await make_desk(make_user, make_wallet)
+    await add_leg(
+        desk.machine,
+        None,
+        amount_fiat="0.01",
+        status="pending",
+        client_id=desk.client["id"],
+    )
+    path = f"/deposits/{desk.deposit['id']}/status"
+    body = {"status": "reversed", "reason": "a mistake"}
+    refused(await desk.operator.api.put(path, json=body), 409, "299.99")
+    await add_deposit(desk.operator, desk.client["id"], "0.01")
+    ok(await desk.operator.api.put(path, json=body))
+    assert await _remaining(desk.operator.api, desk.client["id"]) == "0.00"
+
+
+async def test_two_at_once_confirm_a_deposit_once(
+    make_user: MakeUser, make_wallet: MakeWallet, super_session: UserSession
+) -> None:
+    desk = await make_desk(make_user, make_wallet)
+    deposit = await add_deposit(desk.operator, desk.client["id"], "7", "pending")
+    path = f"/deposits/{deposit['id']}/status"
+    answers = await asyncio.gather(
+        *(
+            user.api.put(path, json={"status": status})
+            for user in (desk.operator, super_session)
+            for status in ("confirmed", "cancelled")
+        )
+    )
+    assert sorted(a.status_code for a in answers) == [200, 409, 409, 409]
+    log = ok(await desk.operator.api.get(f"/audit?subject_id={deposit['id']}"))["data"]
+    assert len(log) == 2
+
+
+async def test_the_super_acts_on_deposits_of_any_machine(
+    make_user: MakeUser, make_wallet: MakeWallet, super_session: UserSession
+) -> None:
+    desk = await make_desk(make_user, make_wallet)
+    deposit = await add_deposit(super_session, desk.client["id"], "20", "pending")
+    path = f"/deposits/{deposit['id']}"
+    ok(await super_session.api.put(path, json={"amount": 21}))
+    ok(await super_session.api.put(f"{path}/status", json={"status": "confirmed"}))
+    assert await _remaining(desk.operator.api, desk.client["id"]) == "321.00"
+    log = ok(await desk.operator.api.get(f"/audit?subject_id={deposit['id']}"))["data"]
+    assert {e["actor"] for e in log} == {"super"}
+    own = ok(await super_session.api.get(f"/deposits?id={deposit['id']}"))
+    assert own["total"] == 0
+    every = ok(await super_session.api.get(f"/deposits?scope=all&id={deposit['id']}"))
+    assert every["total"] == 1
+
+
+async def test_the_super_without_a_password_has_no_right_of_the_supers(
+    make_user: MakeUser,
+    make_wallet: MakeWallet,
+    super_session: UserSession,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = await make_desk(make_user, make_wallet)
+    deposit = await add_deposit(desk.operator, desk.client["id"], "20", "pending")
+    monkeypatch.setattr(Account, "has_password", property(lambda _: False))
+    api, path = super_session.api, f"/deposits/{deposit['id']}"
+    body: dict[str, Any] = {"client_id": desk.client["id"], "amount": "20"}
+    refused(await api.post("/deposits", json=body), 404)
+    refused(await api.put(path, json={"amount": 21}), 404)
+    refused(await api.put(f"{path}/status", json={"status": "confirmed"}), 404)
+    refused(await api.get("/deposits?scope=all"), 403)
+    assert ok(await api.get("/me"))["super"] is False

@@ -1,0 +1,379 @@
+"""Who is told of what, when, and how often.
+
+LNbits' own sending is replaced by a list; the causes are real rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from api_world import ok, refused
+from lnbits.core.crud.users import get_account, update_account
+from lnbits.settings import settings
+from world import MakeWorld, World, update
+
+from satmachineadmin import distribution, tasks
+from satmachineadmin.base.database import db, db_time, rows, run, transaction
+from satmachineadmin.cash import bays as cash
+from satmachineadmin.desk import notices
+from satmachineadmin.models import utc_now
+
+
+class Mail:
+    """What was sent, and to whom (their e-mail address)."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, str]] = []
+
+    def user(self, _: Any, values: dict[str, Any], to: Any) -> None:
+        self.sent.append((to.email_address or "", values["message"]))
+
+    async def admin(self, message: str, _: Any = None) -> None:
+        self.sent.append(("admin", message))
+
+    def take(self, to: str) -> list[str]:
+        """Messages to this person so far; they are forgotten."""
+        found = [message for name, message in self.sent if name == to]
+        self.sent = [m for m in self.sent if m[0] != to]
+        return found
+
+
+@pytest.fixture
+def mail(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mail]:
+    box = Mail()
+    monkeypatch.setattr(notices, "enqueue_user_notification", box.user)
+    monkeypatch.setattr(notices, "send_admin_notification", box.admin)
+    yield box
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """``clock(hours=25)``: notices believe that it is so much later."""
+    moment = [utc_now()]
+    monkeypatch.setattr(notices, "utc_now", lambda: moment[0])
+
+    def later(**span: float) -> datetime:
+        moment[0] = utc_now() + timedelta(**span)
+        return moment[0]
+
+    return later
+
+
+async def address_of(user_id: str) -> str:
+    """Give the user an e-mail address for notifications."""
+    account = await get_account(user_id)
+    assert account
+    account.extra.notifications.email_address = f"{user_id}@mail.example"
+    await update_account(account)
+    return f"{user_id}@mail.example"
+
+
+async def failed(world: World) -> str:
+    payment_hash = await world.cash_out()
+    await world.settle(payment_hash)
+    (leg,) = await world.legs(payment_hash, "super_fee")
+    await update(
+        "dca_payments", leg.id, status="failed", error_message="no such wallet"
+    )
+    return leg.id
+
+
+async def test_a_failed_leg_is_told_once_again_tomorrow_and_closed_when_it_ends(
+    make_world: MakeWorld,
+    engine_paused: distribution.Worker,
+    mail: Mail,
+    clock: Any,
+) -> None:
+    world = await make_world(name="Cafe_*Sol*")
+    await update("dca_machines", world.machine.id, payouts_stopped_reason="wait")
+    operator = await address_of(world.operator.user_id)
+    leg_id = await failed(world)
+    await update("dca_machines", world.machine.id, payouts_stopped_reason=None)
+    await asyncio.gather(notices.look(), notices.look())
+    (message,) = mail.take(operator)
+    assert "3000 sat could not be paid. no such wallet" in message
+    assert not set("*_`[]") & set(message)
+    clock(hours=23)
+    await notices.look()
+    assert mail.take(operator) == []
+    clock(hours=25)
+    await notices.look()
+    assert len(mail.take(operator)) == 1
+    overview = ok(await world.operator.api.get("/overview"))
+    kinds = [item["kind"] for item in overview["needs_attention"]]
+    assert "leg_failed" in kinds
+    ok(await world.operator.api.post(f"/payments/{leg_id}/void", json={"reason": "x"}))
+    clock(hours=50)
+    await notices.look()
+    assert mail.take(operator) == []
+    row = await notice(f"leg_failed:{leg_id}")
+    assert row["closed_at"] is not None and row["times"] == 2
+
+
+async def notice(cause: str) -> Any:
+    async with db.connect() as conn:
+        found = await rows(
+            conn,
+            "SELECT * FROM satoshimachine.dca_notices WHERE cause = :cause",
+            {"cause": cause},
+        )
+    return found[0] if found else None
+
+
+async def test_a_cause_that_comes_and_goes_is_told_once_an_hour(
+    make_world: MakeWorld, mail: Mail, clock: Any
+) -> None:
+    world = await make_world()
+    operator = await address_of(world.operator.user_id)
+    silent: dict[str, Any] = {
+        "last_seen_at": db_time(utc_now() - timedelta(minutes=16))
+    }
+    heard: dict[str, Any] = {"last_seen_at": db_time(utc_now() + timedelta(hours=3))}
+    told = 0
+    for minutes in range(0, 120, 10):
+        clock(minutes=minutes)
+        state = silent if minutes % 20 == 0 else heard
+        await update("dca_machines", world.machine.id, **state)
+        await notices.look()
+        told += len(mail.take(operator))
+    assert told == 2
+
+
+async def test_how_long_a_machine_may_be_silent_is_set_on_it(
+    make_world: MakeWorld, mail: Mail, clock: Any
+) -> None:
+    world = await make_world()
+    operator = await address_of(world.operator.user_id)
+    path = f"/machines/{world.machine.id}"
+    refused(await world.operator.api.put(path, json={"silent_after_minutes": -1}), 400)
+    answer = ok(await world.operator.api.put(path, json={"silent_after_minutes": 60}))
+    assert (answer["silent_after_minutes"], answer["low_cash_fraction"]) == (
+        60,
+        "0.2000",
+    )
+    seen = utc_now() - timedelta(minutes=59)
+    await update("dca_machines", world.machine.id, last_seen_at=db_time(seen))
+    await notices.look()
+    assert mail.take(operator) == []
+    clock(minutes=2)
+    await notices.look()
+    (message,) = mail.take(operator)
+    assert "silent" in message
+
+
+async def add_bay(world: World, **columns: Any) -> None:
+    params = {
+        "machine_id": world.machine.id,
+        "position": 1,
+        "denomination": 20,
+        "count": 100,
+        "updated_at": db_time(utc_now() - timedelta(hours=1)),
+        **columns,
+    }
+    names = ", ".join(params)
+    values = ", ".join(f":{name}" for name in params)
+    async with transaction() as conn:
+        await run(
+            conn,
+            f"INSERT INTO satoshimachine.cassette_configs ({names}) VALUES ({values})",
+            params,
+        )
+
+
+async def test_low_cash_is_told_by_the_machines_report_and_by_what_was_paid_out(
+    make_world: MakeWorld, engine_paused: distribution.Worker, mail: Mail
+) -> None:
+    world = await make_world(low_cash_fraction="0.5000")
+    operator = await address_of(world.operator.user_id)
+    now = db_time(utc_now())
+    await add_bay(world, state_denomination=20, state_count=51, state_at=now)
+    await notices.look()
+    assert mail.take(operator) == []
+    await world.landed(await world.cash_out(cassettes={"1": 2, "9": 5}))
+    await notices.look()
+    (message,) = mail.take(operator)
+    assert "bay 1 holds about 49 notes of 20, of 100" in message
+    overview = ok(await world.operator.api.get("/overview"))
+    low = [i for i in overview["needs_attention"] if i["kind"] == "low_cash"]
+    assert [i["machine_id"] for i in low] == [world.machine.id]
+
+
+async def test_what_was_paid_out_before_the_machine_counted_is_not_read(
+    make_world: MakeWorld,
+    engine_paused: distribution.Worker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The operator filled in a year ago; the machine counts several times a day."""
+    world = await make_world()
+    await world.landed(await world.cash_out(cassettes={"1": 3}))
+    filled = db_time(utc_now() - timedelta(days=365))
+    await add_bay(
+        world,
+        updated_at=filled,
+        state_denomination=20,
+        state_count=97,
+        state_at=db_time(utc_now()),
+    )
+    await world.landed(await world.cash_out(cassettes={"1": 2}))
+    read = []
+    real = cash._notes
+
+    def noted(text: str | None) -> dict[str, int]:
+        read.append(real(text))
+        return read[-1]
+
+    monkeypatch.setattr(cash, "_notes", noted)
+    params = {"machine": world.machine.id}
+    for is_from_fill, notes in ((False, [2]), (True, [2, 3])):
+        read.clear()
+        async with db.connect() as conn:
+            (bay,) = await cash.bays(
+                conn, "(:machine)", params, is_from_fill=is_from_fill
+            )
+        assert sorted(x["1"] for x in read) == notes
+        assert bay.count == 95
+
+
+async def test_every_cause_of_an_operators_is_told_to_them_alone(
+    make_world: MakeWorld, engine_paused: distribution.Worker, mail: Mail, clock: Any
+) -> None:
+    world = await make_world(deposits=["200.00"])
+    other = await make_world()
+    operator = await address_of(world.operator.user_id)
+    stranger = await address_of(other.operator.user_id)
+    held = await world.landed(await world.cash_out(fee=7_000, sats=108_000))
+    assert held.status == "quarantined"
+    waiting = await world.landed(await world.cash_out(dispense="awaiting"))
+    long_ago = db_time(utc_now() - timedelta(minutes=20))
+    await update("dca_settlements", waiting.id, transaction_time=long_ago)
+    await world.settle(await world.cash_out())
+    assert await world.remaining(world.lps[0]) == 0
+    await update("dca_machines", world.machine.id, payouts_stopped_reason="why not")
+    # a wallet that was emptied behind our back
+    short = await world.landed(await world.cash_out())
+    await world.settle(short.payment_hash)
+    (leg,) = await world.legs(short.payment_hash, "super_fee")
+    reason = "The paying wallet holds 0 of the 3000 sat needed."
+    await update("dca_payments", leg.id, error_message=reason)
+    clock(minutes=3)
+    await notices.look()
+    told = sorted(mail.take(operator))
+    words = ("waits", "held back", "nothing is paid out", "used up", "stopped", "wait:")
+    assert len(told) == 5, told
+    for word in words[1:]:
+        assert any(word in message for message in told), (word, told)
+    assert mail.take(stranger) == []
+
+
+async def test_an_lp_is_told_of_a_deposit_and_if_they_want_of_payouts(
+    make_world: MakeWorld, engine_paused: distribution.Worker, mail: Mail, clock: Any
+) -> None:
+    world = await make_world()
+    keen, calm = await world.add_lp("200.00"), await world.add_lp("200.00")
+    keen_mail = await address_of(keen.user.user_id)
+    calm_mail = await address_of(calm.user.user_id)
+    ok(await keen.user.api.put("/lp", json={"notify_payouts": True}))
+    await world.settle(await world.cash_out())
+    await notices.look()
+    news = mail.take(keen_mail)
+    assert sorted(message.split(": ", 2)[2][:14] for message in news) == [
+        "you received 5",
+        "your deposit o",
+    ]
+    assert len(mail.take(calm_mail)) == 1
+    clock(hours=2)
+    await notices.look()
+    assert mail.take(keen_mail) == []
+    row = await notice("deposit_confirmed:none")
+    assert row is None
+
+
+async def test_the_super_is_told_of_trouble_and_it_is_closed(
+    app: Any, mail: Mail, clock: Any
+) -> None:
+    await notices.look({"sweep": "The sweep fails: disk full."})
+    await notices.look({"sweep": "The sweep fails: disk full."})
+    assert mail.take("admin") == ["Satoshi Machine: The sweep fails: disk full."]
+    row = await notice("trouble:sweep")
+    assert row["user_id"] == settings.super_user
+    await notices.look({})
+    assert (await notice("trouble:sweep"))["closed_at"] is not None
+    clock(days=31)
+    await notices.look({})
+    assert await notice("trouble:sweep") is None
+
+
+async def test_what_is_said_is_handed_to_lnbits_as_it_wants_it(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch, clock: Any
+) -> None:
+    """With LNbits' own functions: nothing of theirs is replaced but the last step."""
+    from lnbits.core.services import notifications
+
+    world = await make_world()
+    operator = await address_of(world.operator.user_id)
+    seen = db_time(utc_now() - timedelta(hours=1))
+    await update("dca_machines", world.machine.id, last_seen_at=seen)
+    posted: list[tuple[list[str], str]] = []
+
+    async def post(_: Any, __: Any, emails: list[str], message: str, *___: Any) -> None:
+        posted.append((emails, message))
+
+    monkeypatch.setattr(notifications, "send_notification", post)
+    await notices.look()
+    for _ in range(500):
+        if any(operator in emails for emails, _ in posted):
+            break
+        await asyncio.sleep(0.02)
+    found = [message for emails, message in posted if emails == [operator]]
+    assert len(found) == 1 and "is silent." in found[0], json.dumps(found)
+
+
+async def test_what_is_trouble_for_the_super(
+    app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relays = [{"url": "wss://a.example", "connected": False}]
+    line_health: dict[str, Any] = {"problem": None, "relays": relays}
+
+    async def health() -> Any:
+        return line_health
+
+    monkeypatch.setattr(tasks.line, "health", health)
+    state = tasks.State(worker_at=utc_now(), relays_at=utc_now())
+    monkeypatch.setattr(tasks, "state", state)
+    # a relay may be away for a moment
+    assert await tasks.trouble() == {}
+    state.relays_at -= timedelta(minutes=6)
+    assert "None of the 1 relays" in (await tasks.trouble())["relays"]
+    relays[0]["connected"] = True
+    assert await tasks.trouble() == {}
+    relays[0]["connected"] = False
+    assert await tasks.trouble() == {}
+    line_health["problem"] = "The service key cannot be decrypted."
+    state.sweep_error = "OperationalError: disk full"
+    state.worker_at = utc_now() - timedelta(minutes=6)
+    found = await tasks.trouble()
+    assert sorted(found) == ["service key", "sweep", "worker"]
+    assert "disk full" in found["sweep"]
+
+
+async def test_only_the_engine_tells_and_trouble_there_stops_nothing(
+    app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[Any] = []
+
+    async def look(trouble: Any) -> int:
+        looked.append(trouble)
+        raise OSError("no such file")
+
+    monkeypatch.setattr(notices, "look", look)
+    monkeypatch.setattr(tasks, "state", tasks.State(is_engine=False))
+    await tasks.desk_once()
+    assert looked == []
+    monkeypatch.setattr(tasks, "state", tasks.State(is_engine=True))
+    await tasks.desk_once()
+    assert len(looked) == 1

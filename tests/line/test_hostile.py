@@ -1,0 +1,335 @@
+"""Messages that no machine should send, and strangers who send too many.
+
+Over real relays: strangers get nothing, a machine always gets an answer, a flood of
+200 events a second leaves a real machine answered within a second, and whatever a body
+holds, no call fails (`server_error`) and no exception escapes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import resource
+import statistics
+import sys
+import time
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from line_world import Lines, MakeOnLine, OnLine, set_relays
+from nostr_sdk import Event, Keys, PublicKey, nip04_encrypt
+
+from satmachineadmin.line import crud as line_crud
+from satmachineadmin.line import engine as line
+from satmachineadmin.line import keys as line_keys
+from satmachineadmin.line.engine import Line
+from satmachineadmin.line.nostr import Incoming, open_event
+from satmachineadmin.models import Machine
+
+from conftest import wait_for
+from dev.accounts import UserSession, answer
+from dev.line_client import LineClient, NoAnswerError
+
+
+async def stranger_of(found: OnLine) -> LineClient:
+    """Somebody with a key of their own who knows the service's."""
+    state = found.machine.state
+    client = LineClient(Keys.generate(), state.service_npub, state.relays)
+    await client.open()
+    return client
+
+
+async def test_a_stranger_gets_no_answer(make_on_line: MakeOnLine) -> None:
+    """An honest relay is not even asked for it; a lying one brings it all the same."""
+    found = await make_on_line()
+    stranger = await stranger_of(found)
+    assert line.current
+    ignored = line.current.ignored.total
+    before = ignored["unknown key"]
+    try:
+        for rpc in ("pair", "ping", "payout"):
+            with pytest.raises(NoAnswerError):
+                await stranger.ask(rpc, {"code": "x"}, timeout_seconds=0.3)
+        assert ignored["unknown key"] == before
+        line.current.heard(stranger.request("ping", {}).as_json())
+        await wait_for(lambda: ignored["unknown key"] == before + 1)
+        assert stranger.replies == 0
+    finally:
+        await stranger.close()
+    assert (await found.ask("ping"))["pong"] is True
+
+
+def content_of(client: LineClient, what: str) -> str:
+    """The content of a message that a machine should not send."""
+    service = PublicKey.parse(client.service.to_hex())
+    return {
+        "empty": "",
+        "plain": '{"rpcName": "ping", "requestId": "1"}',
+        "nip04": nip04_encrypt(client.keys.secret_key(), service, "{}"),
+        "too long": client.sealed("x" * 45_000),
+        "no json": client.sealed("ping"),
+        "a list": client.sealed("[1]"),
+        "deep": client.sealed("[" * 20_000),
+        "no id": client.sealed('{"rpcName": "ping"}'),
+        "unknown call": client.sealed(
+            '{"rpcName": "explode", "requestId": "7", "body": {}}'
+        ),
+        "no body": client.sealed('{"rpcName": "ping", "requestId": "7", "body": 5}'),
+    }[what]
+
+
+@pytest.mark.parametrize(
+    ("what", "code", "request_id"),
+    [
+        ("empty", "undecryptable", None),
+        ("plain", "undecryptable", None),
+        ("nip04", "undecryptable", None),
+        ("too long", "too_long", None),
+        ("no json", "bad_request", None),
+        ("a list", "bad_request", None),
+        ("deep", "bad_request", None),
+        ("no id", "bad_request", None),
+        ("unknown call", "unknown_rpc", "7"),
+        ("no body", "bad_request", "7"),
+    ],
+)
+async def test_a_machine_always_gets_an_answer(
+    make_on_line: MakeOnLine, what: str, code: str, request_id: str | None
+) -> None:
+    found = await make_on_line()
+    client = found.client
+    told = await client.ask_event(client.event(21000, content_of(client, what), []))
+    assert (told["status"], told["code"]) == ("ERROR", code)
+    assert told["requestId"] == request_id
+    assert told["reason"].endswith(".") and told["server_time"]
+
+
+async def test_garbage_from_the_machine_hurts_nobody(make_on_line: MakeOnLine) -> None:
+    found, other = await make_on_line(), await make_on_line()
+    assert await found.machine.send_garbage() == 9
+    assert (await other.ask("ping"))["pong"] is True
+    assert (await found.ask("ping"))["pong"] is True
+    assert await found.machine.replay() > 9
+    assert (await found.ask("ping"))["pong"] is True
+
+
+# ----------------------------------------------------------------------------- floods
+
+
+# A relay that sends what nobody asked for: a stranger's requests, 200 a second.
+FLOOD = """
+import asyncio, json, sys
+from nostr_sdk import EventBuilder, Keys, Kind, Tag
+from websockets.asyncio.server import serve
+
+SECONDS, PER_SECOND = 10, 200
+service, keys, flooded = sys.argv[1], Keys.generate(), []
+
+def event(number):
+    tags = [Tag.parse(["p", service]), Tag.parse(["n", str(number)])]
+    made = EventBuilder(Kind(21000), "A" * 300).tags(tags).sign_with_keys(keys)
+    return made.as_json()
+
+async def flood(connection, name):
+    loop = asyncio.get_running_loop()
+    started, sent = loop.time(), 0
+    while sent < SECONDS * PER_SECOND:
+        due = (loop.time() - started) * PER_SECOND
+        while sent < min(due, SECONDS * PER_SECOND):
+            await connection.send('["EVENT",%s,%s]' % (json.dumps(name), event(sent)))
+            sent += 1
+        await asyncio.sleep(0.01)
+    print("done", sent, flush=True)
+
+async def talk(connection):
+    async for text in connection:
+        message = json.loads(text)
+        if message[0] == "REQ" and message[1].startswith("requests") and not flooded:
+            flooded.append(asyncio.ensure_future(flood(connection, message[1])))
+        elif message[0] == "EVENT":
+            await connection.send(json.dumps(["OK", message[1]["id"], True, ""]))
+
+async def main():
+    async with serve(talk, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        print(f"ws://127.0.0.1:{port}", flush=True)
+        await server.serve_forever()
+
+asyncio.run(main())
+"""
+
+
+async def test_a_flood_of_strangers_delays_no_machine(
+    make_on_line: MakeOnLine,
+    lines: Lines,
+    super_session: UserSession,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A relay that sends 2 000 requests of a key nobody knows, 200 a second."""
+    found = await make_on_line()
+    logged: list[str] = []
+    monkeypatch.setattr("satmachineadmin.line.nostr.logger.info", logged.append)
+    assert line.current
+    ignored = line.current.ignored.total
+    before = ignored["unknown key"]
+    gc.collect()
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    flood = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", FLOOD, found.client.service.to_hex()),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert flood.stdout
+    took: list[float] = []
+    try:
+        bad = (await flood.stdout.readline()).decode().strip()
+        relays = [bad, *(relay.url for relay in lines.relays)]
+        answer(await super_session.api.put("/super/nostr", json={"relays": relays}))
+        await wait_for(lambda: ignored["unknown key"] > before, timeout_seconds=30)
+        ended = asyncio.create_task(flood.stdout.readline())
+        while not ended.done():
+            started = time.monotonic()
+            assert (await found.client.ask("ping", {}))["pong"] is True
+            took.append(time.monotonic() - started)
+            await asyncio.sleep(0.2)
+        assert (await ended).startswith(b"done 2000")
+    finally:
+        flood.kill()
+        await flood.wait()
+        await set_relays(super_session, *lines.relays)
+    assert len(took) >= 10
+    assert max(took) < 1, took
+    assert ignored["unknown key"] - before >= 1_500
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory
+    assert grown < 60_000, f"{grown} KiB more"
+    assert len([text for text in logged if "ignored" in text]) <= 1
+
+
+async def test_a_machine_gone_mad_delays_no_other(make_on_line: MakeOnLine) -> None:
+    """Its own queue fills up, and what does not fit is dropped and counted."""
+    mad, sane = await make_on_line(), await make_on_line()
+    events = [mad.client.request("quote", {}) for _ in range(400)]
+    sending = asyncio.gather(*(mad.client.send(event) for event in events))
+    took = []
+    for _ in range(10):
+        started = time.monotonic()
+        assert (await sane.client.ask("ping", {}))["pong"] is True
+        took.append(time.monotonic() - started)
+    await sending
+    assert statistics.median(took) < 3, took
+    assert (await mad.ask("ping"))["pong"] is True
+
+
+# ------------------------------------------------------------------------------ fuzzed
+
+NUMBERS = (
+    st.integers()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.booleans()
+)
+VALUES = st.recursive(
+    st.none()
+    | NUMBERS
+    | st.text(max_size=20)
+    | st.sampled_from(
+        ["cash_out", "cash_in", "GTQ", "200.00", "confirmed", "00" * 32, "lnbc1"]
+    ),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner)
+    ),
+    max_leaves=8,
+)
+FIELDS = st.sampled_from(
+    [
+        *("code", "tx_type", "fiat_code", "principal_sats", "fiat_amount", "txid"),
+        *("fee_sats", "bills", "bolt11", "ln_address", "valid_until", "payment_hash"),
+        *("dispensed_fiat", "exchange_rate", "cassettes", "dispense", "source"),
+    ]
+)
+GOOD = {
+    "tx_type": "cash_out",
+    "fiat_code": "GTQ",
+    "principal_sats": 100_000,
+    "fee_sats": 8_000,
+    "fiat_amount": "200.00",
+    "payment_hash": "00" * 32,
+}
+CALLS = ["pair", "ping", "quote", "invoice", "payout", "settlement", "dispense"]
+
+
+async def test_no_body_makes_a_call_fail(make_on_line: MakeOnLine) -> None:
+    """Whatever is in the fields: OK or a typed ERROR, in JSON, with a sentence."""
+    found = await make_on_line()
+    here = Line()
+    here.ring = await line_keys.key_ring()
+    machine = await line_crud.machine_by_npub(found.machine.npub)
+    assert machine
+    examples: list[tuple[str, dict[str, Any]]] = []
+
+    @given(
+        st.sampled_from(CALLS),
+        st.dictionaries(FIELDS, VALUES, max_size=6),
+        st.booleans(),
+    )
+    @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+    def collect(rpc: str, changes: dict[str, Any], starts_good: bool) -> None:
+        examples.append((rpc, {**(GOOD if starts_good else {}), **changes}))
+
+    collect()
+    for number, (rpc, body) in enumerate(examples):
+        try:
+            event = found.client.request(rpc, body, request_id=str(number))
+        except UnicodeEncodeError:
+            continue
+        told = await _answered(here, machine, event)
+        assert told["requestId"] in (str(number), None)
+        assert told["status"] in ("OK", "ERROR")
+        if told["status"] == "ERROR":
+            assert told["code"] != "server_error", (rpc, body)
+            assert told["reason"], (rpc, body)
+
+
+async def _answered(here: Line, machine: Machine, event: Event) -> dict[str, Any]:
+    assert here.ring
+    opened = open_event(event.as_json(), here.ring.readable)
+    return dict(json.loads(json.dumps(await here.answer(machine, opened))))
+
+
+async def test_a_bug_is_answered_and_logged(
+    make_on_line: MakeOnLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = await make_on_line()
+
+    async def broken(*_: Any) -> Any:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("satmachineadmin.line.calls.quote", broken)
+        told = await found.refused("quote", {"tx_type": "cash_in"})
+        assert told["code"] == "server_error"
+    assert (await found.ask("ping"))["pong"] is True
+
+
+async def test_what_no_relay_should_bring_changes_nothing(lines: Lines) -> None:
+    """Straight into the intake: no exception, no queue, no task."""
+    here = Line()
+    here.heard("garbage")  # before the keys are known
+    here.ring = await line_keys.key_ring()
+    for text in ("", "{}", "[" * 60_000, "x" * 1_000_000, '{"kind": 21000}'):
+        here.heard(text)
+    assert (here.waiting, len(here.strangers), here.workers) == ({}, 0, set())
+    assert sum(here.ignored.total.values()) == 5
+
+
+async def test_strangers_who_wait_are_bounded(lines: Lines) -> None:
+    here = Line()
+    here.is_looking = True  # a look is under way
+    for number in range(1_000):
+        here._keep_stranger(
+            Incoming(str(number), "00" * 32, 0, 21000, "x" * 1_000, "p")
+        )
+    assert len(here.strangers) == 100
+    assert here.ignored.total["unknown key"] == 900

@@ -1,0 +1,208 @@
+"""LNbits' side of the money path in memory, with a knob for every outcome.
+
+For tests that need thousands of payments: the extension's own SQL runs for real, and
+only what asks LNbits (wallets, balances, invoices, paying, outcomes) is answered from
+here. Balances move as LNbits moves them: a pending payment is off the payer's wallet.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from lnbits.helpers import urlsafe_short_hash
+
+from satmachineadmin import distribution
+from satmachineadmin.base.refusals import BadInputError
+from satmachineadmin.desk import repairs
+from satmachineadmin.desk.repairs import RefundTarget
+from satmachineadmin.models import Payout, utc_now
+from satmachineadmin.money import payouts, rounds
+from satmachineadmin.money.payouts import LnbitsRow, Seen, judge
+from satmachineadmin.money.targets import WalletFacts
+
+# What becomes of a payment that LNbits is asked to make.
+PAY, FAIL, PEND, REFUSE = "pay", "fail", "pend", "refuse"
+
+
+@dataclass
+class Sent:
+    """One payment that LNbits has tried."""
+
+    payout_id: str
+    source: str
+    destination: str | None
+    sats: int
+    status: str
+
+
+@dataclass
+class FakeLightning:
+    """Wallets, invoices and payments. `mood` is what becomes of the next ones."""
+
+    mood: str = PAY
+    owners: dict[str, str] = field(default_factory=dict)
+    deleted: set[str] = field(default_factory=set)
+    balances: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    invoices: dict[str, str | None] = field(default_factory=dict)
+    sent: dict[str, Sent] = field(default_factory=dict)
+
+    def clear(self) -> None:
+        self.mood = PAY
+        for kept in (self.owners, self.deleted, self.balances, self.invoices):
+            kept.clear()
+        self.sent.clear()
+
+    def settle(self, payment_hash: str, is_paid: bool) -> None:
+        """The outcome of a payment that was pending becomes known."""
+        payment = self.sent[payment_hash]
+        assert payment.status == "pending"
+        payment.status = "success" if is_paid else "failed"
+        if not is_paid:
+            self.balances[payment.source] += payment.sats
+        elif payment.destination:
+            self.balances[payment.destination] += payment.sats
+
+    def pending(self) -> list[str]:
+        return sorted(h for h, p in self.sent.items() if p.status == "pending")
+
+    # what the extension asks ------------------------------------------------------
+
+    async def wallet_facts(self, wallet_ids: Iterable[str]) -> dict[str, WalletFacts]:
+        return {
+            w: WalletFacts(w, self.owners[w], "lightning", w in self.deleted)
+            for w in wallet_ids
+            if w in self.owners
+        }
+
+    async def balances_msat(self, wallet_ids: Iterable[str]) -> dict[str, int]:
+        return {w: self.balances[w] * 1000 for w in wallet_ids}
+
+    async def make_internal_invoice(
+        self, payout: Payout, memo: str, conn: Any
+    ) -> Payout:
+        return self._invoice(payout, payout.destination_wallet_id, payout.amount_sats)
+
+    async def fetch_external_invoice(self, payout: Payout) -> Payout:
+        kind, _, target = payout.destination.partition(":")
+        most = payout.amount_sats - payouts.reserve_sats(payout.amount_sats, False)
+        if most <= 0:
+            raise payouts.DestinationError("less than the reserve")
+        if kind != "bolt11":
+            return self._invoice(payout, None, most)
+        _, payment_hash, sats = target.split(".")
+        if int(sats) > most:
+            raise payouts.DestinationError(f"for {sats} sat, not for {most}")
+        return self._invoice(payout, None, int(sats), payment_hash)
+
+    def _invoice(
+        self,
+        payout: Payout,
+        wallet_id: str | None,
+        sats: int,
+        payment_hash: str | None = None,
+    ) -> Payout:
+        payment_hash = payment_hash or urlsafe_short_hash()
+        self.invoices[payment_hash] = wallet_id
+        return payout.copy(
+            update={
+                "payment_hash": payment_hash,
+                "bolt11": f"ln.{payment_hash}.{sats}",
+                "sent_sats": sats,
+            }
+        )
+
+    async def try_to_pay(
+        self, payout: Payout, description: str, conn: Any = None
+    ) -> str | None:
+        payment_hash, sats = str(payout.payment_hash), payout.sent_sats or 0
+        assert payment_hash in self.invoices
+        if payment_hash in self.sent:
+            return "already tried"
+        if self.mood == REFUSE or self.balances[payout.source_wallet_id] < sats:
+            return "LNbits refuses"
+        self.balances[payout.source_wallet_id] -= sats
+        destination = self.invoices[payment_hash]
+        self.sent[payment_hash] = Sent(
+            payout.id, payout.source_wallet_id, destination, sats, "pending"
+        )
+        if self.mood != PEND:
+            self.settle(payment_hash, self.mood == PAY)
+        return None if self.mood == PAY else "LNbits says no"
+
+    async def read_outcomes(
+        self, asked: Iterable[Payout], conn: Any = None
+    ) -> dict[str, Seen]:
+        return {p.id: self._seen(p) for p in asked if p.payment_hash}
+
+    def _seen(self, payout: Payout) -> Seen:
+        payment = self.sent.get(str(payout.payment_hash))
+        wallet = self.invoices.get(str(payout.payment_hash))
+        out = payment and self._row(payment.source, -payment.sats, payment.status)
+        came = "success" if payment and payment.status == "success" else "pending"
+        into = self._row(wallet, payout.sent_sats or 0, came) if wallet else None
+        return Seen(judge(out or None, into), out or None, into)
+
+    def _row(self, wallet_id: str, sats: int, status: str) -> LnbitsRow:
+        return LnbitsRow("x", wallet_id, sats * 1000, 0, status, utc_now())
+
+    async def local_wallet_of_address(self, address: str) -> str | None:
+        return None
+
+    async def lnbits_sides(self, payment_hash: str) -> list[dict[str, Any]]:
+        wallet_id, _, amount = payment_hash.partition(".")
+        if not amount:
+            return []
+        return [
+            {
+                "wallet_id": wallet_id,
+                "amount": int(amount.partition(".")[0]) * 1000,
+                "status": "success",
+            }
+        ]
+
+    @staticmethod
+    def read_refund_target(destination: str) -> RefundTarget:
+        """`name@domain` or `ln.<hash>.<sats>`."""
+        if "@" in destination:
+            return RefundTarget(destination, address=destination)
+        parts = destination.split(".")
+        if len(parts) != 3:
+            raise BadInputError("destination: no invoice")
+        return RefundTarget(
+            destination, payment_hash=parts[1], amount_sats=int(parts[2])
+        )
+
+    def install(self, patch: pytest.MonkeyPatch) -> None:
+        """Answer the extension's questions from here until the patch is undone."""
+        for name in ("wallet_facts", "balances_msat", "local_wallet_of_address"):
+            patch.setattr(rounds, name, getattr(self, name))
+        for name in (
+            "make_internal_invoice",
+            "fetch_external_invoice",
+            "try_to_pay",
+            "read_outcomes",
+        ):
+            patch.setattr(payouts, name, getattr(self, name))
+        patch.setattr(repairs, "read_refund_target", self.read_refund_target)
+        patch.setattr(repairs, "local_wallet_of_address", self.local_wallet_of_address)
+        patch.setattr(repairs.sql, "lnbits_sides", self.lnbits_sides)
+        patch.setattr(distribution, "core_db", NoDatabase())
+        patch.setattr(distribution, "one_commit", NoDatabase.connect)
+
+        async def really(_: Seen) -> bool:
+            return True
+
+        patch.setattr(payouts, "is_really_failed", really)
+
+
+class NoDatabase:
+    """Stands for LNbits' database where only a connection to pass on is wanted."""
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[None]:
+        yield None

@@ -1,0 +1,138 @@
+"""Settlements and legs as the engine would leave them, written straight to the table.
+
+For tests of what is shown and of what a state forbids; how rows come to be there is
+tested with the money path.
+"""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from lnbits.helpers import urlsafe_short_hash
+
+from satmachineadmin.base.audit import ENGINE
+from satmachineadmin.base.database import insert_sql, row_params, run, transaction
+from satmachineadmin.crud import RECEIVED, get_machine, insert_legs
+from satmachineadmin.desk.reconciliation import Report
+from satmachineadmin.desk.reconciliation_crud import Period, keep_report
+from satmachineadmin.models import Leg, Payout, Settlement
+
+
+async def _insert(table: str, row: Any) -> None:
+    params = row_params(row)
+    async with transaction() as conn:
+        await run(conn, insert_sql(table, params), params)
+
+
+def ago(**span: float) -> datetime:
+    return datetime.now(timezone.utc) - timedelta(**span)
+
+
+async def add_settlement(machine: dict[str, Any], **fields: Any) -> str:
+    """A cash-out of 100 000 sat for 750.00 with a fee of 8 000; returns its id."""
+    now = datetime.now(timezone.utc)
+    settlement = Settlement(
+        **{
+            "id": urlsafe_short_hash(),
+            "machine_id": machine["id"],
+            "payment_hash": secrets.token_hex(32),
+            "wire_sats": 108_000,
+            "fiat_amount": "750.00",
+            "fiat_code": machine["fiat_code"],
+            "exchange_rate": 133.3333,
+            "principal_sats": 100_000,
+            "fee_sats": 8_000,
+            "platform_fee_sats": 3_000,
+            "operator_fee_sats": 5_000,
+            "fee_mismatch_sats": 0,
+            "tx_type": "cash_out",
+            "status": "completed",
+            "wallet_id": machine["wallet_id"],
+            "transaction_time": now,
+            "created_at": now,
+            **fields,
+        }
+    )
+    await _insert("dca_settlements", settlement)
+    return settlement.id
+
+
+async def add_leg(
+    machine: dict[str, Any], settlement_id: str | None, **fields: Any
+) -> str:
+    """A completed dca leg of 1 000 sat; returns its id. The engine, which runs while
+    tests do, leaves a pending one alone until tomorrow."""
+    async with transaction() as conn:
+        owner = await get_machine(machine["id"], conn)
+    assert owner
+    now = datetime.now(timezone.utc)
+    leg = Leg(
+        **{
+            "id": urlsafe_short_hash(),
+            "settlement_id": settlement_id,
+            "machine_id": machine["id"],
+            "operator_user_id": owner.operator_user_id,
+            "leg_type": "dca",
+            "leg_key": secrets.token_hex(8),
+            "amount_sats": 1_000,
+            "status": "completed",
+            "source_wallet_id": machine["wallet_id"],
+            "transaction_time": now,
+            "created_at": now,
+            "next_try_at": ago(days=-1) if fields.get("status") == "pending" else None,
+            **fields,
+        }
+    )
+    async with transaction() as conn:
+        await insert_legs(conn, [leg])
+        if leg.leg_type == "dca" and leg.status in RECEIVED:
+            await run(
+                conn,
+                "UPDATE satoshimachine.dca_settlements SET "
+                "paid_to_lps_sats = paid_to_lps_sats + :sats WHERE id = :id",
+                {"sats": leg.amount_sats, "id": settlement_id},
+            )
+    return leg.id
+
+
+async def add_payout(machine: dict[str, Any], **fields: Any) -> str:
+    payout = Payout(
+        **{
+            "id": urlsafe_short_hash(),
+            "source_wallet_id": machine["wallet_id"],
+            "destination": "wallet:x",
+            "amount_sats": 1_000,
+            "status": "invoiced",
+            "payment_hash": secrets.token_hex(32),
+            **fields,
+        }
+    )
+    await _insert("dca_payouts", payout)
+    return payout.id
+
+
+async def set_status(table: str, row_id: str, status: str) -> None:
+    async with transaction() as conn:
+        await run(
+            conn,
+            f"UPDATE satoshimachine.{table} SET status = :status WHERE id = :id",
+            {"status": status, "id": row_id},
+        )
+
+
+async def delete_settlement(settlement_id: str) -> None:
+    async with transaction() as conn:
+        await run(
+            conn,
+            "DELETE FROM satoshimachine.dca_settlements WHERE id = :id",
+            {"id": settlement_id},
+        )
+
+
+async def add_report(machine_id: str) -> str:
+    """A reconciliation of the last day in which all books agree; returns its id."""
+    period = Period(ago(days=1), ago())
+    report = Report(machine_id, period)
+    return await keep_report(machine_id, ENGINE, period, 0, report.as_dict())

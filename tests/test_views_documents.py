@@ -1,0 +1,146 @@
+"""The two documents to print: a machine's pairing sheet, an LP's statement.
+
+What is tested: they are for their owner alone, names run nothing in them, and the
+figures of a statement add up, day by day, on both databases.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from api_world import add_deposit, add_lp, add_machine, make_desk, ok
+from httpx import Response
+from world import insert
+
+from satmachineadmin.base.database import db_time, run, transaction
+from satmachineadmin.base.refusals import BadInputError
+from satmachineadmin.books.statement import lp_statement, period_of
+from satmachineadmin.models import Leg
+
+from conftest import MakeUser, MakeWallet
+
+HOSTILE = "<script>window.ran = 1</script>&{{7*7}}"
+
+
+def _text(response: Response) -> str:
+    assert response.status_code == 200, response.text
+    assert response.headers["cache-control"] == "no-store"
+    return response.text.replace("\u00a0", " ")
+
+
+async def _move(table: str, row_id: str, **columns: datetime) -> None:
+    """Puts times of a row into the past."""
+    sets = ", ".join(f"{name} = :{name}" for name in columns)
+    params: dict[str, Any] = {name: db_time(at) for name, at in columns.items()}
+    async with transaction() as conn:
+        await run(
+            conn,
+            f"UPDATE satoshimachine.{table} SET {sets} WHERE id = :id",
+            {**params, "id": row_id},
+        )
+
+
+def _noon(day: int, month: int = 3) -> datetime:
+    return datetime(2025, month, day, 12, tzinfo=timezone.utc)
+
+
+async def test_a_pairing_sheet_is_for_the_operator_and_runs_no_name(
+    make_user: MakeUser, make_wallet: MakeWallet
+) -> None:
+    operator, other = await make_user("op"), await make_user("op")
+    machine = await add_machine(operator, make_wallet, name=HOSTILE, location=HOSTILE)
+    path = f"/satmachineadmin/machines/{machine['id']}/pairing-sheet"
+    without = _text(await operator.core.get(path))
+    assert "no valid code" in without and "<svg" not in without
+    pairing = ok(await operator.api.post(f"/machines/{machine['id']}/pairing"), 201)
+    sheet = _text(await operator.core.get(path))
+    assert pairing["pairing_code"] in sheet and "<svg" in sheet
+    assert "<script>window.ran" not in sheet and "&lt;script&gt;" in sheet
+    assert "Vale hasta" in _text(await operator.core.get(path, params={"lang": "es"}))
+    refused = await other.core.get(path)
+    assert refused.status_code == 404
+    assert pairing["pairing_code"] not in refused.text
+
+
+async def test_a_statement_adds_up_in_every_period(
+    make_user: MakeUser, make_wallet: MakeWallet
+) -> None:
+    desk = await make_desk(make_user, make_wallet)
+    lp = await make_user("lp")
+    client = await add_lp(desk.operator, desk.machine["id"], lp)
+    first = await add_deposit(desk.operator, client["id"], "500.00")
+    second = await add_deposit(desk.operator, client["id"], "80.05")
+    await add_deposit(desk.operator, client["id"], "33.00", "pending")
+    wrong = {"status": "reversed", "reason": "counted twice"}
+    ok(await desk.operator.api.put(f"/deposits/{second['id']}/status", json=wrong))
+    await _move("dca_deposits", first["id"], confirmed_at=_noon(1))
+    await _move(
+        "dca_deposits", second["id"], confirmed_at=_noon(10), reversed_at=_noon(20)
+    )
+    for number, (day, fiat, status) in enumerate(
+        ((5, "100.10", "completed"), (15, "50.00", "failed"), (25, "7.00", "voided"))
+    ):
+        await insert(
+            "dca_payments",
+            Leg(
+                id=f"{client['id']}{number}",
+                settlement_id=None,
+                client_id=client["id"],
+                machine_id=desk.machine["id"],
+                operator_user_id=desk.operator.user_id,
+                leg_type="dca",
+                amount_sats=1000 * (number + 1),
+                amount_fiat=fiat,
+                transaction_time=_noon(day),
+                status=status,
+            ),
+        )
+
+    async def figures(start: date, end: date) -> dict[str, str]:
+        (one,) = await lp_statement(lp.user_id, start, end)
+        return one.figures
+
+    march = await figures(date(2025, 3, 1), date(2025, 3, 31))
+    assert march == {
+        "opening": "0.00",
+        "deposited": "580.05",
+        "reversed": "80.05",
+        "debited": "150.10",
+        "closing": "349.90",
+    }
+    # any cut gives the same end, and each part begins where the one before ended
+    for day in range(1, 31):
+        left = await figures(date(2025, 3, 1), date(2025, 3, day))
+        right = await figures(date(2025, 3, day) + timedelta(days=1), date(2025, 3, 31))
+        assert left["closing"] == right["opening"]
+        assert right["closing"] == march["closing"]
+    path = "/satmachineadmin/dca/statement"
+    period = {"from": "2025-03-01", "to": "2025-03-31"}
+    page = _text(await lp.core.get(path, params=period))
+    lines = re.findall(r"<td>(2025-03-\d\d)", page)
+    assert lines == [f"2025-03-{day:02}" for day in (1, 5, 10, 15, 20)]
+    assert "349.90 GTQ" in page and "counted twice" in page and "not paid yet" in page
+    stranger = await make_user("lp")
+    foreign = _text(await stranger.core.get(path, params=period))
+    assert "349.90" not in foreign and "not enrolled" in foreign
+
+
+async def test_a_period_that_ends_before_it_begins_is_refused(
+    make_user: MakeUser,
+) -> None:
+    with pytest.raises(BadInputError, match="before it begins"):
+        period_of(date(2025, 3, 2), date(2025, 3, 1))
+    assert period_of(None, date(2025, 3, 9)) == (date(2025, 3, 1), date(2025, 3, 9))
+    lp = await make_user("lp")
+    path = "/satmachineadmin/dca/statement"
+    for params in ({"from": "2025-03-02", "to": "2025-03-01"}, {"from": "yesterday"}):
+        assert (await lp.core.get(path, params=params)).status_code == 400
+
+
+async def test_documents_need_a_login(client: Any) -> None:
+    for path in ("dca/statement", "machines/some/pairing-sheet"):
+        response = await client.get(f"/satmachineadmin/{path}")
+        assert response.status_code in (307, 401, 403), response.text
