@@ -24,11 +24,11 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from .calculations import (
+    cap_fee_shares,
     cents_text,
     exact_number,
     fee_mismatch_sats,
     fiat_cents,
-    lock_fee_shares,
     shown,
     split_principal_based,
 )
@@ -228,7 +228,7 @@ def check_figures(
     platform, operator = split_principal_based(
         principal_sats, *fractions.for_direction(tx_type)
     )
-    platform_locked, operator_locked = lock_fee_shares(fee_sats, platform, operator)
+    platform_locked, operator_locked = cap_fee_shares(fee_sats, platform, operator)
     return Figures(
         tx_type=tx_type,
         wire_sats=wire_sats,

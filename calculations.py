@@ -295,7 +295,7 @@ def fee_mismatch_sats(fee_sats: int, platform_sats: int, operator_sats: int) -> 
     return fee_sats - (platform_sats + operator_sats)
 
 
-def lock_fee_shares(
+def cap_fee_shares(
     fee_sats: int, platform_sats: int, operator_sats: int
 ) -> tuple[int, int]:
     """The two shares as they are owed: never more than was charged, platform first.

@@ -20,15 +20,15 @@ from .base.database import (
     cents_sql,
     db,
     db_time,
+    execute,
+    execute_many,
+    fetch_all,
+    fetch_models,
+    fetch_one,
     in_list,
     insert_sql,
-    models,
-    one,
     reuse,
     row_params,
-    rows,
-    run,
-    run_many,
     transaction,
 )
 from .base.lease import lease_held_sql
@@ -52,19 +52,21 @@ NO_PLATFORM_WALLET = "The platform has not chosen the wallet for its fee yet."
 # A test or a demonstration may shorten it.
 
 
-EXTERNAL_GATHER = timedelta(
+EXTERNAL_BATCH_DELAY = timedelta(
     seconds=int(os.environ.get("SATMACHINE_EXTERNAL_GATHER_SECONDS", "600"))
 )
 
 
 async def lock_ledger(conn: Connection) -> None:
     """First statement of whatever changes an LP's fiat: one at a time, everywhere."""
-    await run(conn, "UPDATE satoshimachine.dca_locks SET n = n + 1 WHERE id = 'ledger'")
+    await execute(
+        conn, "UPDATE satoshimachine.dca_locks SET n = n + 1 WHERE id = 'ledger'"
+    )
 
 
 async def get_super_config(conn: Connection | None = None) -> SuperConfig:
     async with reuse(conn) as c:
-        found = await models(
+        found = await fetch_models(
             c,
             "SELECT * FROM satoshimachine.super_config WHERE id = 'default'",
             SuperConfig,
@@ -77,7 +79,7 @@ async def get_machine(
 ) -> Machine | None:
     """A machine by id, whoever owns it: for the engine, not for a request."""
     async with reuse(conn) as c:
-        found = await models(
+        found = await fetch_models(
             c,
             "SELECT * FROM satoshimachine.dca_machines WHERE id = :id",
             Machine,
@@ -86,14 +88,16 @@ async def get_machine(
     return found[0] if found else None
 
 
-async def keep_machine(conn: Connection, machine_id: str) -> Machine | None:
+async def lock_machine_against_delete(
+    conn: Connection, machine_id: str
+) -> Machine | None:
     """A machine that nobody deletes before the caller's transaction ends.
 
     For landing: on PostgreSQL another process could delete it in between, and its
     settlement would be nobody's. What the line writes there does not wait for it.
     """
     lock = "" if db.type == SQLITE else " FOR KEY SHARE"
-    found = await models(
+    found = await fetch_models(
         conn,
         f"SELECT * FROM satoshimachine.dca_machines WHERE id = :id{lock}",  # noqa: S608
         Machine,
@@ -107,7 +111,7 @@ async def get_machines_by_id(
 ) -> dict[str, Machine]:
     params: dict[str, Any] = {}
     ids = in_list("m", sorted(set(machine_ids)), params)
-    found = await models(
+    found = await fetch_models(
         conn,
         f"SELECT * FROM satoshimachine.dca_machines WHERE id IN {ids}",  # noqa: S608
         Machine,
@@ -121,7 +125,7 @@ async def machine_wallets(
 ) -> dict[str, list[tuple[str, datetime]]]:
     """Every wallet that is or was a machine's: wallet id -> [(machine id, since)]."""
     async with reuse(conn) as c:
-        found = await rows(
+        found = await fetch_all(
             c,
             "SELECT wallet_id, machine_id, since_at "
             "FROM satoshimachine.dca_machine_wallets "
@@ -144,7 +148,7 @@ async def wallet_machine_id(
     conn: Connection, wallet_id: str, at: datetime
 ) -> str | None:
     """The machine whose wallet this was at that time (or first was, if earlier)."""
-    found = await rows(
+    found = await fetch_all(
         conn,
         "SELECT machine_id, since_at FROM satoshimachine.dca_machine_wallets "
         "WHERE wallet_id = :wallet ORDER BY since_at",
@@ -163,7 +167,7 @@ async def get_settlement(
     settlement_id: str, conn: Connection | None = None
 ) -> Settlement | None:
     async with reuse(conn) as c:
-        found = await models(
+        found = await fetch_models(
             c,
             "SELECT * FROM satoshimachine.dca_settlements WHERE id = :id",
             Settlement,
@@ -176,7 +180,7 @@ async def get_settlement_by_hash(
     payment_hash: str, conn: Connection | None = None
 ) -> Settlement | None:
     async with reuse(conn) as c:
-        found = await models(
+        found = await fetch_models(
             c,
             "SELECT * FROM satoshimachine.dca_settlements WHERE payment_hash = :hash",
             Settlement,
@@ -189,23 +193,23 @@ async def insert_settlement(conn: Connection, settlement: Settlement) -> bool:
     """Write the row once per `payment_hash`; False if it stood there already."""
     params = row_params(settlement)
     sql = insert_sql("dca_settlements", params, "ON CONFLICT DO NOTHING")
-    return await run(conn, sql, params) == 1
+    return await execute(conn, sql, params) == 1
 
 
-async def known_sides(
+async def recorded_keys(
     conn: Connection, sides: Iterable[tuple[str, str]]
 ) -> set[tuple[str, str]]:
     """Those sides (payment hash, wallet id) of payments that need no landing: landed
     before, or payouts of our own."""
     wanted = set(sides)
-    known = await _first_sides(conn, sorted({h for h, _ in wanted}))
+    known = await _first_keys(conn, sorted({h for h, _ in wanted}))
     unknown = wanted - known
     if unknown:
-        known |= await _second_sides(conn, unknown)
+        known |= await _second_keys(conn, unknown)
     return known & wanted
 
 
-async def _second_sides(
+async def _second_keys(
     conn: Connection, sides: Iterable[tuple[str, str]]
 ) -> set[tuple[str, str]]:
     """Those that landed as `<hash>:<machine id>`: one machine's customer was paid
@@ -216,16 +220,16 @@ async def _second_sides(
         for payment_hash, wallet_id in sides
         for machine_id in {m for m, _ in wallets.get(wallet_id, [])}
     )
-    found = await _first_sides(conn, hashes)
+    found = await _first_keys(conn, hashes)
     return {(name.partition(":")[0], wallet_id) for name, wallet_id in found}
 
 
-async def _first_sides(conn: Connection, hashes: Sequence[str]) -> set[tuple[str, str]]:
+async def _first_keys(conn: Connection, hashes: Sequence[str]) -> set[tuple[str, str]]:
     known: set[tuple[str, str]] = set()
     for start in range(0, len(hashes), CHUNK):
         params: dict[str, Any] = {}
         listed = in_list("h", hashes[start : start + CHUNK], params)
-        found = await rows(
+        found = await fetch_all(
             conn,
             f"""
             SELECT payment_hash, wallet_id FROM satoshimachine.dca_settlements
@@ -246,7 +250,7 @@ async def _first_sides(conn: Connection, hashes: Sequence[str]) -> set[tuple[str
 
 async def is_own_payment(conn: Connection, payment_hash: str) -> bool:
     """Whether this extension made the payment itself, as a payout."""
-    found = await one(
+    found = await fetch_one(
         conn,
         "SELECT 1 AS yes FROM satoshimachine.dca_payouts WHERE payment_hash = :hash "
         "UNION ALL SELECT 1 AS yes FROM satoshimachine.dca_payments "
@@ -264,7 +268,7 @@ async def recent_rates(
     Without those marked as a test: the way out when the very first figures were wrong
     and everything true looks unusual beside them.
     """
-    found = await rows(
+    found = await fetch_all(
         conn,
         f"""
         SELECT principal_sats, {cents_sql("fiat_amount")} AS cents
@@ -286,7 +290,7 @@ async def recent_rates(
 async def pending_settlement_ids(limit: int = 200) -> list[str]:
     """Settlements that wait for a plan, in order of transaction time."""
     async with db.connect() as conn:
-        found = await rows(
+        found = await fetch_all(
             conn,
             """
             SELECT s.id FROM satoshimachine.dca_settlements s
@@ -307,7 +311,7 @@ async def claim_settlement_for_processing(
     the lease) can win it, and only while the settlement is still pending.
     """
     return (
-        await run(
+        await execute(
             conn,
             f"UPDATE satoshimachine.dca_settlements SET processing_claim = :holder "  # noqa: S608
             f"WHERE id = :id AND status = 'pending' AND {lease_held_sql()}",
@@ -332,7 +336,7 @@ async def set_settlement_status(
         "error": error_message,
     }
     return (
-        await run(
+        await execute(
             conn,
             f"UPDATE satoshimachine.dca_settlements SET status = :status, "  # noqa: S608
             f"error_message = :error WHERE id = :id "
@@ -353,7 +357,7 @@ async def write_plan(
     """Legs, debits and the settlement's new status, in the caller's transaction."""
     await insert_legs(conn, legs)
     now = utc_now()
-    await run(
+    await execute(
         conn,
         """
         UPDATE satoshimachine.dca_settlements
@@ -376,7 +380,7 @@ async def insert_legs(conn: Connection, legs: Sequence[Leg]) -> None:
     params = [row_params(leg) for leg in legs]
     if not params:
         return
-    await run_many(conn, insert_sql("dca_payments", params[0]), params)
+    await execute_many(conn, insert_sql("dca_payments", params[0]), params)
     debits: dict[str, int] = {}
     for leg in legs:
         if leg.client_id and leg.leg_type in ("dca", "settlement") and leg.amount_fiat:
@@ -394,7 +398,7 @@ async def add_received(conn: Connection, legs: Iterable[Leg]) -> None:
             of_client = sums.setdefault(leg.client_id, [0, 0])
             of_client[0] += leg.amount_sats
             of_client[1] += int((leg.amount_fiat or 0) * 100)
-    await run_many(
+    await execute_many(
         conn,
         """
         INSERT INTO satoshimachine.dca_client_totals
@@ -413,7 +417,7 @@ async def add_received(conn: Connection, legs: Iterable[Leg]) -> None:
 
 async def add_debits(conn: Connection, cents_by_client: Mapping[str, int]) -> None:
     """Change the running debit totals of LPs; negative gives fiat back (a void)."""
-    await run_many(
+    await execute_many(
         conn,
         """
         INSERT INTO satoshimachine.dca_client_totals (client_id, debited_cents)
@@ -446,7 +450,7 @@ async def refresh_settlements(conn: Connection, settlement_ids: Iterable[str]) -
             "OR p.destination_wallet_id IS NOT NULL "
             "OR p.leg_type NOT IN ('super_fee', 'refund'))"
         )
-        await run(
+        await execute(
             conn,
             f"""
             UPDATE satoshimachine.dca_settlements SET
@@ -477,7 +481,7 @@ async def refresh_settlements(conn: Connection, settlement_ids: Iterable[str]) -
 async def hashes_landed_since(since: datetime) -> list[str]:
     """Payment hashes of what machines were paid, or paid customers, since then."""
     async with db.connect() as conn:
-        found = await rows(
+        found = await fetch_all(
             conn,
             "SELECT payment_hash FROM satoshimachine.dca_settlements "
             "WHERE transaction_time >= :since",
@@ -491,7 +495,7 @@ async def overdue_dispenses(before: datetime) -> int:
     overdue = "status = 'awaiting_dispense' AND transaction_time < :before"
     params = {"before": db_time(before)}
     async with db.connect() as conn:
-        found = await one(
+        found = await fetch_one(
             conn,
             f"SELECT 1 FROM satoshimachine.dca_settlements WHERE {overdue} LIMIT 1",  # noqa: S608
             params,
@@ -501,7 +505,7 @@ async def overdue_dispenses(before: datetime) -> int:
     async with transaction() as conn:
         # Open pages notice by the ledger's lock, which is taken before any row.
         await lock_ledger(conn)
-        return await run(
+        return await execute(
             conn,
             f"""
             UPDATE satoshimachine.dca_settlements
@@ -517,7 +521,7 @@ async def effective_splits(
     conn: Connection, operator_user_id: str, machine_id: str
 ) -> list[CommissionSplit]:
     """The machine's override splits, else the operator's defaults, else none."""
-    found = await models(
+    found = await fetch_models(
         conn,
         """
         SELECT * FROM satoshimachine.dca_commission_splits
@@ -541,7 +545,7 @@ async def lp_positions(
     `limit_cents` (None without one, 0 for one that is no amount of money),
     `deposited_cents` (confirmed no later than `at`), `debited_cents`.
     """
-    found = await rows(
+    found = await fetch_all(
         conn,
         f"""
         SELECT c.id AS client_id, c.user_id, l.dca_wallet_id, l.default_dca_mode,
@@ -590,7 +594,7 @@ async def day_debits(
     legs: it begins with the day's.
     """
     day = at.astimezone(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
-    found = await rows(
+    found = await fetch_all(
         conn,
         f"""
         SELECT c.user_id, SUM({cents_sql("p.amount_fiat")}) AS cents
@@ -617,7 +621,7 @@ async def day_debits(
 
 async def legs_of(settlement_id: str, conn: Connection | None = None) -> list[Leg]:
     async with reuse(conn) as c:
-        return await models(
+        return await fetch_models(
             c,
             "SELECT * FROM satoshimachine.dca_payments WHERE settlement_id = :id "
             "ORDER BY created_at, leg_type, id",
@@ -628,7 +632,7 @@ async def legs_of(settlement_id: str, conn: Connection | None = None) -> list[Le
 
 async def get_leg(leg_id: str, conn: Connection | None = None) -> Leg | None:
     async with reuse(conn) as c:
-        found = await models(
+        found = await fetch_models(
             c,
             "SELECT * FROM satoshimachine.dca_payments WHERE id = :id",
             Leg,
@@ -646,7 +650,7 @@ async def lp_profiles_of_clients(
     for start in range(0, len(ids), CHUNK):
         params: dict[str, Any] = {}
         listed = in_list("c", ids[start : start + CHUNK], params)
-        found = await rows(
+        found = await fetch_all(
             conn,
             f"SELECT c.id AS client_id, l.* FROM satoshimachine.dca_clients c "  # noqa: S608
             "JOIN satoshimachine.dca_lp l ON l.user_id = c.user_id "
@@ -671,7 +675,7 @@ def _where_to(row: Mapping[str, Any]) -> LpProfile:
 
 async def get_cursor(name: str) -> str | None:
     async with db.connect() as conn:
-        row = await one(
+        row = await fetch_one(
             conn,
             "SELECT value FROM satoshimachine.dca_cursors WHERE id = :id",
             {"id": name},
@@ -681,7 +685,7 @@ async def get_cursor(name: str) -> str | None:
 
 async def set_cursor(name: str, value: str) -> None:
     async with transaction() as conn:
-        await run(
+        await execute(
             conn,
             """
             INSERT INTO satoshimachine.dca_cursors (id, value, updated_at)
@@ -698,7 +702,7 @@ async def backlog() -> dict[str, Any]:
     A failed leg is unpaid too: it is owed until somebody voids it or pays it.
     """
     async with db.connect() as conn:
-        row = await one(
+        row = await fetch_one(
             conn,
             """
             SELECT

@@ -24,17 +24,17 @@ from loguru import logger
 
 from . import crud
 from .base import lease
-from .base.database import one_commit
+from .base.database import deferred_commit
 from .models import Payout, Settlement, utc_now
 from .money import forwards, payouts, payouts_crud, planning, rounds
-from .money.payouts import DestinationError, Outcome, Seen, shield
-from .money.rush import rush
+from .money.payouts import DestinationError, Observation, Outcome, in_flight_payments
+from .money.rush import debouncer
 
 # Sharing a connection halves the cost of internal payments, and everybody else waits
 # for it: given back after so many seconds, however slow LNbits has become.
-HOLD_SECONDS = 0.1
+MAX_CONNECTION_SECONDS = 0.1
 # what became of the payments is looked at, and kept, after so many seconds
-LOOK_AFTER_SECONDS = 0.5
+OUTCOME_INTERVAL_SECONDS = 0.5
 # invoices committed together, and kept in our database in one transaction
 BATCH = 50
 MAX_EXTERNAL_AT_ONCE = 3
@@ -42,7 +42,7 @@ MAX_EXTERNAL_AT_ONCE = 3
 REFUSED_WAIT = timedelta(minutes=1)
 
 # Who we are in the lease, the claims and the payouts: new with every process.
-HOLDER = uuid.uuid4().hex
+INSTANCE_ID = uuid.uuid4().hex
 
 # Set by whatever makes work for the engine in this process.
 work = asyncio.Event()
@@ -64,12 +64,14 @@ class Worker:
     async def run_pass(self) -> int:
         """Plan, open payouts, advance them; returns how many things were done."""
         async with self.lock:
-            if not await lease.holds_lease(HOLDER):
+            if not await lease.holds_lease(INSTANCE_ID):
                 return 0
             done = await plan_pending()
             for wallet_id in await payouts_crud.waiting_wallets():
-                done += await _apart(
-                    rounds.open_round(wallet_id, HOLDER, rush.at_once()),
+                done += await _run_isolated(
+                    rounds.open_round(
+                        wallet_id, INSTANCE_ID, debouncer.take_batch_limit()
+                    ),
                     f"round of wallet {wallet_id}",
                 )
             done += await self.advance(await payouts_crud.unfinished_payouts())
@@ -78,20 +80,20 @@ class Worker:
     async def plan(self) -> None:
         """Only plan: our own database, and nothing of LNbits'."""
         async with self.lock:
-            if await lease.holds_lease(HOLDER):
+            if await lease.holds_lease(INSTANCE_ID):
                 await plan_pending()
 
     async def advance(self, unfinished: Sequence[Payout]) -> int:
         """One step of every unfinished payout that nobody is busy with."""
-        busy = shield.payout_ids | set(self.externals)
+        busy = in_flight_payments.payout_ids | set(self.externals)
         free = [p for p in unfinished if p.id not in busy]
         new = [p for p in free if p.status == "new" and p.is_internal]
         invoiced = [p for p in free if p.status == "invoiced" and p.is_internal]
         done = 0
         for part in _slices(invoiced, BATCH):
-            done += await _each_apart(continue_internal, part)
+            done += await _run_batch_isolated(continue_internal, part)
         for part in _slices(new, BATCH):
-            done += await _each_apart(invoice_and_pay, part)
+            done += await _run_batch_isolated(invoice_and_pay, part)
         for payout in (p for p in free if not p.is_internal):
             done += self.start_external(payout)
         return done
@@ -104,7 +106,7 @@ class Worker:
 
         async def one() -> int:
             async with self.external_slots:
-                return await _each_apart(pay_external, [payout])
+                return await _run_batch_isolated(pay_external, [payout])
 
         self.externals[payout.id] = asyncio.create_task(one())
 
@@ -129,7 +131,7 @@ class Worker:
 worker = Worker()
 
 
-async def _apart(coro: Coroutine[Any, Any, int], what: str) -> int:
+async def _run_isolated(coro: Coroutine[Any, Any, int], what: str) -> int:
     """Run one party's work so that what goes wrong with it stops nobody after it.
 
     Nothing is lost by catching everything here: what was under way stands in the
@@ -142,14 +144,14 @@ async def _apart(coro: Coroutine[Any, Any, int], what: str) -> int:
         return 0
 
 
-async def _each_apart(
+async def _run_batch_isolated(
     work: Callable[[Sequence[Payout]], Coroutine[Any, Any, int]], part: Sequence[Payout]
 ) -> int:
     """Work on several payouts at once; if that raises, on one after the other, so that
     only the one that raises waits. Shielded: what is begun comes to its end."""
     ids = [p.id for p in part]
     try:
-        return await shield.run(ids, work(part))
+        return await in_flight_payments.run(ids, work(part))
     except Exception as exc:
         logger.exception(f"satmachineadmin: payouts {ids}")
         if len(part) == 1:
@@ -159,7 +161,7 @@ async def _each_apart(
                 next_try_at=payouts.check_again_at(part[0], utc_now()),
             )
             return 0
-    return sum([await _each_apart(work, [payout]) for payout in part])
+    return sum([await _run_batch_isolated(work, [payout]) for payout in part])
 
 
 async def process_settlement(settlement_id: str) -> Settlement | None:
@@ -167,7 +169,7 @@ async def process_settlement(settlement_id: str) -> Settlement | None:
 
     Does nothing in a process that is not the engine. Safe to call again at any time.
     """
-    await planning.plan_settlement(settlement_id, HOLDER)
+    await planning.plan_settlement(settlement_id, INSTANCE_ID)
     await worker.run_until_idle()
     return await crud.get_settlement(settlement_id)
 
@@ -176,8 +178,9 @@ async def plan_pending() -> int:
     """Plan what has landed, in order of transaction time."""
     done = 0
     for settlement_id in await crud.pending_settlement_ids():
-        done += await _apart(
-            planning.plan_settlement(settlement_id, HOLDER), f"plan {settlement_id}"
+        done += await _run_isolated(
+            planning.plan_settlement(settlement_id, INSTANCE_ID),
+            f"plan {settlement_id}",
         )
         # others may use the database between two plans
         await asyncio.sleep(0)
@@ -194,28 +197,28 @@ async def invoice_and_pay(new: Sequence[Payout]) -> int:
     after that and before they are stored: LNbits keeps invoices that nobody pays, and
     the next start makes others.
     """
-    wanted = await forwards.still_wanted(new, HOLDER)
+    wanted = await forwards.drop_stale_forwards(new, INSTANCE_ID)
     made: list[Payout] = []
     dead: list[tuple[Payout, str]] = []
-    a_while = _Time(LOOK_AFTER_SECONDS)
+    a_while = Deadline(OUTCOME_INTERVAL_SECONDS)
     while len(made) + len(dead) < len(wanted):
-        await _invoice_in_one_hold(wanted[len(made) + len(dead) :], made, dead)
-        if a_while.is_over():
+        await _invoice_in_one_slice(wanted[len(made) + len(dead) :], made, dead)
+        if a_while.expired:
             break  # the rest is in the next pass
     for payout, reason in dead:
         await payouts_crud.fail_payout(payout, reason)
     # what was stored a moment ago was stored under the lease
-    kept = await payouts_crud.store_invoices(made, HOLDER)
+    kept = await payouts_crud.store_invoices(made, INSTANCE_ID)
     await _pay_stored(kept)
     return len(kept) + len(dead) + len(new) - len(wanted)
 
 
-async def _invoice_in_one_hold(
+async def _invoice_in_one_slice(
     wanted: Sequence[Payout], made: list[Payout], dead: list[tuple[Payout, str]]
 ) -> None:
     """Invoices for the first of these payouts, committed together."""
-    async with one_commit(core_db) as conn:
-        hold = _Time(HOLD_SECONDS)
+    async with deferred_commit(core_db) as conn:
+        slice_end = Deadline(MAX_CONNECTION_SECONDS)
         for payout in wanted:
             try:
                 invoice = await payouts.make_internal_invoice(
@@ -224,16 +227,18 @@ async def _invoice_in_one_hold(
                 made.append(invoice)
             except DestinationError as exc:
                 dead.append((payout, str(exc)))
-            if hold.is_over():
+            if slice_end.expired:
                 return
 
 
 async def continue_internal(invoiced: Sequence[Payout]) -> int:
     """Look what became of invoices that were kept by an earlier pass, or by another
     process, and pay those that LNbits has not tried."""
-    to_pay = await forwards.still_wanted(await judge_and_apply(invoiced), HOLDER)
+    to_pay = await forwards.drop_stale_forwards(
+        await reconcile_payouts(invoiced), INSTANCE_ID
+    )
     done = len(invoiced) - len(to_pay)
-    if to_pay and await lease.holds_lease(HOLDER):
+    if to_pay and await lease.holds_lease(INSTANCE_ID):
         done += await _pay_stored(to_pay)
     return done
 
@@ -243,8 +248,8 @@ async def _pay_stored(stored: Sequence[Payout]) -> int:
     tried = 0
     while tried < len(stored):
         if tried:
-            await rush.over()
-            if not await lease.holds_lease(HOLDER):
+            await debouncer.wait_until_quiet()
+            if not await lease.holds_lease(INSTANCE_ID):
                 break
         tried += await _pay_for_a_while(stored[tried:])
     return tried
@@ -256,32 +261,33 @@ async def _pay_for_a_while(stored: Sequence[Payout]) -> int:
     first, and among them is all that LNbits does about a payment afterwards."""
     tried: list[Payout] = []
     refused: dict[str, str] = {}
-    seen: dict[str, Seen] | None = None
-    a_while = _Time(LOOK_AFTER_SECONDS)
+    seen: dict[str, Observation] | None = None
+    a_while = Deadline(OUTCOME_INTERVAL_SECONDS)
     while seen is None:
         async with core_db.connect() as conn:
-            hold = _Time(HOLD_SECONDS)
+            slice_end = Deadline(MAX_CONNECTION_SECONDS)
             for payout in stored[len(tried) :]:
                 reason = await payouts.try_to_pay(payout, _description(payout), conn)
                 if reason:
                     refused[payout.id] = reason
                 tried.append(payout)
-                if hold.is_over():
+                if slice_end.expired:
                     break
-            if len(tried) == len(stored) or a_while.is_over() or rush.is_waited_for():
+            if len(tried) == len(stored) or a_while.expired or debouncer.should_defer():
                 seen = await payouts.read_outcomes(tried, conn)
     for payout in await _apply(tried, seen):
         await _not_paid(payout, refused.get(payout.id))
     return len(tried)
 
 
-class _Time:
+class Deadline:
     """So many seconds from now."""
 
     def __init__(self, seconds: float) -> None:
         self.until = time.monotonic() + seconds
 
-    def is_over(self) -> bool:
+    @property
+    def expired(self) -> bool:
         return time.monotonic() >= self.until
 
 
@@ -307,8 +313,8 @@ async def pay_external(one_payout: Sequence[Payout]) -> int:
     (payout,) = one_payout
     untried = one_payout
     if payout.status == "invoiced":
-        untried = await judge_and_apply([payout])
-    if not await forwards.still_wanted(untried, HOLDER):
+        untried = await reconcile_payouts([payout])
+    if not await forwards.drop_stale_forwards(untried, INSTANCE_ID):
         return 1
     if payout.status == "new":
         try:
@@ -316,15 +322,15 @@ async def pay_external(one_payout: Sequence[Payout]) -> int:
         except DestinationError as exc:
             await payouts_crud.fail_payout(payout, str(exc))
             return 1
-        kept = await payouts_crud.store_invoices([fetched], HOLDER)
+        kept = await payouts_crud.store_invoices([fetched], INSTANCE_ID)
         if not kept:
             await _not_kept(payout)
             return 0
         payout = kept[0]
-    if not await lease.holds_lease(HOLDER):
+    if not await lease.holds_lease(INSTANCE_ID):
         return 0
     reason = await payouts.try_to_pay(payout, _description(payout))
-    for unpaid in await judge_and_apply([payout]):
+    for unpaid in await reconcile_payouts([payout]):
         await _not_paid(unpaid, reason)
     return 1
 
@@ -332,7 +338,7 @@ async def pay_external(one_payout: Sequence[Payout]) -> int:
 async def _not_kept(payout: Payout) -> None:
     """The invoice was used before (then the destination is at fault), or the lease is
     another's now (then the payout is too)."""
-    if await lease.holds_lease(HOLDER):
+    if await lease.holds_lease(INSTANCE_ID):
         await payouts_crud.fail_payout(
             payout, "The destination gave an invoice that was used before."
         )
@@ -341,7 +347,7 @@ async def _not_kept(payout: Payout) -> None:
 # ------------------------------------------------------------------------- outcomes
 
 
-async def judge_and_apply(invoiced: Sequence[Payout]) -> list[Payout]:
+async def reconcile_payouts(invoiced: Sequence[Payout]) -> list[Payout]:
     """Read the outcomes of payouts and do what each means.
 
     Returns those that LNbits has not tried: for them, and only them, `pay_invoice` may
@@ -352,7 +358,9 @@ async def judge_and_apply(invoiced: Sequence[Payout]) -> list[Payout]:
     return await _apply(invoiced, await payouts.read_outcomes(invoiced))
 
 
-async def _apply(invoiced: Sequence[Payout], seen: Mapping[str, Seen]) -> list[Payout]:
+async def _apply(
+    invoiced: Sequence[Payout], seen: Mapping[str, Observation]
+) -> list[Payout]:
     paid = [p for p in invoiced if seen[p.id].outcome is Outcome.PAID]
     await payouts_crud.complete_payouts(
         [(p, seen[p.id].network_fee_sats) for p in paid]
@@ -367,9 +375,9 @@ async def _apply(invoiced: Sequence[Payout], seen: Mapping[str, Seen]) -> list[P
     return not_tried
 
 
-async def _apply_unpaid(payout: Payout, seen: Seen) -> None:
-    if seen.outcome is Outcome.HALF_DONE:
-        if await payouts.finish_half_done(seen):
+async def _apply_unpaid(payout: Payout, seen: Observation) -> None:
+    if seen.outcome is Outcome.UNCREDITED:
+        if await payouts.credit_receiver(seen):
             await payouts_crud.complete_payouts([(payout, seen.network_fee_sats)])
         else:
             await payouts_crud.note_payout(
@@ -377,7 +385,7 @@ async def _apply_unpaid(payout: Payout, seen: Seen) -> None:
                 reason="Waiting for LNbits to credit the receiver.",
                 next_try_at=utc_now() + timedelta(seconds=5),
             )
-    elif seen.outcome is Outcome.DEAD_INVOICE:
+    elif seen.outcome is Outcome.INVOICE_FAILED:
         await payouts_crud.fail_payout(
             payout, "LNbits gave the invoice up before it was paid."
         )
@@ -387,7 +395,7 @@ async def _apply_unpaid(payout: Payout, seen: Seen) -> None:
         await _apply_in_flight(payout, seen)
 
 
-async def _apply_failed(payout: Payout, seen: Seen) -> None:
+async def _apply_failed(payout: Payout, seen: Observation) -> None:
     """A failed row frees the legs, unless the node says that it paid after all."""
     try:
         is_failed = await payouts.is_really_failed(seen)
@@ -403,7 +411,7 @@ async def _apply_failed(payout: Payout, seen: Seen) -> None:
         await payouts_crud.complete_payouts([(payout, seen.network_fee_sats)])
 
 
-async def _apply_in_flight(payout: Payout, seen: Seen) -> None:
+async def _apply_in_flight(payout: Payout, seen: Observation) -> None:
     outgoing = seen.outgoing
     age = utc_now() - outgoing.updated_at if outgoing else timedelta(0)
     if age >= timedelta(minutes=1):
@@ -430,7 +438,7 @@ async def _wait_for_node(payout: Payout) -> None:
     )
 
 
-async def look_again(paid: Iterable[Payout]) -> int:
+async def recheck_paid_payouts(paid: Iterable[Payout]) -> int:
     """The sweep's second look at completed payouts; returns how many it mended.
 
     A slow status check of LNbits can overwrite a received payment's `success` with
@@ -441,8 +449,8 @@ async def look_again(paid: Iterable[Payout]) -> int:
     seen = await payouts.read_outcomes(listed)
     for payout in listed:
         outcome = seen[payout.id].outcome
-        if outcome is Outcome.HALF_DONE:
-            mended += await payouts.finish_half_done(seen[payout.id])
+        if outcome is Outcome.UNCREDITED:
+            mended += await payouts.credit_receiver(seen[payout.id])
         elif outcome is not Outcome.PAID:
             logger.error(
                 f"satmachineadmin: payout {payout.id} ({payout.payment_hash}) "
@@ -456,7 +464,7 @@ async def look_again_at_landed(hashes: Sequence[str]) -> int:
     either direction: the machine of a cash-out, the customer of a cash-in."""
     mended = 0
     for seen in await payouts.undone_receipts(hashes):
-        mended += await payouts.finish_half_done(seen)
+        mended += await payouts.credit_receiver(seen)
     return mended
 
 

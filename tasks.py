@@ -26,18 +26,18 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from . import bitspire, crud, distribution
 from .base import lease
-from .base.database import CHUNK, db, db_time, in_list, rows
+from .base.database import CHUNK, db, db_time, fetch_all, in_list
 from .desk import notices, reconciliation
 from .line import engine as line
 from .models import utc_now
 from .money import forwards, landing, payouts_crud, planning, rounds
-from .money.rush import rush
+from .money.rush import debouncer
 
 PREFIX = "ext_satmachineadmin"
 LEASE_RENEW_SECONDS = 10
 SWEEP_SECONDS = 60
 FULL_SWEEP_SECONDS = 3600
-SECOND_LOOK_SECONDS = 600
+RECHECK_INTERVAL_SECONDS = 600
 DESK_SECONDS = 60
 # the super is told of what lasts longer
 TROUBLE = timedelta(minutes=5)
@@ -79,7 +79,7 @@ async def on_invoice_paid(payment: Payment) -> None:
         return
     landed = await landing.land_payment(payment)
     if landed and landed.is_new:
-        rush.landed()
+        debouncer.landed()
         distribution.wake()
 
 
@@ -148,14 +148,14 @@ async def _payments_page(
     params: dict[str, Any] = {"limit": PAGE, "after": after[0], "last": after[1]}
     listed = in_list("w", wallet_ids, params)
     async with core_db.connect() as conn:
-        return await rows(conn, page_sql(listed), params)
+        return await fetch_all(conn, page_sql(listed), params)
 
 
 async def _land_page(page: list[Mapping[str, Any]]) -> int:
     stamped = [row for row in page if bitspire.SOURCE in str(row["extra"])]
     async with db.connect() as conn:
         sides = [(row["payment_hash"], row["wallet_id"]) for row in stamped]
-        known = await crud.known_sides(conn, sides)
+        known = await crud.recorded_keys(conn, sides)
     landed = 0
     for row in stamped:
         if (row["payment_hash"], row["wallet_id"]) not in known:
@@ -182,10 +182,10 @@ async def _land_row(row: Mapping[str, Any]) -> int:
 # --------------------------------------------------------------------------- engine
 
 
-async def keep_lease() -> None:
+async def renew_lease_once() -> None:
     """Become the engine or stay it; every 10 s, a lease lasts 55."""
     was = state.is_engine
-    state.is_engine = await lease.take_lease(distribution.HOLDER)
+    state.is_engine = await lease.acquire_or_renew(distribution.INSTANCE_ID)
     if state.is_engine:
         state.lease_renewed = time.monotonic()
     if state.is_engine != was:
@@ -210,34 +210,36 @@ async def sweep_once() -> None:
     if is_full:
         state.full_sweep = time.monotonic()
     if state.is_engine:
-        await mend()
+        await run_maintenance()
 
 
-async def mend() -> None:
+async def run_maintenance() -> None:
     """What the engine looks after between payments."""
     now = utc_now()
     await crud.overdue_dispenses(planning.overdue_before(now))
-    await forwards.void_over()
-    if time.monotonic() - state.second_look >= SECOND_LOOK_SECONDS:
+    await forwards.void_stale()
+    if time.monotonic() - state.second_look >= RECHECK_INTERVAL_SECONDS:
         since = now - timedelta(hours=48)
-        await distribution.look_again(await payouts_crud.paid_payouts_since(since))
+        await distribution.recheck_paid_payouts(
+            await payouts_crud.paid_payouts_since(since)
+        )
         await distribution.look_again_at_landed(await crud.hashes_landed_since(since))
         state.second_look = time.monotonic()
 
 
-async def desk_once() -> None:
+async def notify_and_reconcile() -> None:
     """Tell people what waits for them, and reconcile by night. What goes wrong here
     has a loop of its own, so that it delays no payment."""
     if not state.is_engine:
         return
     try:
-        await notices.look(await trouble())
+        await notices.run_notices(await health_problems())
         await reconciliation.nightly()
     except (SQLAlchemyError, OSError):
         logger.exception("satmachineadmin: desk")
 
 
-async def trouble() -> dict[str, str]:
+async def health_problems() -> dict[str, str]:
     """What the super must know of this process, by name; empty if all is well."""
     now = utc_now()
     found: dict[str, str] = {}
@@ -266,7 +268,7 @@ async def work_once() -> None:
         distribution.work.clear()
         return
     distribution.work.clear()
-    await rush.over(distribution.worker.plan)
+    await debouncer.wait_until_quiet(distribution.worker.plan)
     done = await distribution.worker.run_pass()
     state.worker_at = utc_now()
     if done == 0:
@@ -309,7 +311,7 @@ def _every(
     return loop
 
 
-async def hold_lease() -> None:
+async def lease_loop() -> None:
     """Keep the lease until we are stopped, then let the next engine begin at once.
 
     A payment that is still on its way then has its invoice in the database: whoever is
@@ -317,11 +319,11 @@ async def hold_lease() -> None:
     """
     try:
         while settings.lnbits_running:
-            await keep_lease()
+            await renew_lease_once()
             await asyncio.sleep(await _until_next_look())
     except asyncio.CancelledError:
         state.is_engine = False
-        await lease.release_lease(distribution.HOLDER)
+        await lease.release_lease(distribution.INSTANCE_ID)
         raise
 
 
@@ -339,10 +341,10 @@ async def keep_line() -> None:
 
 
 TASKS: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
-    f"{PREFIX}_lease": hold_lease,
+    f"{PREFIX}_lease": lease_loop,
     f"{PREFIX}_sweep": _every(SWEEP_SECONDS, sweep_once),
     f"{PREFIX}_worker": _every(0, work_once),
-    f"{PREFIX}_desk": _every(DESK_SECONDS, desk_once),
+    f"{PREFIX}_desk": _every(DESK_SECONDS, notify_and_reconcile),
     f"{PREFIX}_line": keep_line,
 }
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from lnbits.db import SQLITE, Connection
 
-from ..base.database import db, db_time, from_db_time, one
+from ..base.database import db, db_time, fetch_one, from_db_time
 from ..models import utc_now
 from ..money.planning import FEES_GATHER_MINUTES
 from .models import PayoutAdvice, PayoutOption
@@ -55,7 +55,7 @@ async def payout_advice(
     now = utc_now()
     asked = sorted({*OFFERED_MINUTES, interval_minutes})
     counts = ", ".join(f"{_payments_sql(m)} AS at_{m}" for m in asked)
-    row = await one(
+    row = await fetch_one(
         conn,
         f"""
         SELECT MIN(created_at) AS first_at, {counts},

@@ -9,7 +9,7 @@ from typing import Any
 from lnbits.db import Connection
 
 from .. import crud
-from ..base.database import cents_sql, db, one
+from ..base.database import cents_sql, db, fetch_one
 from ..base.refusals import BadInputError
 from ..calculations import cents_text, round_half_up, split_principal_based
 from ..models import CASH_OUT, CommissionSplit, Fiat, Machine, Settlement, utc_now
@@ -138,7 +138,7 @@ def _settlement(machine: Machine, asked: PreviewInput, fiat_cents: int) -> Settl
 
 async def _last_rate(conn: Connection, machine_id: str) -> tuple[int, int]:
     """Principal and minor units of the machine's newest good settlement, or zeros."""
-    row = await one(
+    row = await fetch_one(
         conn,
         f"""
         SELECT principal_sats, {cents_sql("fiat_amount")} AS cents

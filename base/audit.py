@@ -18,7 +18,7 @@ from lnbits.helpers import urlsafe_short_hash
 from pydantic import BaseModel
 
 from ..models import AuditEntry
-from .database import insert_sql, row_params, run
+from .database import execute, insert_sql, row_params
 
 # Actors that are nobody's login.
 ENGINE = "engine"
@@ -78,5 +78,5 @@ async def write_audit(
         client_user_id=client_user_id,
     )
     params = row_params(entry)
-    await run(conn, insert_sql("dca_audit", params), params)
+    await execute(conn, insert_sql("dca_audit", params), params)
     return entry

@@ -88,7 +88,7 @@ class _Uncommitted(Connection):
 
 
 @asynccontextmanager
-async def one_commit(database: Database) -> AsyncIterator[Connection]:
+async def deferred_commit(database: Database) -> AsyncIterator[Connection]:
     """A connection for LNbits' helpers, whose writes are committed together at the end.
 
     A commit is most of what an invoice costs. Not for payments: LNbits tells its
@@ -114,7 +114,7 @@ async def reuse(conn: Connection | None) -> AsyncIterator[Connection]:
         yield new_conn
 
 
-async def run(
+async def execute(
     conn: Connection, sql: str, params: Mapping[str, Any] | None = None
 ) -> int:
     """Run one statement without committing; returns the number of rows it touched."""
@@ -122,7 +122,7 @@ async def run(
     return result.rowcount
 
 
-async def run_many(
+async def execute_many(
     conn: Connection, sql: str, params: Sequence[Mapping[str, Any]]
 ) -> None:
     """Run one statement for many parameter sets in one call, without committing."""
@@ -130,7 +130,7 @@ async def run_many(
         await conn.conn.execute(text(sql), [dict(p) for p in params])
 
 
-async def rows(
+async def fetch_all(
     conn: Connection, sql: str, params: Mapping[str, Any] | None = None
 ) -> list[Mapping[str, Any]]:
     """All rows of a query, as mappings. Parameters are sent as they are."""
@@ -140,15 +140,15 @@ async def rows(
     return list(found)
 
 
-async def one(
+async def fetch_one(
     conn: Connection, sql: str, params: Mapping[str, Any] | None = None
 ) -> Mapping[str, Any] | None:
     """The first row of a query, or None."""
-    found = await rows(conn, sql, params)
+    found = await fetch_all(conn, sql, params)
     return found[0] if found else None
 
 
-async def models(
+async def fetch_models(
     conn: Connection,
     sql: str,
     model: type[TModel],
@@ -156,7 +156,7 @@ async def models(
 ) -> list[TModel]:
     """All rows of a query as models."""
     read = _reader(model)
-    return [read(row) for row in await rows(conn, sql, params)]
+    return [read(row) for row in await fetch_all(conn, sql, params)]
 
 
 @cache

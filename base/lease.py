@@ -11,7 +11,7 @@ from typing import Any
 
 from lnbits.db import Connection
 
-from .database import db, epoch_now_sql, one, reuse, run, transaction
+from .database import db, epoch_now_sql, execute, fetch_one, reuse, transaction
 
 __all__ = ["db"]
 
@@ -27,7 +27,7 @@ def lease_held_sql() -> str:
     )
 
 
-async def take_lease(holder: str) -> bool:
+async def acquire_or_renew(holder: str) -> bool:
     """Become or stay the engine for the next 55 s; False if another process is.
 
     A lease that ends more than two terms ahead was written by a clock that has since
@@ -35,7 +35,7 @@ async def take_lease(holder: str) -> bool:
     """
     now = epoch_now_sql()
     async with transaction() as conn:
-        taken = await run(
+        taken = await execute(
             conn,
             f"""
             UPDATE satoshimachine.dca_lease
@@ -52,7 +52,7 @@ async def take_lease(holder: str) -> bool:
 async def release_lease(holder: str) -> None:
     """Let another process become the engine at once."""
     async with transaction() as conn:
-        await run(
+        await execute(
             conn,
             "UPDATE satoshimachine.dca_lease SET expires_epoch = 0 "
             "WHERE id = 'engine' AND holder = :holder",
@@ -63,7 +63,7 @@ async def release_lease(holder: str) -> None:
 async def lease_state() -> dict[str, Any]:
     """`{"holder", "seconds_left"}` of the lease row."""
     async with db.connect() as conn:
-        row = await one(
+        row = await fetch_one(
             conn,
             f"SELECT holder, expires_epoch - {epoch_now_sql()} AS seconds_left "  # noqa: S608
             f"FROM satoshimachine.dca_lease WHERE id = 'engine'",
@@ -76,7 +76,7 @@ async def lease_state() -> dict[str, Any]:
 
 async def holds_lease(holder: str, conn: Connection | None = None) -> bool:
     async with reuse(conn) as c:
-        found = await one(
+        found = await fetch_one(
             c, f"SELECT 1 AS yes WHERE {lease_held_sql()}", {"holder": holder}
         )
     return found is not None

@@ -27,7 +27,7 @@ async def measure(scene: Stage) -> None:
         settlement = await world.settlement(payment_hash)
         started = time.perf_counter()
         plan[lps] = await count_calls(
-            partial(planning.plan_settlement, settlement.id, distribution.HOLDER)
+            partial(planning.plan_settlement, settlement.id, distribution.INSTANCE_ID)
         )
         seconds[lps] = time.perf_counter() - started
         paying[lps] = await count_calls(distribution.worker.run_until_idle)

@@ -23,7 +23,7 @@ from lnbits.core.models import Payment
 from world import World
 
 from satmachineadmin import distribution, tasks
-from satmachineadmin.base.database import in_list, one, rows, run
+from satmachineadmin.base.database import execute, fetch_all, fetch_one, in_list
 
 PART = 12
 DAYS = 365 // PART
@@ -86,7 +86,7 @@ async def copy_payments(hashes: list[str], done: int, total: int) -> None:
     params: dict[str, object] = {}
     listed = in_list("h", hashes, params)
     async with core_db.connect() as conn:
-        found = await rows(
+        found = await fetch_all(
             conn,
             f"SELECT * FROM apipayments WHERE payment_hash IN {listed} LIMIT 1",  # noqa: S608
             params,
@@ -96,7 +96,7 @@ async def copy_payments(hashes: list[str], done: int, total: int) -> None:
             name: f"{name} || '-' || CAST(n AS TEXT)"
             for name in ("checking_id", "payment_hash")
         }
-        await run(
+        await execute(
             conn,
             f"""
             WITH RECURSIVE numbers(n) AS (
@@ -109,7 +109,7 @@ async def copy_payments(hashes: list[str], done: int, total: int) -> None:
             params,
         )
         await conn.conn.commit()
-        row = await one(conn, "SELECT COUNT(*) AS n FROM apipayments")
+        row = await fetch_one(conn, "SELECT COUNT(*) AS n FROM apipayments")
     if row is None or row["n"] < 2 * total:
         raise RuntimeError(f"{row} LNbits payments instead of {total}")
     await tidy(core_db)

@@ -27,7 +27,7 @@ from lnbits.task_manager import task_manager
 from world import World
 
 from satmachineadmin import crud, tasks
-from satmachineadmin.base.database import db, one
+from satmachineadmin.base.database import db, fetch_one
 from satmachineadmin.money import payouts_crud
 
 from conftest import wait_for
@@ -93,7 +93,7 @@ async def until_completed(hashes: Sequence[str]) -> AsyncIterator[None]:
 async def _completed(hashes: Sequence[str]) -> int:
     listed = ", ".join(f"'{h}'" for h in hashes)
     async with db.connect() as conn:
-        row = await one(
+        row = await fetch_one(
             conn,
             "SELECT COUNT(*) AS n FROM satoshimachine.dca_settlements "  # noqa: S608
             f"WHERE status = 'completed' AND payment_hash IN ({listed})",
@@ -261,7 +261,7 @@ async def _usual_burst(world: World, payer: str, wallets: Sequence[str]) -> None
 
 async def _payouts_of(world: World) -> tuple[int, int]:
     async with db.connect() as conn:
-        row = await one(
+        row = await fetch_one(
             conn,
             "SELECT COUNT(DISTINCT o.id) AS payments, COUNT(*) AS legs "
             "FROM satoshimachine.dca_payouts o "

@@ -22,7 +22,7 @@ from pydantic import BaseModel
 from world import World
 
 from satmachineadmin import crud, distribution, tasks
-from satmachineadmin.base.database import db, db_time, row_params, run, transaction
+from satmachineadmin.base.database import db, db_time, execute, row_params, transaction
 from satmachineadmin.models import Leg, Settlement
 from satmachineadmin.money import planning
 
@@ -107,9 +107,9 @@ async def own_part(world: World) -> float:
         taken = await seconds_of(partial(tasks.landing.land_payment, payment))
         settlement = await world.settlement(payment_hash)
         started = time.perf_counter()
-        await planning.plan_settlement(settlement.id, distribution.HOLDER)
+        await planning.plan_settlement(settlement.id, distribution.INSTANCE_ID)
         await distribution.rounds.open_round(
-            world.machine_wallet.id, distribution.HOLDER
+            world.machine_wallet.id, distribution.INSTANCE_ID
         )
         times.append(taken + time.perf_counter() - started)
         await distribution.worker.run_until_idle()
@@ -141,7 +141,7 @@ async def a_year_of_history(world: World) -> None:
         await _copy("dca_payments", leg, "settlement_id")
     async with transaction() as conn:
         for leg in dca:
-            await run(
+            await execute(
                 conn,
                 "UPDATE satoshimachine.dca_client_totals SET "
                 "debited_cents = debited_cents + :cents, "
@@ -191,7 +191,7 @@ async def _copy(table: str, row: BaseModel, key: str) -> None:
     values = ", ".join(changed.get(name, name) for name in fields)
     start = crud.from_time(time.time() - 366 * DAY)
     async with transaction() as conn:
-        await run(
+        await execute(
             conn,
             f"WITH RECURSIVE numbers(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM "  # noqa: S608
             f"numbers WHERE n < {SETTLEMENTS - 1}) "

@@ -15,7 +15,7 @@ from typing import Any
 
 from lnbits.db import Connection
 
-from ..base.database import cents_sql, db, db_time, from_db_time, in_list, rows
+from ..base.database import cents_sql, db, db_time, fetch_all, from_db_time, in_list
 from ..calculations import cents_text, fiat_cents, round_half_up
 from .reports import own_machines_sql, whose
 
@@ -96,7 +96,7 @@ async def _settlements(
             "OR (s.transaction_time = :after AND s.id > :last))"
         )
         params["after"], params["last"] = after
-    return await rows(
+    return await fetch_all(
         conn,
         f"""
         SELECT s.*, {_MACHINE} FROM {S}.dca_settlements s
@@ -113,7 +113,7 @@ async def _legs(conn: Connection, settlement_ids: Sequence[str]) -> dict[str, li
     params: dict[str, Any] = {}
     listed = in_list("s", settlement_ids, params)
     found: dict[str, list] = {}
-    for leg in await rows(
+    for leg in await fetch_all(
         conn,
         f"""
         SELECT p.*, {cents_sql("p.amount_fiat")} AS cents, c.username
@@ -131,7 +131,7 @@ async def _legs(conn: Connection, settlement_ids: Sequence[str]) -> dict[str, li
 async def _loose_legs(conn: Connection, asked: Asked) -> list[Row]:
     params: dict[str, Any] = {}
     where = _where(asked, "p", params)
-    return await rows(
+    return await fetch_all(
         conn,
         f"""
         SELECT p.*, {cents_sql("p.amount_fiat")} AS cents, c.username, {_MACHINE},

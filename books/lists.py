@@ -27,7 +27,7 @@ from pydantic.datetime_parse import parse_datetime
 from pydantic.errors import DateTimeError
 
 from ..api.fields import storable_text
-from ..base.database import cents_sql, db, db_time, from_db_time, one, rows
+from ..base.database import cents_sql, db, db_time, fetch_all, fetch_one, from_db_time
 from ..base.refusals import BadInputError
 from ..calculations import exact_number, fiat_cents, shown
 
@@ -415,7 +415,7 @@ async def _fetch(
         f"LIMIT {where.add(limit)} OFFSET {where.add(offset)}"
     )
     listed = ", ".join(f"{sql} AS {name}" for name, sql in source.columns.items())
-    return await rows(
+    return await fetch_all(
         conn,
         f"SELECT {listed}, {order.expression} AS sort_value, "  # noqa: S608
         f"{source.key} AS sort_key FROM {source.tables} {source.joins} "
@@ -427,7 +427,7 @@ async def _fetch(
 async def _count(conn: Connection, source: Source, query: ListQuery) -> int:
     where = _Where(source, query)
     used = _used(query, _Order.of(query, source))
-    row = await one(
+    row = await fetch_one(
         conn,
         f"SELECT COUNT(*) AS n FROM {source.tables_for(used)} {where.sql}",  # noqa: S608
         where.params,
@@ -454,7 +454,7 @@ async def ids_of(source: Source) -> list[str]:
     where = f"WHERE {' AND '.join(source.where)}" if source.where else ""
     used = {k: v for k, v in source.params.items() if f":{k}" in where}
     async with db.connect() as conn:
-        found = await rows(
+        found = await fetch_all(
             conn,
             f"SELECT {source.key} AS id FROM {source.tables} {where}",  # noqa: S608
             used,

@@ -16,7 +16,7 @@ from typing import Any
 from lnbits.core.db import db as core_db
 from lnbits.db import SQLITE
 
-from ..base.database import db, db_time, in_list, rows
+from ..base.database import db, db_time, fetch_all, in_list
 from ..models import utc_now
 from ..parties.lps import (
     debited_cents_sql,
@@ -70,7 +70,7 @@ def _own_or_short_sql(column: str, own: str) -> str:
 async def wallets_of(user_id: str) -> list[str]:
     """Every wallet id of an LNbits user, deleted ones too."""
     async with core_db.connect() as conn:
-        found = await rows(
+        found = await fetch_all(
             conn, 'SELECT id FROM wallets WHERE "user" = :user', {"user": user_id}
         )
     return [row["id"] for row in found]

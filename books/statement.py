@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, timezone
 from typing import Any
 
-from ..base.database import cents_sql, db, db_time, from_db_time, rows
+from ..base.database import cents_sql, db, db_time, fetch_all, from_db_time
 from ..base.refusals import BadInputError
 from ..calculations import cents_text
 from ..models import utc_now
@@ -78,7 +78,7 @@ async def lp_statement(
     until = datetime.combine(last, time(), timezone.utc) + timedelta(days=1)
     period = {"me": user_id, "until": db_time(until)}
     async with db.connect() as conn:
-        machines = await rows(
+        machines = await fetch_all(
             conn,
             f"""
             SELECT c.id, m.name, m.machine_npub, m.fiat_code
@@ -87,7 +87,7 @@ async def lp_statement(
             """,  # noqa: S608
             {"me": user_id},
         )
-        deposits = await rows(
+        deposits = await fetch_all(
             conn,
             f"""
             SELECT d.client_id, {cents_sql("d.amount")} AS cents, d.notes, d.reason,
@@ -98,7 +98,7 @@ async def lp_statement(
             """,  # noqa: S608
             period,
         )
-        before = await rows(
+        before = await fetch_all(
             conn,
             f"""
             SELECT p.client_id, SUM({cents_sql("p.amount_fiat")}) AS cents
@@ -110,7 +110,7 @@ async def lp_statement(
             """,  # noqa: S608
             {"me": user_id, "since": db_time(since)},
         )
-        legs = await rows(
+        legs = await fetch_all(
             conn,
             f"""
             SELECT p.client_id, p.leg_type, p.status, p.amount_sats, p.sent_sats,

@@ -21,7 +21,7 @@ from ..api.models import (
     LpMachineSummary,
     Totals,
 )
-from ..base.database import cents_sql, db, db_time, one, rows
+from ..base.database import cents_sql, db, db_time, fetch_all, fetch_one
 from ..base.refusals import NotFoundError
 from ..calculations import cents_text
 from ..cash import bays as cash
@@ -52,7 +52,7 @@ _BALANCE = f"""
 async def client_balance(operator_user_id: str, client_id: str) -> BalanceAnswer:
     """The balance of an LP at one of this operator's machines."""
     async with db.connect() as conn:
-        row = await one(
+        row = await fetch_one(
             conn,
             f"""
             SELECT m.fiat_code, {_BALANCE}
@@ -81,7 +81,7 @@ async def client_balance(operator_user_id: str, client_id: str) -> BalanceAnswer
 async def lp_summary(user_id: str) -> list[LpMachineSummary]:
     """The caller's enrolments as an LP, oldest first."""
     async with db.connect() as conn:
-        found = await rows(
+        found = await fetch_all(
             conn,
             f"""
             SELECT c.id, c.machine_id, c.status, m.name, m.machine_npub, m.fiat_code,
@@ -135,13 +135,13 @@ async def lp_history(user_id: str, days: int | None) -> list[LpHistoryDay]:
     day = day_sql("p.transaction_time")
     params = {"me": user_id, "since": db_time(since)}
     async with db.connect() as conn:
-        before = await one(
+        before = await fetch_one(
             conn,
             f"SELECT SUM(p.amount_sats) AS sats {received} "
             "AND p.transaction_time < :since",
             params,
         )
-        found = await rows(
+        found = await fetch_all(
             conn,
             f"""
             SELECT d.day, m.fiat_code, SUM(d.sats) AS sats, SUM(d.cents) AS cents
@@ -256,7 +256,7 @@ async def _settlement_sums(
 ) -> list[Mapping[str, Any]]:
     day = day_sql("s.transaction_time")
     fiat = cents_sql("COALESCE(s.dispensed_fiat, s.fiat_amount)")
-    return await rows(
+    return await fetch_all(
         conn,
         f"""
         SELECT {day} AS day, s.tx_type, s.fiat_code, COUNT(*) AS n,
@@ -282,7 +282,7 @@ async def _closed_balances(
     """What LPs got when their balance was closed: legs without a settlement."""
     day = day_sql("p.transaction_time")
     owner = "" if is_all else "AND p.operator_user_id = :me"
-    return await rows(
+    return await fetch_all(
         conn,
         f"""
         SELECT {day} AS day, SUM(p.amount_sats) AS sats
@@ -298,7 +298,7 @@ async def _closed_balances(
 async def _owed_to_lps(
     conn: Connection, user_id: str, is_all: bool
 ) -> list[Mapping[str, Any]]:
-    return await rows(
+    return await fetch_all(
         conn,
         f"""
         SELECT m.fiat_code,
@@ -313,7 +313,7 @@ async def _owed_to_lps(
 
 async def platform_counts(conn: Connection) -> dict[str, int]:
     """How many operators, machines and LPs there are."""
-    row = await one(
+    row = await fetch_one(
         conn,
         f"""
         SELECT
@@ -335,7 +335,7 @@ async def version_of(user_id: str) -> str:
     signs = _signs_of_change()
     listed = ", ".join(f"({sql}) AS sign_{n}" for n, sql in enumerate(signs))
     async with db.connect() as conn:
-        row = await one(conn, f"SELECT {listed}", {"me": user_id})
+        row = await fetch_one(conn, f"SELECT {listed}", {"me": user_id})
     text = "|".join(str(value) for value in (row or {}).values())
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 

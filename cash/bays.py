@@ -17,7 +17,7 @@ from typing import Any
 
 from lnbits.db import Connection
 
-from ..base.database import from_db_time, rows
+from ..base.database import fetch_all, from_db_time
 
 S = "satoshimachine"
 # When the newest count of a bay was taken: the operator's, or the newest of both.
@@ -90,7 +90,7 @@ async def bays(
 
     `own_machines` is SQL for their ids, with `params`. Two statements.
     """
-    found = await rows(
+    found = await fetch_all(
         conn,
         f"""
         SELECT k.*, COALESCE(m.name, SUBSTR(m.machine_npub, 1, 12)) AS machine,
@@ -144,7 +144,7 @@ async def _count_dispensed(
     params: Mapping[str, Any],
     since: str,
 ) -> None:
-    found = await rows(
+    found = await fetch_all(
         conn,
         f"""
         SELECT s.machine_id, s.transaction_time, s.cassettes_json, s.dispense_state,

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from lnbits.db import Connection
 
-from ..base.database import cents_sql, db_time, in_list, rows
+from ..base.database import cents_sql, db_time, fetch_all, in_list
 from ..models import utc_now
 from . import bays as cash
 
@@ -37,7 +37,7 @@ async def cash_of_machines(
     for bay in await cash.bays(conn, listed, params):
         cents = bay.count * bay.denomination * 100
         in_bays[bay.machine_id] = in_bays.get(bay.machine_id, 0) + cents
-    found = await rows(
+    found = await fetch_all(
         conn,
         f"""
         SELECT machine_id,

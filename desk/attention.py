@@ -15,7 +15,7 @@ from typing import Any
 from lnbits.db import SQLITE, Connection
 
 from ..api.models import AttentionItem
-from ..base.database import db, db_time, from_db_time, rows
+from ..base.database import db, db_time, fetch_all, from_db_time
 from ..books.reports import UNNAMED_ERROR, own_machines_sql, whose
 from ..calculations import cents_text
 from ..cash import bays as cash
@@ -305,7 +305,7 @@ async def needs_attention(
     items: list[AttentionItem] = []
     for kind in KINDS:
         sql = f"SELECT {kind.sql(own_machines_sql(is_all))} LIMIT :most"
-        items += _items(kind, await rows(conn, sql, params))
+        items += _items(kind, await fetch_all(conn, sql, params))
     low = await cash.low_bays(conn, own_machines_sql(is_all), whose(user_id, is_all))
     items += _items(LOW_CASH, [bay.row for bay in low[: MOST + 1]])
     if is_all:
@@ -335,7 +335,7 @@ def _items(kind: Kind, found: Sequence[Row]) -> list[AttentionItem]:
 
 async def _missing_platform_wallet(conn: Connection) -> list[AttentionItem]:
     """The super's own: fees are due and there is no wallet for them."""
-    found = await rows(
+    found = await fetch_all(
         conn,
         f"""
         SELECT COUNT(*) AS n, SUM(amount_sats) AS sats, MIN(created_at) AS since

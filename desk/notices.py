@@ -31,12 +31,12 @@ from ..base.database import (
     cents_sql,
     db,
     db_time,
+    execute,
+    execute_many,
+    fetch_all,
     from_db_time,
     in_list,
     insert_sql,
-    rows,
-    run,
-    run_many,
     transaction,
 )
 from ..books.reports import own_machines_sql
@@ -46,15 +46,15 @@ from ..models import utc_now
 from .attention import KINDS, LOW_CASH, Kind, moments
 
 S = "satoshimachine"
-AGAIN = timedelta(days=1)
+REPEAT_INTERVAL = timedelta(days=1)
 # A cause that comes and goes is told once an hour at most.
-QUIET = timedelta(hours=1)
+COOLDOWN = timedelta(hours=1)
 # LPs are told of what happened within this time; older news is no news.
-NEWS = timedelta(days=1)
-FORGOTTEN = timedelta(days=30)
+NEWS_WINDOW = timedelta(days=1)
+RETENTION = timedelta(days=30)
 # A wallet may be short for a moment between two payments.
-PATIENCE = {"wallet_short": timedelta(minutes=2)}
-TOLD = (
+GRACE_PERIODS = {"wallet_short": timedelta(minutes=2)}
+NOTIFIED_KINDS = (
     "payouts_stopped",
     "leg_failed",
     "quarantined",
@@ -81,7 +81,7 @@ class Cause:
     is_news: bool = False
 
 
-async def look(trouble: Mapping[str, str] | None = None) -> int:
+async def run_notices(trouble: Mapping[str, str] | None = None) -> int:
     """Find the causes of now, open and close them, tell people; how many were told.
 
     `trouble` is what the super has to know, by name. For the engine, every minute.
@@ -105,17 +105,17 @@ async def _operators_causes(conn: Connection, now: datetime) -> list[Cause]:
     everybody = own_machines_sql(True)
     owners = {
         row["id"]: row["operator_user_id"]
-        for row in await rows(
+        for row in await fetch_all(
             conn, f"SELECT id, operator_user_id FROM {S}.dca_machines"  # noqa: S608
         )
     }
     causes = []
     for kind in KINDS:
-        if kind.name not in TOLD:
+        if kind.name not in NOTIFIED_KINDS:
             continue
-        found = await rows(conn, f"SELECT {kind.sql(everybody)}", moments(now))
-        if kind.name in PATIENCE:
-            latest = now - PATIENCE[kind.name]
+        found = await fetch_all(conn, f"SELECT {kind.sql(everybody)}", moments(now))
+        if kind.name in GRACE_PERIODS:
+            latest = now - GRACE_PERIODS[kind.name]
             found = [r for r in found if (from_db_time(r["since"]) or now) <= latest]
         causes += [_cause(kind, row, owners) for row in found]
     for bay in await cash.low_bays(conn, everybody, {}):
@@ -149,7 +149,7 @@ def _trouble(name: str, sentence: str) -> Cause:
 
 
 async def _deposits_confirmed(conn: Connection, now: datetime) -> list[Cause]:
-    found = await rows(
+    found = await fetch_all(
         conn,
         f"""
         SELECT d.id, d.machine_id, d.currency, c.user_id,
@@ -160,7 +160,7 @@ async def _deposits_confirmed(conn: Connection, now: datetime) -> list[Cause]:
         JOIN {S}.dca_machines m ON m.id = d.machine_id
         WHERE d.status = 'confirmed' AND d.confirmed_at >= :since
         """,  # noqa: S608
-        {"since": db_time(now - NEWS)},
+        {"since": db_time(now - NEWS_WINDOW)},
     )
     return [
         Cause(
@@ -182,7 +182,7 @@ async def _deposits_confirmed(conn: Connection, now: datetime) -> list[Cause]:
 
 async def _payouts_received(conn: Connection, now: datetime) -> list[Cause]:
     """One piece of news for each payment to an LP who wants to hear of them."""
-    found = await rows(
+    found = await fetch_all(
         conn,
         f"""
         SELECT o.id, p.machine_id, c.user_id, m.fiat_code,
@@ -197,7 +197,7 @@ async def _payouts_received(conn: Connection, now: datetime) -> list[Cause]:
           AND p.leg_type IN ('dca', 'settlement') AND l.notify_payouts = true
         GROUP BY o.id, p.machine_id, c.user_id, m.fiat_code, m.name, m.machine_npub
         """,  # noqa: S608
-        {"since": db_time(now - NEWS)},
+        {"since": db_time(now - NEWS_WINDOW)},
     )
     return [
         Cause(
@@ -225,19 +225,19 @@ async def _remember(causes: Sequence[Cause], now: datetime) -> list[Cause]:
     by_key = {cause.key: cause for cause in causes}
     async with transaction() as conn:
         # two processes that both take themselves for the engine tell once
-        await run(
+        await execute(
             conn,
             f"UPDATE {S}.dca_locks SET n = n + 0 WHERE id = 'ledger'",  # noqa: S608
         )
         known = await _known(conn, by_key)
         due = [c for c in by_key.values() if _is_due(c, known.get(c.key), now)]
         fresh = [c for c in due if c.key not in known]
-        await run_many(
+        await execute_many(
             conn,
             insert_sql("dca_notices", _COLUMNS),
             [_row(cause, now) for cause in fresh],
         )
-        await run_many(
+        await execute_many(
             conn,
             f"""
             UPDATE {S}.dca_notices SET told_at = :now, times = times + 1,
@@ -256,16 +256,16 @@ async def _remember(causes: Sequence[Cause], now: datetime) -> list[Cause]:
             for key, row in known.items()
             if row["closed_at"] is None and key not in by_key
         ]
-        await run_many(
+        await execute_many(
             conn,
             f"UPDATE {S}.dca_notices SET closed_at = :now "  # noqa: S608
             "WHERE cause = :cause",
             [{"cause": key, "now": db_time(now)} for key in over],
         )
-        await run(
+        await execute(
             conn,
             f"DELETE FROM {S}.dca_notices WHERE closed_at < :before",  # noqa: S608
-            {"before": db_time(now - FORGOTTEN)},
+            {"before": db_time(now - RETENTION)},
         )
     return due
 
@@ -275,7 +275,7 @@ async def _known(conn: Connection, keys: Iterable[str]) -> dict[str, Mapping[str
     columns = "cause, told_at, closed_at"
     found = {
         row["cause"]: row
-        for row in await rows(
+        for row in await fetch_all(
             conn,
             f"SELECT {columns} FROM {S}.dca_notices "  # noqa: S608
             "WHERE closed_at IS NULL",
@@ -285,7 +285,7 @@ async def _known(conn: Connection, keys: Iterable[str]) -> dict[str, Mapping[str
     for start in range(0, len(others), CHUNK):
         params: dict[str, Any] = {}
         listed = in_list("k", others[start : start + CHUNK], params)
-        for row in await rows(
+        for row in await fetch_all(
             conn,
             f"SELECT {columns} FROM {S}.dca_notices "  # noqa: S608
             f"WHERE cause IN {listed}",
@@ -301,7 +301,7 @@ def _is_due(cause: Cause, row: Mapping[str, Any] | None, now: datetime) -> bool:
     if cause.is_news:
         return False
     told_at = from_db_time(row["told_at"]) or now
-    return told_at <= now - (AGAIN if row["closed_at"] is None else QUIET)
+    return told_at <= now - (REPEAT_INTERVAL if row["closed_at"] is None else COOLDOWN)
 
 
 _COLUMNS = (

@@ -38,8 +38,8 @@ from . import reconciliation_crud as sql
 from .reconciliation_crud import UNKNOWN, Period, Row
 
 # What is younger may be on its way between two databases.
-YOUNG = timedelta(minutes=2)
-SECOND_LOOK_SECONDS = 1.0
+SETTLING_WINDOW = timedelta(minutes=2)
+CONFIRM_DELAY_SECONDS = 1.0
 NIGHTLY_PERIOD = timedelta(days=2)
 NIGHTLY_HOUR_UTC = 2
 CURSOR = "reconciliation"
@@ -98,7 +98,7 @@ class Report:
 # --------------------------------------------------------------------------- comparing
 
 
-def effect_msat(row: Row) -> int:
+def balance_delta_msat(row: Row) -> int:
     """What a row of LNbits does to its wallet's balance."""
     amount, status = int(row["amount"]), row["status"]
     counts = ("success",) if amount > 0 else ("success", "pending")
@@ -336,7 +336,7 @@ def _settlement(row: Row, kind: str, message: str, stops: bool) -> Difference:
 
 def compare_marked(
     marked: Sequence[Row],
-    known_sides: set[tuple[str, str]],
+    recorded_keys: set[tuple[str, str]],
     own_hashes: set[str],
 ) -> list[Difference]:
     """Every stamped payment with its settlement, and our own payments with a payout."""
@@ -346,7 +346,7 @@ def compare_marked(
         payment_hash, sats = row["payment_hash"], abs(int(row["amount"])) // 1000
         if extra.get("source") == bitspire.SOURCE:
             side = (payment_hash, row["wallet_id"])
-            if row["status"] == "success" and side not in known_sides:
+            if row["status"] == "success" and side not in recorded_keys:
                 found.append(
                     Difference(
                         "not_landed",
@@ -501,7 +501,7 @@ class WalletBook:
             ]
             if said_msat != UNKNOWN and len(sides) > 1:
                 sides = [r for r in sides if (int(r["amount"]) > 0) == (said_msat > 0)]
-            real_msat = sum(effect_msat(r) for r in sides)
+            real_msat = sum(balance_delta_msat(r) for r in sides)
             self.known_msat += real_msat
             # our fees are whole sats, rounded up
             if said_msat == UNKNOWN or abs(real_msat - said_msat) < 1000:
@@ -604,7 +604,7 @@ async def _compare_payments(legs: Sequence[Row], report: Report) -> int:
     ids = set(await sql.payout_ids(report.machine_id, report.period))
     ids |= {x["payout_id"] for x in legs if x["payout_id"]}
     payouts = await sql.payouts_by_id(ids)
-    tries = await sql.tries(sorted(ids))
+    tries = await sql.payout_legs(sorted(ids))
     core = await sql.core_rows(t["payment_hash"] for t in tries if t["payment_hash"])
     old = {p["id"]: p for p in payouts if _is_old(p["updated_at"], report.period)}
     old_tries = [t for t in tries if t["payout_id"] in old]
@@ -616,11 +616,11 @@ async def _compare_payments(legs: Sequence[Row], report: Report) -> int:
 async def _compare_marked(wallets: Sequence[str], report: Report) -> int:
     """Stamped payments and our own with what is in our books; how many there are."""
     count = 0
-    async for marked in sql.marked_payments(wallets, report.period):
+    async for marked in sql.tagged_payments(wallets, report.period):
         hashes = sorted({r["payment_hash"] for r in marked})
         sides = [(r["payment_hash"], r["wallet_id"]) for r in marked]
         async with db.connect() as conn:
-            known = await crud.known_sides(conn, sides)
+            known = await crud.recorded_keys(conn, sides)
             own = await sql.own_hashes(conn, hashes)
         report.differences += compare_marked(marked, known, own)
         count += len(marked)
@@ -637,7 +637,7 @@ async def _compare_wallet(wallet_id: str, report: Report) -> None:
         unpaid = await sql.unpaid(conn, wallet_id)
         unplanned = await sql.unplanned(conn, wallet_id)
     book = WalletBook(wallet_id)
-    async for moves in sql.known_moves(wallet_id):
+    async for moves in sql.known_entries(wallet_id):
         book.add(moves, await sql.core_rows(move[0] for move in moves))
     balance = (await balances_msat([wallet_id]))[wallet_id]
     found, facts = book.compare(balance, unpaid, unplanned)
@@ -677,7 +677,7 @@ async def reconcile(machine_id: str, period: Period, actor: str) -> Report:
     """
     report = await compare(machine_id, period)
     if report.differences:
-        await asyncio.sleep(SECOND_LOOK_SECONDS)
+        await asyncio.sleep(CONFIRM_DELAY_SECONDS)
         first = {difference.key for difference in report.differences}
         report = await compare(machine_id, period)
         report.differences = [d for d in report.differences if d.key in first]
@@ -733,7 +733,7 @@ async def reconcile_own(
         machine = await crud.get_machine(machine_id, conn)
     if machine is None or machine.operator_user_id != operator_user_id:
         raise NotFoundError("There is no such machine of yours.")
-    latest = utc_now() - YOUNG
+    latest = utc_now() - SETTLING_WINDOW
     until = min(until or latest, latest)
     since = since or until - timedelta(days=30)
     if since >= until:
@@ -760,7 +760,7 @@ async def nightly() -> int:
         await crud.set_cursor(CURSOR, today)
     if last in (None, today) or now.hour < NIGHTLY_HOUR_UTC:
         return 0
-    period = Period(now - NIGHTLY_PERIOD, now - YOUNG)
+    period = Period(now - NIGHTLY_PERIOD, now - SETTLING_WINDOW)
     done = 0
     for machine_id in await sql.all_machine_ids():
         try:

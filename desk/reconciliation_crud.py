@@ -22,12 +22,12 @@ from ..base.database import (
     cents_sql,
     db,
     db_time,
+    execute,
+    execute_many,
+    fetch_all,
+    fetch_one,
     from_db_time,
     in_list,
-    one,
-    rows,
-    run,
-    run_many,
     transaction,
 )
 from ..crud import RECEIVED_SQL, lock_ledger
@@ -65,7 +65,7 @@ class Period:
 
 async def wallets_of_machine(conn: Connection, machine_id: str) -> list[str]:
     """Every wallet that is or was this machine's."""
-    found = await rows(
+    found = await fetch_all(
         conn,
         f"SELECT wallet_id FROM {S}.dca_machine_wallets "  # noqa: S608
         "WHERE machine_id = :machine "
@@ -125,7 +125,9 @@ async def _ids(sql: str, params: Mapping[str, Any]) -> list[str]:
     """Ids alone, of however many rows: the rows themselves are read page by page, and
     the connection, which the lease needs too, is given back in between."""
     async with db.connect() as conn:
-        return sorted(next(iter(row.values())) for row in await rows(conn, sql, params))
+        return sorted(
+            next(iter(row.values())) for row in await fetch_all(conn, sql, params)
+        )
 
 
 async def settlements_and_legs(
@@ -134,13 +136,13 @@ async def settlements_and_legs(
     """Page by page, each with all legs of its settlements as they are then."""
     for listed, params in _pages(settlement_ids):
         async with db.connect() as conn:
-            settlements = await rows(
+            settlements = await fetch_all(
                 conn,
                 f"SELECT * FROM {S}.dca_settlements "  # noqa: S608
                 f"WHERE id IN {listed} ORDER BY id",
                 params,
             )
-            legs = await rows(
+            legs = await fetch_all(
                 conn,
                 f"SELECT {LEG_COLUMNS} FROM {S}.dca_payments "  # noqa: S608
                 f"WHERE settlement_id IN {listed} ORDER BY id",
@@ -161,7 +163,7 @@ async def _by_id(table: str, columns: str, ids: Sequence[str]) -> list[Row]:
     found: list[Row] = []
     for listed, params in _pages(ids):
         async with db.connect() as conn:
-            found += await rows(
+            found += await fetch_all(
                 conn,
                 f"SELECT {columns} FROM {S}.{table} "  # noqa: S608
                 f"WHERE id IN {listed} ORDER BY id",
@@ -183,7 +185,7 @@ async def own_hashes(conn: Connection, hashes: Sequence[str]) -> set[str]:
     for start in range(0, len(hashes), CHUNK):
         params: dict[str, Any] = {}
         listed = in_list("h", hashes[start : start + CHUNK], params)
-        for row in await rows(
+        for row in await fetch_all(
             conn,
             f"SELECT payment_hash FROM {S}.dca_payouts "  # noqa: S608
             f"WHERE payment_hash IN {listed}",
@@ -197,12 +199,12 @@ def settlement_of(row: Row) -> Settlement:
     return dict_to_model(dict(row), Settlement)
 
 
-async def tries(payout_ids: Sequence[str]) -> list[Row]:
+async def payout_legs(payout_ids: Sequence[str]) -> list[Row]:
     """Which legs payouts were for, and every other payout of those legs."""
     found: list[Row] = []
     for listed, params in _pages(payout_ids):
         async with db.connect() as conn:
-            found += await rows(
+            found += await fetch_all(
                 conn,
                 f"""
                 SELECT DISTINCT l.payout_id, l.leg_id, l.amount_sats, o.payment_hash,
@@ -220,7 +222,7 @@ async def tries(payout_ids: Sequence[str]) -> list[Row]:
 async def lp_balances(conn: Connection, machine_id: str) -> list[Row]:
     """Deposits, what legs took and brought, and the running totals, in minor units
     and sats."""
-    return await rows(
+    return await fetch_all(
         conn,
         f"""
         SELECT c.id, c.username,
@@ -253,7 +255,7 @@ async def recount_received(machine_id: str) -> None:
     cents = cents_sql("p.amount_fiat")
     async with transaction() as conn:
         await lock_ledger(conn)
-        await run(
+        await execute(
             conn,
             f"""
             UPDATE {S}.dca_client_totals SET
@@ -268,7 +270,7 @@ async def recount_received(machine_id: str) -> None:
 
 async def unpaid(conn: Connection, wallet_id: str) -> int:
     """What a wallet still owes: unpaid legs that no payment is under way for."""
-    row = await one(
+    row = await fetch_one(
         conn,
         f"""
         SELECT SUM(p.amount_sats) AS sats FROM {S}.dca_payments p
@@ -284,7 +286,7 @@ async def unpaid(conn: Connection, wallet_id: str) -> int:
 
 async def unplanned(conn: Connection, wallet_id: str) -> int:
     """Sats of cash-outs that nothing was planned for yet."""
-    row = await one(
+    row = await fetch_one(
         conn,
         f"""
         SELECT SUM(wire_sats - network_fee_sats) AS sats FROM {S}.dca_settlements
@@ -296,7 +298,7 @@ async def unplanned(conn: Connection, wallet_id: str) -> int:
     return int(row["sats"] or 0) if row else 0
 
 
-async def known_moves(wallet_id: str) -> AsyncIterator[list[tuple[str, int]]]:
+async def known_entries(wallet_id: str) -> AsyncIterator[list[tuple[str, int]]]:
     """Every payment of this wallet that is in our books, page by page: (hash, msat by
     our figures).
 
@@ -319,7 +321,7 @@ async def known_moves(wallet_id: str) -> AsyncIterator[list[tuple[str, int]]]:
         last: str | None = ""
         while last is not None:
             async with db.connect() as conn:
-                page = await rows(
+                page = await fetch_all(
                     conn,
                     f"{sql} AND id > :last ORDER BY id LIMIT :limit",
                     {"wallet": wallet_id, "last": last, "limit": PAGE},
@@ -354,7 +356,7 @@ async def core_rows(hashes: Iterable[str]) -> dict[str, list[Row]]:
         params: dict[str, Any] = {}
         listed = in_list("h", wanted[start : start + CHUNK], params)
         async with core_db.connect() as conn:
-            page = await rows(
+            page = await fetch_all(
                 conn,
                 f"SELECT {CORE_COLUMNS} FROM apipayments "  # noqa: S608
                 f"WHERE payment_hash IN {listed}",
@@ -367,7 +369,7 @@ async def core_rows(hashes: Iterable[str]) -> dict[str, list[Row]]:
     return found
 
 
-async def marked_payments(
+async def tagged_payments(
     wallet_ids: Sequence[str], period: Period
 ) -> AsyncIterator[list[Row]]:
     """Payments of these wallets in a period that carry a machine's stamp or our mark,
@@ -377,7 +379,7 @@ async def marked_payments(
         params: dict[str, Any] = {**period.params, "last": last, "limit": PAGE}
         listed = in_list("w", wallet_ids, params)
         async with core_db.connect() as conn:
-            page = await rows(
+            page = await fetch_all(
                 conn,
                 f"""
                 SELECT {CORE_COLUMNS}, external_id, extra FROM apipayments
@@ -413,7 +415,7 @@ async def keep_report(
 ) -> str:
     report_id = urlsafe_short_hash()
     async with transaction() as conn:
-        await run(
+        await execute(
             conn,
             f"""
             INSERT INTO {S}.dca_reconciliations (id, machine_id, created_at, actor,
@@ -436,7 +438,7 @@ async def keep_report(
 async def newest_report(machine_id: str, operator_user_id: str) -> Row | None:
     """The machine's last report, if the machine is this operator's."""
     async with db.connect() as conn:
-        return await one(
+        return await fetch_one(
             conn,
             f"""
             SELECT r.* FROM {S}.dca_reconciliations r
@@ -451,7 +453,7 @@ async def newest_report(machine_id: str, operator_user_id: str) -> Row | None:
 async def own_report(report_id: str, operator_user_id: str) -> Row | None:
     """The report, if its machine is this operator's."""
     async with db.connect() as conn:
-        return await one(
+        return await fetch_one(
             conn,
             f"""
             SELECT r.* FROM {S}.dca_reconciliations r
@@ -486,7 +488,7 @@ async def what_they_are(machine_id: str, ids: Iterable[str]) -> dict[str, Row]:
                 if table != "dca_payouts":
                     own = " AND machine_id = :machine"
                     params["machine"] = machine_id
-                found = await rows(
+                found = await fetch_all(
                     conn,
                     f"SELECT {key} AS id, {settlement} AS settlement_id, "  # noqa: S608
                     f"{payment_hash} AS payment_hash FROM {S}.{table} "
@@ -499,7 +501,7 @@ async def what_they_are(machine_id: str, ids: Iterable[str]) -> dict[str, Row]:
 
 async def accepted(conn: Connection, machine_id: str) -> set[str]:
     """Keys of differences that the operator has looked at."""
-    found = await rows(
+    found = await fetch_all(
         conn,
         f"SELECT difference FROM {S}.dca_accepted_differences "  # noqa: S608
         "WHERE machine_id = :machine",
@@ -509,7 +511,7 @@ async def accepted(conn: Connection, machine_id: str) -> set[str]:
 
 
 async def accept(conn: Connection, machine_id: str, keys: Iterable[str]) -> None:
-    await run_many(
+    await execute_many(
         conn,
         f"INSERT INTO {S}.dca_accepted_differences "  # noqa: S608
         "(machine_id, difference, accepted_at) VALUES (:machine, :key, :now) "
@@ -523,7 +525,7 @@ async def accept(conn: Connection, machine_id: str, keys: Iterable[str]) -> None
 
 async def accept_newest(conn: Connection, machine_id: str) -> None:
     """Take what the last report found grave as looked at."""
-    row = await one(
+    row = await fetch_one(
         conn,
         f"SELECT report_json FROM {S}.dca_reconciliations "  # noqa: S608
         "WHERE machine_id = :machine ORDER BY created_at DESC, id DESC LIMIT 1",
@@ -535,7 +537,7 @@ async def accept_newest(conn: Connection, machine_id: str) -> None:
 
 async def stop_payouts(conn: Connection, machine_id: str, reason: str) -> int:
     """Stop a machine's payouts, unless they are stopped."""
-    return await run(
+    return await execute(
         conn,
         f"UPDATE {S}.dca_machines SET payouts_stopped_reason = :reason "  # noqa: S608
         "WHERE id = :id AND payouts_stopped_reason IS NULL",
@@ -545,7 +547,7 @@ async def stop_payouts(conn: Connection, machine_id: str, reason: str) -> int:
 
 async def all_machine_ids() -> list[str]:
     async with db.connect() as conn:
-        found = await rows(
+        found = await fetch_all(
             conn, f"SELECT id FROM {S}.dca_machines ORDER BY id"  # noqa: S608
         )
     return [r["id"] for r in found]

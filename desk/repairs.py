@@ -41,10 +41,10 @@ BEING_PAID = (
 NOT_CLAIMED = "This refund has no destination yet: enter the customer's first."
 MAX_SATS = bitspire.MAX_SATS
 # Between the look at a settlement and the change of it, a payout may have begun.
-TRIES = 5
+MAX_CAS_ATTEMPTS = 5
 
 
-class LegMovedError(ConflictError):
+class ConcurrentChangeError(ConflictError):
     """A payout took a leg between reading it and changing it; look again."""
 
     def __init__(self) -> None:
@@ -146,9 +146,10 @@ async def _give_back(conn: Connection, legs: Iterable[Leg]) -> None:
 
 
 async def _void(conn: Connection, legs: Sequence[Leg], why: str) -> None:
-    """Void open legs with what follows for LPs; `LegMovedError` if one is not."""
+    """Void open legs with what follows for LPs; `ConcurrentChangeError`
+    if one is not."""
     if await sql.void_legs(conn, [leg.id for leg in legs], why) != len(legs):
-        raise LegMovedError
+        raise ConcurrentChangeError
     await _give_back(conn, legs)
 
 
@@ -173,8 +174,8 @@ async def _retry(conn: Connection, actor: str, leg: Leg, reason: str | None) -> 
 
 async def _make_due(conn: Connection, legs: Sequence[Leg]) -> None:
     if await sql.make_due(conn, [leg.id for leg in legs]) != len(legs):
-        raise LegMovedError
-    await sql.wake_siblings(conn, legs)
+        raise ConcurrentChangeError
+    await sql.clear_destination_backoff(conn, legs)
     await crud.refresh_settlements(
         conn, [x.settlement_id for x in legs if x.settlement_id]
     )
@@ -204,7 +205,7 @@ async def mark_leg_paid(
         leg = await sql.get_own_leg(conn, leg_id, user_id)
         _must_be_open(leg)
         if await sql.mark_paid(conn, leg.id, reference) != 1:
-            raise LegMovedError
+            raise ConcurrentChangeError
         await crud.add_received(conn, [leg])
         if leg.settlement_id:
             await crud.refresh_settlements(conn, [leg.settlement_id])
@@ -319,7 +320,7 @@ async def void_settlement(user_id: str, settlement_id: str, reason: str) -> None
         )
         columns = ("status", "error_message", "processed_at")
         if not await sql.change_settlement(conn, voided, columns, VOIDABLE):
-            raise LegMovedError
+            raise ConcurrentChangeError
         if settlement.planned_at is not None:
             given_up = sum(leg.amount_sats for leg in open_legs)
             await sql.add_retained(conn, settlement.id, given_up)
@@ -443,7 +444,7 @@ async def resolve(
             update={**changes, "status": "pending", "error_message": None}
         )
         if not await sql.change_settlement(conn, after, RESOLVED, ["quarantined"]):
-            raise LegMovedError
+            raise ConcurrentChangeError
         await _audit_settlement(
             conn,
             user_id,
@@ -498,15 +499,15 @@ async def report_dispense(
     user_id: str, settlement_id: str, dispensed_cents: int, reason: str
 ) -> None:
     """What the operator says that the machine paid out in cash."""
-    for attempt in range(TRIES):
+    for attempt in range(MAX_CAS_ATTEMPTS):
         try:
             async with transaction() as conn:
                 await crud.lock_ledger(conn)
                 own = await sql.get_own_settlement(conn, settlement_id, user_id)
                 await apply_dispense(conn, own, dispensed_cents, user_id, reason)
             break
-        except LegMovedError:
-            if attempt == TRIES - 1:
+        except ConcurrentChangeError:
+            if attempt == MAX_CAS_ATTEMPTS - 1:
                 raise
             await asyncio.sleep(0)
     distribution.wake()
@@ -550,7 +551,7 @@ async def apply_dispense(
         columns = (*DISPENSED, "retained_sats", "loss_sats")
         was = ["processing", "attention", "completed"]
     if not await sql.change_settlement(conn, after, columns, was):
-        raise LegMovedError
+        raise ConcurrentChangeError
     await crud.refresh_settlements(conn, [after.id])
     await _audit_settlement(
         conn,
@@ -659,7 +660,7 @@ async def _apply_resize(conn: Connection, change: Resize) -> None:
     else:
         done = await sql.resize(conn, change)
     if done != 1:
-        raise LegMovedError
+        raise ConcurrentChangeError
 
 
 def _resized_facts(change: Resize) -> dict[str, Any]:
@@ -727,9 +728,11 @@ async def refund(
         settlement = await sql.get_own_settlement(conn, settlement_id, user_id)
         machine = await crud.get_machine(settlement.machine_id, conn)
         action = f"refund:{settlement_id}"
-        used = await sql.remember_key(conn, user_id, key, action, settlement_id)
+        used = await sql.claim_idempotency_key(
+            conn, user_id, key, action, settlement_id
+        )
         if used:
-            _must_be_repeated(used, action)
+            _check_same_action(used, action)
             return
         if problem:
             raise BadInputError(problem)
@@ -739,7 +742,7 @@ async def refund(
         ids = [leg.id for leg in open_legs]
         set_now = await sql.set_refund_target(conn, ids, target.target, target.address)
         if set_now != len(ids):
-            raise LegMovedError
+            raise ConcurrentChangeError
         await crud.refresh_settlements(conn, [settlement_id])
         await _audit_settlement(
             conn,
@@ -757,7 +760,7 @@ async def refund(
     distribution.wake()
 
 
-def _must_be_repeated(used: tuple[str, str], action: str) -> None:
+def _check_same_action(used: tuple[str, str], action: str) -> None:
     """The same key for something else is a mistake of the caller's."""
     if used[0] != action:
         raise ConflictError("This idempotency_key was used for another request.")
@@ -837,9 +840,9 @@ async def close_balance(
         await crud.lock_ledger(conn)
         client = await sql.get_own_client(conn, client_id, user_id)
         action = f"close-balance:{client_id}"
-        used = await sql.remember_key(conn, user_id, key, action, leg_id)
+        used = await sql.claim_idempotency_key(conn, user_id, key, action, leg_id)
         if used:
-            _must_be_repeated(used, action)
+            _check_same_action(used, action)
             return used[1]
         profile = (await crud.lp_profiles_of_clients(conn, [client_id])).get(client_id)
         if profile is None:

@@ -18,13 +18,13 @@ from ..base.database import (
     CHUNK,
     cents_sql,
     db_time,
+    execute,
+    execute_many,
+    fetch_all,
+    fetch_models,
+    fetch_one,
     in_list,
-    models,
-    one,
     row_params,
-    rows,
-    run,
-    run_many,
 )
 from ..base.refusals import NotFoundError
 from ..calculations import cents_text
@@ -46,7 +46,7 @@ async def get_own_settlement(
     conn: Connection, settlement_id: str, operator_user_id: str
 ) -> Settlement:
     """The operator's settlement. `NotFoundError` for anybody else's."""
-    found = await models(
+    found = await fetch_models(
         conn,
         f"SELECT * FROM {S}.dca_settlements "  # noqa: S608
         f"WHERE id = :id AND machine_id IN {OWN_MACHINES}",
@@ -60,7 +60,7 @@ async def get_own_settlement(
 
 async def get_own_leg(conn: Connection, leg_id: str, operator_user_id: str) -> Leg:
     """A leg at the operator's machines. What LPs forward is theirs alone."""
-    found = await models(
+    found = await fetch_models(
         conn,
         f"SELECT * FROM {S}.dca_payments WHERE id = :id "  # noqa: S608
         f"AND leg_type <> 'autoforward' AND machine_id IN {OWN_MACHINES}",
@@ -74,7 +74,7 @@ async def get_own_leg(conn: Connection, leg_id: str, operator_user_id: str) -> L
 
 async def get_own_autoforward(conn: Connection, leg_id: str, lp_user_id: str) -> Leg:
     """What this LP forwards. `NotFoundError` for any other leg."""
-    found = await models(
+    found = await fetch_models(
         conn,
         f"SELECT * FROM {S}.dca_payments WHERE id = :id "  # noqa: S608
         "AND leg_type = 'autoforward' AND client_id IN ("
@@ -90,7 +90,7 @@ async def get_own_autoforward(conn: Connection, leg_id: str, lp_user_id: str) ->
 async def get_own_client(
     conn: Connection, client_id: str, operator_user_id: str
 ) -> Client:
-    found = await models(
+    found = await fetch_models(
         conn,
         f"SELECT * FROM {S}.dca_clients "  # noqa: S608
         f"WHERE id = :id AND machine_id IN {OWN_MACHINES}",
@@ -113,7 +113,7 @@ async def _change_open(
     for start in range(0, len(leg_ids), CHUNK):
         chunk = dict(params)
         listed = in_list("leg", leg_ids[start : start + CHUNK], chunk)
-        changed += await run(
+        changed += await execute(
             conn,
             f"UPDATE {S}.dca_payments SET {changes} "  # noqa: S608
             f"WHERE id IN {listed} AND {OPEN}",
@@ -143,10 +143,10 @@ async def make_due(conn: Connection, leg_ids: Sequence[str]) -> int:
     )
 
 
-async def wake_siblings(conn: Connection, legs: Iterable[Leg]) -> None:
+async def clear_destination_backoff(conn: Connection, legs: Iterable[Leg]) -> None:
     """Let go of others that back off from the same destination: a round leaves out a
     destination while one of its legs waits after a failure."""
-    await run_many(
+    await execute_many(
         conn,
         f"""
         UPDATE {S}.dca_payments SET next_try_at = :now
@@ -208,7 +208,7 @@ async def resize(conn: Connection, change: Resize) -> int:
     if leg.amount_fiat is not None:
         fiat = "amount_fiat = :fiat,"
         params["fiat"] = cents_text(change.fiat_cents or 0)
-    return await run(
+    return await execute(
         conn,
         f"""
         UPDATE {S}.dca_payments SET amount_sats = :sats, {fiat} target = :target
@@ -231,7 +231,7 @@ async def change_settlement(
     values = row_params(settlement)
     params = {name: values[name] for name in (*columns, "id")}
     listed = in_list("was", was, params)
-    return await run(
+    return await execute(
         conn,
         f"UPDATE {S}.dca_settlements "  # noqa: S608
         f"SET {', '.join(f'{c} = :{c}' for c in columns)} "
@@ -242,7 +242,7 @@ async def change_settlement(
 
 async def add_retained(conn: Connection, settlement_id: str, sats: int) -> None:
     """What voided legs do not take makes a loss smaller, then stays in the wallet."""
-    await run(
+    await execute(
         conn,
         f"""
         UPDATE {S}.dca_settlements SET
@@ -257,7 +257,7 @@ async def add_retained(conn: Connection, settlement_id: str, sats: int) -> None:
 
 async def append_note(conn: Connection, settlement_id: str, line: str) -> None:
     """Add a line to the memo: by the database, so that two at once are both kept."""
-    await run(
+    await execute(
         conn,
         f"""
         UPDATE {S}.dca_settlements SET notes = CASE
@@ -272,12 +272,12 @@ async def append_note(conn: Connection, settlement_id: str, line: str) -> None:
 # -------------------------------------------------------------------- one more thing
 
 
-async def remember_key(
+async def claim_idempotency_key(
     conn: Connection, user_id: str, key: str, action: str, subject_id: str
 ) -> tuple[str, str] | None:
     """Keep an idempotency key with what it was for; what it was for before, if it was
     used: then the caller does nothing."""
-    kept = await run(
+    kept = await execute(
         conn,
         f"""
         INSERT INTO {S}.dca_idempotency
@@ -294,7 +294,7 @@ async def remember_key(
     )
     if kept:
         return None
-    row = await one(
+    row = await fetch_one(
         conn,
         f"SELECT action, subject_id FROM {S}.dca_idempotency "  # noqa: S608
         "WHERE user_id = :user AND idempotency_key = :key",
@@ -305,7 +305,7 @@ async def remember_key(
 
 async def remaining_cents(conn: Connection, client_id: str) -> int:
     """What is left of an LP's deposits, minor units; for whoever holds the lock."""
-    row = await one(
+    row = await fetch_one(
         conn,
         f"""
         SELECT
@@ -328,7 +328,7 @@ async def client_user_ids(
     for start in range(0, len(ids), CHUNK):
         params: dict[str, Any] = {}
         listed = in_list("c", ids[start : start + CHUNK], params)
-        for row in await rows(
+        for row in await fetch_all(
             conn,
             f"SELECT id, user_id FROM {S}.dca_clients WHERE id IN {listed}",  # noqa: S608
             params,
@@ -350,13 +350,13 @@ async def known_hash(conn: Connection, payment_hash: str) -> bool:
         f"SELECT 1 AS yes FROM {S}.{table} WHERE {column} = :hash"  # noqa: S608
         for table, column in tables
     )
-    return await one(conn, sql, {"hash": payment_hash}) is not None
+    return await fetch_one(conn, sql, {"hash": payment_hash}) is not None
 
 
 async def lnbits_sides(payment_hash: str) -> list[Mapping[str, Any]]:
     """LNbits' rows of a payment: wallet_id, amount (msat, signed), status."""
     async with core_db.connect() as conn:
-        found = await rows(
+        found = await fetch_all(
             conn,
             "SELECT checking_id, wallet_id, amount, status FROM apipayments "
             "WHERE payment_hash = :hash",
@@ -370,7 +370,7 @@ async def resume_payouts(
     conn: Connection, machine_id: str, operator_user_id: str, now: datetime
 ) -> int:
     """Lift the stop; legs that waited for it are due now."""
-    lifted = await run(
+    lifted = await execute(
         conn,
         f"UPDATE {S}.dca_machines SET payouts_stopped_reason = NULL, "  # noqa: S608
         "updated_at = :now WHERE id = :id AND operator_user_id = :user "
@@ -378,7 +378,7 @@ async def resume_payouts(
         {"id": machine_id, "user": operator_user_id, "now": db_time(now)},
     )
     if lifted:
-        await run(
+        await execute(
             conn,
             f"UPDATE {S}.dca_payments SET next_try_at = NULL, error_message = NULL "  # noqa: S608
             "WHERE machine_id = :id AND status = 'pending' AND payout_id IS NULL "

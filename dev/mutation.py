@@ -59,10 +59,10 @@ GROUPS = (
             "bitspire.py": (),
             "money/replanning.py": (),
             "money/payouts.py": (
-                "judge",
-                "_seen",
+                "classify",
+                "_observe",
                 "_is_receipt",
-                "Seen.network_fee_sats",
+                "Observation.network_fee_sats",
             ),
             "money/payouts_crud.py": ("backoff_seconds", "_as_decided"),
         },
@@ -92,7 +92,12 @@ GROUPS = (
                 "complete_payouts",
                 "finish_legs",
             ),
-            "money/forwards.py": ("is_over", "still_wanted", "_withdraw", "_void"),
+            "money/forwards.py": (
+                "is_stale",
+                "drop_stale_forwards",
+                "_withdraw",
+                "_void",
+            ),
             "crud.py": (
                 "claim_settlement_for_processing",
                 "set_settlement_status",

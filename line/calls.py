@@ -30,7 +30,7 @@ from loguru import logger
 
 from .. import bitspire, crud, distribution
 from ..base.audit import MACHINE
-from ..base.database import db, in_list, rows, transaction
+from ..base.database import db, fetch_all, in_list, transaction
 from ..base.refusals import BadInputError, RefusedError
 from ..bitspire import FeeFractions, Figures, SettlementInvariantError
 from ..calculations import fiat_cents, split_principal_based
@@ -294,7 +294,7 @@ def external_id(request: MachineRequest) -> str:
 async def _made_before(request: MachineRequest) -> tuple[str, str] | None:
     """The invoice that was made before this process died and could not note it."""
     async with core_db.connect() as conn:
-        found = await rows(
+        found = await fetch_all(
             conn,
             "SELECT payment_hash, bolt11 FROM apipayments "
             "WHERE wallet_id = :wallet AND external_id = :id AND amount > 0 "
@@ -354,7 +354,7 @@ async def payment_of(
     listed = in_list("w", wallet_ids, params)
     sign = ">" if is_incoming else "<"
     async with core_db.connect() as conn:
-        found = await rows(
+        found = await fetch_all(
             conn,
             "SELECT * FROM apipayments WHERE payment_hash = :hash "  # noqa: S608
             f"AND amount {sign} 0 AND wallet_id IN {listed}",
@@ -521,13 +521,13 @@ async def dispense(
 
 async def report_dispense(settlement: Settlement, cents: int) -> None:
     """Plan by what was dispensed. Raises LineError; said again, nothing changes."""
-    for attempt in range(repairs.TRIES):
+    for attempt in range(repairs.MAX_CAS_ATTEMPTS):
         try:
             async with transaction() as conn:
                 await repairs.apply_dispense(conn, settlement, cents, MACHINE)
             break
-        except repairs.LegMovedError as exc:
-            if attempt == repairs.TRIES - 1:
+        except repairs.ConcurrentChangeError as exc:
+            if attempt == repairs.MAX_CAS_ATTEMPTS - 1:
                 raise LineError("busy", str(exc)) from exc
             await asyncio.sleep(0)
         except BadInputError as exc:

@@ -21,7 +21,7 @@ from typing import Any
 from lnbits.db import Connection
 from pydantic import BaseModel
 
-from ..base.database import db, db_time, models, row_params, run, transaction
+from ..base.database import db, db_time, execute, fetch_models, row_params, transaction
 from ..models import Machine, utc_now
 from . import crud as line_crud
 from .nostr import (
@@ -264,7 +264,7 @@ async def _forget_states(
     conn: Connection, machine_id: str, at: Any, event_id: str
 ) -> None:
     """A bay that the newest report does not name is not there any more."""
-    await run(
+    await execute(
         conn,
         f"UPDATE {S}.cassette_configs SET state_denomination = NULL, "  # noqa: S608
         "state_count = NULL, state_at = :at, state_event_id = :event "
@@ -277,7 +277,7 @@ async def _confirm(
     conn: Connection, machine_id: str, positions: Positions, epoch: int
 ) -> None:
     """The machine reports what was published, and does so after it was published."""
-    await run(
+    await execute(
         conn,
         f"UPDATE {S}.dca_cassette_events SET confirmed_at = :at, "  # noqa: S608
         "published_at = COALESCE(published_at, :at) "
@@ -304,14 +304,14 @@ async def get_cassettes(
         "ORDER BY position"
     )
     if conn:
-        return await models(conn, sql, Cassette, {"id": machine_id})
+        return await fetch_models(conn, sql, Cassette, {"id": machine_id})
     async with db.connect() as new_conn:
-        return await models(new_conn, sql, Cassette, {"id": machine_id})
+        return await fetch_models(new_conn, sql, Cassette, {"id": machine_id})
 
 
 async def get_cassette_event(machine_id: str) -> CassetteEvent | None:
     async with db.connect() as conn:
-        found = await models(
+        found = await fetch_models(
             conn,
             f"SELECT * FROM {S}.dca_cassette_events "  # noqa: S608
             "WHERE machine_id = :id",
@@ -348,7 +348,7 @@ async def save_cassettes(
         positions_json=positions_json(positions),
         saved_at=now,
     )
-    await run(
+    await execute(
         conn,
         f"""
         INSERT INTO {S}.dca_cassette_events
@@ -370,7 +370,7 @@ async def to_publish(*, again: bool) -> list[CassetteEvent]:
     also those that the machine has not confirmed (a relay came back)."""
     condition = "e.confirmed_at IS NULL" if again else "e.published_at IS NULL"
     async with db.connect() as conn:
-        return await models(
+        return await fetch_models(
             conn,
             f"""
             SELECT e.* FROM {S}.dca_cassette_events e
@@ -408,7 +408,7 @@ async def signed_event(
         }
     )
     async with transaction() as conn:
-        kept = await run(
+        kept = await execute(
             conn,
             f"""
             UPDATE {S}.dca_cassette_events SET event_epoch = :event_epoch,
@@ -423,7 +423,7 @@ async def signed_event(
 
 async def was_published(machine_id: str, event_id: str) -> None:
     async with transaction() as conn:
-        await run(
+        await execute(
             conn,
             f"UPDATE {S}.dca_cassette_events SET published_at = "  # noqa: S608
             "COALESCE(published_at, :now) "

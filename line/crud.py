@@ -18,14 +18,14 @@ from pydantic import BaseModel
 from ..base.database import (
     db,
     db_time,
+    execute,
+    execute_many,
+    fetch_all,
+    fetch_models,
+    fetch_one,
     in_list,
     insert_sql,
-    models,
-    one,
     reuse,
-    rows,
-    run,
-    run_many,
     transaction,
 )
 from ..models import Machine, utc_now
@@ -53,7 +53,7 @@ class MachineLine(BaseModel):
 async def key_rows(retired_after: datetime) -> list[Mapping[str, Any]]:
     """The key in use (first, if there is one) and those retired since then."""
     async with db.connect() as conn:
-        return await rows(
+        return await fetch_all(
             conn,
             f"""
             SELECT id, pubkey, nsec_encrypted FROM {S}.dca_nostr_keys
@@ -78,14 +78,14 @@ async def _insert_key(conn: Connection, pubkey: str, nsec_encrypted: str) -> int
         "created_at": db_time(utc_now()),
     }
     sql = insert_sql("dca_nostr_keys", params, "ON CONFLICT DO NOTHING")
-    return await run(conn, sql, params)
+    return await execute(conn, sql, params)
 
 
 async def replace_key(
     conn: Connection, old_pubkey: str, pubkey: str, nsec_encrypted: str
 ) -> bool:
     """Retire the key in use; False if it was `old_pubkey` no more."""
-    retired = await run(
+    retired = await execute(
         conn,
         f"UPDATE {S}.dca_nostr_keys SET id = pubkey, retired_at = :now "  # noqa: S608
         "WHERE id = 'current' AND pubkey = :old",
@@ -99,7 +99,7 @@ async def replace_key(
 
 async def get_relays() -> list[str]:
     async with db.connect() as conn:
-        row = await one(
+        row = await fetch_one(
             conn,
             f"SELECT relays_json FROM {S}.dca_nostr WHERE id = 'default'",  # noqa: S608
         )
@@ -108,7 +108,7 @@ async def get_relays() -> list[str]:
 
 async def set_relays(conn: Connection, urls: Sequence[str]) -> None:
     params = {"id": "default", "relays_json": json.dumps(list(urls))}
-    await run(
+    await execute(
         conn,
         insert_sql(
             "dca_nostr",
@@ -122,7 +122,7 @@ async def set_relays(conn: Connection, urls: Sequence[str]) -> None:
 async def write_status(status: Mapping[str, Any]) -> None:
     """The engine's view of its relays, so that every process can show it."""
     async with transaction() as conn:
-        await run(
+        await execute(
             conn,
             f"UPDATE {S}.dca_nostr SET status_json = :status, status_at = :now "  # noqa: S608
             "WHERE id = 'default'",
@@ -133,7 +133,7 @@ async def write_status(status: Mapping[str, Any]) -> None:
 async def read_status() -> tuple[dict[str, Any] | None, Any]:
     """The last status written, and its time as the database has it."""
     async with db.connect() as conn:
-        row = await one(
+        row = await fetch_one(
             conn,
             f"SELECT status_json, status_at FROM {S}.dca_nostr "  # noqa: S608
             "WHERE id = 'default'",
@@ -149,7 +149,7 @@ async def read_status() -> tuple[dict[str, Any] | None, Any]:
 async def machine_keys() -> tuple[list[str], list[str]]:
     """The npubs of all machines, and of those that are paired."""
     async with db.connect() as conn:
-        found = await rows(
+        found = await fetch_all(
             conn, f"SELECT machine_npub, is_paired FROM {S}.dca_machines"  # noqa: S608
         )
     return (
@@ -162,7 +162,7 @@ async def machine_by_npub(npub: str) -> Machine | None:
     """The machine with this key: a line's message is the machine's own, so nobody
     else's rows can be reached from here."""
     async with db.connect() as conn:
-        found = await models(
+        found = await fetch_models(
             conn,
             f"SELECT * FROM {S}.dca_machines WHERE machine_npub = :npub",  # noqa: S608
             Machine,
@@ -173,7 +173,7 @@ async def machine_by_npub(npub: str) -> Machine | None:
 
 async def machine_of_operator(machine_id: str, operator_user_id: str) -> Machine | None:
     async with db.connect() as conn:
-        found = await models(
+        found = await fetch_models(
             conn,
             f"SELECT * FROM {S}.dca_machines "  # noqa: S608
             "WHERE id = :id AND operator_user_id = :operator",
@@ -186,7 +186,7 @@ async def machine_of_operator(machine_id: str, operator_user_id: str) -> Machine
 async def wallets_of_machine(machine_id: str) -> list[str]:
     """Every wallet that is or ever was this machine's."""
     async with db.connect() as conn:
-        found = await rows(
+        found = await fetch_all(
             conn,
             f"SELECT wallet_id FROM {S}.dca_machine_wallets "  # noqa: S608
             "WHERE machine_id = :machine",
@@ -201,7 +201,7 @@ async def machine_was_heard(machine: Machine, at: datetime) -> None:
     if seen and (at - seen).total_seconds() < LAST_SEEN_SECONDS:
         return
     async with transaction() as conn:
-        await run(
+        await execute(
             conn,
             f"UPDATE {S}.dca_machines SET last_seen_at = :at WHERE id = :id "  # noqa: S608
             "AND (last_seen_at IS NULL OR last_seen_at < :at)",
@@ -216,7 +216,7 @@ async def set_pairing_code(
     conn: Connection, machine_id: str, operator_user_id: str, code: str, until: datetime
 ) -> bool:
     """A new code takes the place of the old one; False if it is not their machine."""
-    set_codes = await run(
+    set_codes = await execute(
         conn,
         f"UPDATE {S}.dca_machines SET pairing_code = :code, "  # noqa: S608
         "pairing_expires_at = :until WHERE id = :id AND operator_user_id = :operator",
@@ -229,7 +229,7 @@ async def set_pairing_code(
     )
     if set_codes != 1:
         return False
-    await run(
+    await execute(
         conn,
         f"UPDATE {S}.dca_machine_lines SET wrong_codes = 0 "  # noqa: S608
         "WHERE machine_id = :id",
@@ -242,7 +242,7 @@ async def pair_machine(machine: Machine, code: str, service_pubkey: str) -> bool
     """Use up the code: compare-and-set on machine, key, code and time."""
     now = db_time(utc_now())
     async with transaction() as conn:
-        paired = await run(
+        paired = await execute(
             conn,
             f"""
             UPDATE {S}.dca_machines SET is_paired = :yes, paired_at = :now,
@@ -264,7 +264,7 @@ async def pair_machine(machine: Machine, code: str, service_pubkey: str) -> bool
             conn, machine.id, service_pubkey=service_pubkey, used_code=code
         )
         # a new board has seen nothing of what was published to the old one
-        await run(
+        await execute(
             conn,
             f"UPDATE {S}.dca_cassette_events SET event_json = NULL, "  # noqa: S608
             "published_at = NULL, confirmed_at = NULL WHERE machine_id = :id",
@@ -276,7 +276,7 @@ async def pair_machine(machine: Machine, code: str, service_pubkey: str) -> bool
 async def count_wrong_code(machine_id: str) -> None:
     """After too many wrong codes the right one is gone: the operator makes another."""
     async with transaction() as conn:
-        await run(
+        await execute(
             conn,
             f"""
             INSERT INTO {S}.dca_machine_lines (machine_id, wrong_codes)
@@ -285,7 +285,7 @@ async def count_wrong_code(machine_id: str) -> None:
             """,  # noqa: S608
             {"id": machine_id},
         )
-        await run(
+        await execute(
             conn,
             f"""
             UPDATE {S}.dca_machines SET pairing_code = NULL, pairing_expires_at = NULL
@@ -298,7 +298,7 @@ async def count_wrong_code(machine_id: str) -> None:
 
 async def get_line(machine_id: str, conn: Connection | None = None) -> MachineLine:
     async with reuse(conn) as c:
-        found = await models(
+        found = await fetch_models(
             c,
             f"SELECT * FROM {S}.dca_machine_lines "  # noqa: S608
             "WHERE machine_id = :id",
@@ -315,7 +315,7 @@ async def note_service_key(machine_id: str, service_pubkey: str) -> None:
         if line.service_pubkey == service_pubkey:
             return
         await _write_line(conn, machine_id, service_pubkey=service_pubkey)
-        await run(
+        await execute(
             conn,
             f"UPDATE {S}.dca_cassette_events SET event_json = NULL, "  # noqa: S608
             "event_id = NULL, published_at = NULL "
@@ -327,7 +327,7 @@ async def note_service_key(machine_id: str, service_pubkey: str) -> None:
 async def _write_line(conn: Connection, machine_id: str, **facts: Any) -> None:
     params = {"machine_id": machine_id, **facts}
     changes = ", ".join(f"{name} = excluded.{name}" for name in facts)
-    await run(
+    await execute(
         conn,
         insert_sql(
             "dca_machine_lines",
@@ -346,7 +346,7 @@ async def advance_clock(
 ) -> bool:
     """Newest `created_at` wins, the lower event id on a tie; False if it is older."""
     return (
-        await run(
+        await execute(
             conn,
             f"""
             INSERT INTO {S}.dca_nostr_clocks (machine_id, name, event_epoch, event_id)
@@ -369,7 +369,7 @@ async def upsert_telemetry(
     """Write these columns of the machine's newest snapshot."""
     params = {"machine_id": machine_id, **columns}
     changes = ", ".join(f"{name} = excluded.{name}" for name in columns)
-    await run(
+    await execute(
         conn,
         insert_sql(
             "dca_telemetry", params, f"ON CONFLICT (machine_id) DO UPDATE SET {changes}"
@@ -380,7 +380,7 @@ async def upsert_telemetry(
 
 async def get_telemetry(machine_id: str) -> Mapping[str, Any] | None:
     async with db.connect() as conn:
-        return await one(
+        return await fetch_one(
             conn,
             f"SELECT * FROM {S}.dca_telemetry WHERE machine_id = :id",  # noqa: S608
             {"id": machine_id},
@@ -392,7 +392,7 @@ async def delete_positions(
 ) -> None:
     params: dict[str, Any] = {"machine": machine_id}
     listed = in_list("p", list(keep) or [-1], params)
-    await run(
+    await execute(
         conn,
         f"DELETE FROM {S}.cassette_configs WHERE machine_id = :machine "  # noqa: S608
         f"AND position NOT IN {listed}",
@@ -406,7 +406,7 @@ async def upsert_positions(
     """Insert positions; of those that are there change only the columns named."""
     if params:
         changes = ", ".join(f"{name} = excluded.{name}" for name in changed)
-        await run_many(
+        await execute_many(
             conn,
             insert_sql(
                 "cassette_configs",

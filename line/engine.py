@@ -51,7 +51,7 @@ from .nostr import (
     read_request,
     reply_event,
 )
-from .relays import RelayPool, set_within
+from .relays import RelayPool, wait_for_event
 
 TURN_SECONDS = 1
 SETTINGS_SECONDS = 5
@@ -131,7 +131,7 @@ class Line:
             await self.publish(again=True)
         self.connected = connected
         if self._is_time("look", LOOK_SECONDS):
-            await line_payout.look_at_open_payouts()
+            await line_payout.recheck_customer_payments()
         if self._is_time("status", STATUS_SECONDS):
             await line_crud.write_status(self.status())
 
@@ -355,7 +355,9 @@ class Line:
         if rpc == "quote":
             return await line_calls.quote(machine, body)
         if rpc == "payout":
-            return await line_payout.payout(machine, body, event, distribution.HOLDER)
+            return await line_payout.payout(
+                machine, body, event, distribution.INSTANCE_ID
+            )
         calls = {
             "invoice": line_calls.invoice,
             "settlement": line_calls.settlement,
@@ -460,7 +462,7 @@ async def run(may_answer: Callable[[], bool]) -> None:
                 await line.close()
             if current:
                 await current.turn()
-            await set_within(changed, TURN_SECONDS)
+            await wait_for_event(changed, TURN_SECONDS)
     finally:
         if current:
             line, current = current, None

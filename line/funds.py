@@ -13,7 +13,7 @@ from datetime import timedelta
 from lnbits.core.db import db as core_db
 
 from .. import bitspire, crud
-from ..base.database import db, db_time, rows
+from ..base.database import db, db_time, fetch_all
 from ..models import Machine, utc_now
 from ..money import payouts_crud, targets
 from . import requests as requests_crud
@@ -44,7 +44,7 @@ async def _owed_sats(wallet_id: str) -> int:
 async def _unlanded_sats(wallet_id: str) -> int:
     """Stamped payments that LNbits received and that are no settlement yet."""
     async with core_db.connect() as conn:
-        received = await rows(
+        received = await fetch_all(
             conn,
             "SELECT payment_hash, amount, extra FROM apipayments "
             "WHERE wallet_id = :wallet AND amount > 0 AND status = 'success' "
@@ -54,7 +54,7 @@ async def _unlanded_sats(wallet_id: str) -> int:
     stamped = [row for row in received if bitspire.SOURCE in str(row["extra"])]
     async with db.connect() as conn:
         sides = [(row["payment_hash"], wallet_id) for row in stamped]
-        known = await crud.known_sides(conn, sides)
+        known = await crud.recorded_keys(conn, sides)
     return sum(
         int(row["amount"]) // 1000
         for row in stamped

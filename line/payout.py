@@ -32,10 +32,10 @@ from loguru import logger
 
 from .. import crud, distribution
 from ..base import lease
-from ..base.database import one, one_commit
+from ..base.database import deferred_commit, fetch_one
 from ..models import CASH_IN, Machine, Payout, utc_now
 from ..money import landing, payouts, payouts_crud, rounds
-from ..money.payouts import DestinationError, Outcome, Seen
+from ..money.payouts import DestinationError, Observation, Outcome
 from ..money.targets import local_wallet_of_address, normalise_address, wallet_facts
 from . import requests as requests_crud
 from .calls import external_id, must_be_fresh, request_for
@@ -68,7 +68,7 @@ async def payout(
     destination = read_destination(body)
     request = await request_for(machine, "payout", CASH_IN, body, event)
     if request.status in (PAYING, FAILED, PAID) and request.payment_hash:
-        request, seen = await look(request)
+        request, seen = await refresh_request(request)
         answer = await _settled_answer(request, destination, seen)
         if answer:
             return answer
@@ -93,7 +93,7 @@ async def payout(
 
 
 async def _settled_answer(
-    request: MachineRequest, destination: str, seen: Seen
+    request: MachineRequest, destination: str, seen: Observation
 ) -> dict[str, Any] | None:
     """The answer, if this request is paid, on its way, or failed on this destination.
 
@@ -254,7 +254,7 @@ async def _invoice_of_address(address: str, request: MachineRequest) -> str:
         if not wallet_id:
             return await payouts.invoice_from_outside(address, sats)
         memo = f"{request.fiat_amount} {request.fiat_code}"
-        async with one_commit(core_db) as conn:
+        async with deferred_commit(core_db) as conn:
             payment = await payouts.lasting_invoice(wallet_id, sats, memo, conn)
         return payment.bolt11
     except DestinationError as exc:
@@ -283,7 +283,7 @@ async def read_invoice(bolt11: str, wire_sats: int) -> Invoice:
 
 async def _issuer(payment_hash: str) -> str | None:
     async with core_db.connect() as conn:
-        row = await one(
+        row = await fetch_one(
             conn,
             "SELECT wallet_id FROM apipayments WHERE payment_hash = :hash "
             "AND amount > 0 AND checking_id NOT LIKE 'service_fee_%' ",
@@ -373,7 +373,7 @@ async def _pay(
         raise LineError("busy", "The request is being worked on; repeat it.")
     if not await lease.holds_lease(holder):
         raise LineError("busy", "The server is changing hands; repeat the request.")
-    reason = await payouts.shield.run(
+    reason = await payouts.in_flight_payments.run(
         [_payout_of(request).id],
         payouts.try_to_pay(
             _payout_of(request),
@@ -381,7 +381,7 @@ async def _pay(
             stamp=request.stamp,
         ),
     )
-    request, seen = await look(request)
+    request, seen = await refresh_request(request)
     if seen.outcome is Outcome.NOT_TRIED:
         refusal = _refusal_of(reason)
         await _note_refusal(request, refusal, event)
@@ -420,22 +420,24 @@ def _payout_of(request: MachineRequest) -> Payout:
     )
 
 
-async def _seen(request: MachineRequest) -> Seen:
+async def _seen(request: MachineRequest) -> Observation:
     payout = _payout_of(request)
     return (await payouts.read_outcomes([payout]))[payout.id]
 
 
-async def look(request: MachineRequest) -> tuple[MachineRequest, Seen]:
+async def refresh_request(
+    request: MachineRequest,
+) -> tuple[MachineRequest, Observation]:
     """Read LNbits' rows of the newest attempt and move the request to what they say."""
     seen = await _seen(request)
     if request.status != PAYING:
         return request, seen
-    if seen.outcome is Outcome.HALF_DONE and await payouts.finish_half_done(seen):
+    if seen.outcome is Outcome.UNCREDITED and await payouts.credit_receiver(seen):
         seen = await _seen(request)
     if seen.outcome is Outcome.PAID:
         await _land(request, seen)
         await requests_crud.set_request_status(request, PAID)
-    elif seen.outcome is Outcome.DEAD_INVOICE:
+    elif seen.outcome is Outcome.INVOICE_FAILED:
         await requests_crud.fail_attempt(request, "The customer's invoice is dead.")
     elif seen.outcome is Outcome.FAILED:
         await _fail_if_proven(request, seen)
@@ -443,7 +445,7 @@ async def look(request: MachineRequest) -> tuple[MachineRequest, Seen]:
     return now or request, seen
 
 
-async def _land(request: MachineRequest, seen: Seen) -> None:
+async def _land(request: MachineRequest, seen: Observation) -> None:
     """The sweep would land it too, by its stamp; this is only sooner."""
     if seen.outgoing is None:
         return
@@ -453,7 +455,7 @@ async def _land(request: MachineRequest, seen: Seen) -> None:
         distribution.wake()
 
 
-async def _fail_if_proven(request: MachineRequest, seen: Seen) -> None:
+async def _fail_if_proven(request: MachineRequest, seen: Observation) -> None:
     try:
         is_failed = await payouts.is_really_failed(seen)
     except Exception as exc:  # see look_at_open_payouts: unknown, so it waits
@@ -467,7 +469,7 @@ async def _fail_if_proven(request: MachineRequest, seen: Seen) -> None:
         )
 
 
-async def look_at_open_payouts() -> int:
+async def recheck_customer_payments() -> int:
     """The engine's look at payouts whose outcome is open, with backoff; LNbits itself
     looks only every half hour, and at the ten newest of the whole server."""
     found = await requests_crud.payouts_to_look_at(utc_now())
@@ -483,10 +485,10 @@ async def look_at_open_payouts() -> int:
 
 
 async def _look_and_ask(request: MachineRequest) -> None:
-    _, seen = await look(request)
+    _, seen = await refresh_request(request)
     if seen.outcome is Outcome.IN_FLIGHT:
         await payouts.ask_node(seen)
-        await look(request)
+        await refresh_request(request)
 
 
 async def _look_later(request: MachineRequest) -> None:
@@ -494,7 +496,7 @@ async def _look_later(request: MachineRequest) -> None:
     checks = next(
         (a.checks for a in attempts if a.payment_hash == request.payment_hash), 0
     )
-    await requests_crud.look_again_at(
+    await requests_crud.schedule_check(
         str(request.payment_hash),
         utc_now() + timedelta(seconds=payouts_crud.backoff_seconds(checks + 1)),
     )

@@ -48,7 +48,7 @@ LISTEN_AGAIN_SECONDS = 0.05
 MAX_RELAYS = 20
 
 
-async def set_within(event: asyncio.Event, seconds: float) -> None:
+async def wait_for_event(event: asyncio.Event, seconds: float) -> None:
     """Wait for an event, but not longer than so many seconds.
 
     `asyncio.wait_for` swallows a cancellation that comes with the event (before Python
@@ -295,7 +295,7 @@ class RelayPool:
                 self._delivering += 1
                 self._start_task(self._deliver(item))
             waits = [item.due - now for item in self._queue]
-            await set_within(self._wake, min(waits, default=3600))
+            await wait_for_event(self._wake, min(waits, default=3600))
             self._wake.clear()
 
     async def _deliver(self, item: _Outgoing) -> None:

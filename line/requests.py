@@ -19,12 +19,12 @@ from pydantic import BaseModel
 from ..base.database import (
     db,
     db_time,
+    execute,
+    fetch_models,
+    fetch_one,
     insert_sql,
-    models,
-    one,
     reuse,
     row_params,
-    run,
     transaction,
 )
 from ..base.lease import lease_held_sql
@@ -89,7 +89,7 @@ async def get_request(
     machine_id: str, txid: str, conn: Connection | None = None
 ) -> MachineRequest | None:
     async with reuse(conn) as c:
-        found = await models(
+        found = await fetch_models(
             c,
             f"SELECT * FROM {S}.dca_machine_requests "  # noqa: S608
             "WHERE machine_id = :machine AND txid = :txid",
@@ -104,7 +104,7 @@ async def insert_request(request: MachineRequest) -> bool:
     params = row_params(request)
     sql = insert_sql("dca_machine_requests", params, "ON CONFLICT DO NOTHING")
     async with transaction() as conn:
-        return await run(conn, sql, params) == 1
+        return await execute(conn, sql, params) == 1
 
 
 async def store_made_invoice(
@@ -112,7 +112,7 @@ async def store_made_invoice(
 ) -> bool:
     async with transaction() as conn:
         return (
-            await run(
+            await execute(
                 conn,
                 f"""
                 UPDATE {S}.dca_machine_requests SET status = 'made',
@@ -143,7 +143,7 @@ async def set_request_status(
     event_id, event_epoch = event or (request.event_id, request.event_epoch)
     async with transaction() as conn:
         return (
-            await run(
+            await execute(
                 conn,
                 f"""
                 UPDATE {S}.dca_machine_requests SET status = :status, code = :code,
@@ -184,7 +184,7 @@ async def open_attempt(
     the invoice was never anybody's attempt, and the day's sum stays within the limit.
     """
     async with transaction() as conn:
-        inserted = await run(
+        inserted = await execute(
             conn,
             insert_sql(
                 "dca_machine_attempts", row_params(attempt), "ON CONFLICT DO NOTHING"
@@ -193,7 +193,7 @@ async def open_attempt(
         )
         if inserted != 1:
             return "used"
-        row = await one(
+        row = await fetch_one(
             conn,
             f"""
             SELECT COALESCE(SUM(wire_sats), 0) AS sats FROM {S}.dca_machine_attempts
@@ -203,7 +203,7 @@ async def open_attempt(
         )
         taken = 0
         if row and int(row["sats"]) <= max_day_sats:
-            taken = await run(
+            taken = await execute(
                 conn,
                 f"""
                 UPDATE {S}.dca_machine_requests SET status = 'paying', code = NULL,
@@ -227,7 +227,7 @@ async def open_attempt(
             )
         if taken == 1:
             return None
-        await run(
+        await execute(
             conn,
             f"DELETE FROM {S}.dca_machine_attempts "  # noqa: S608
             "WHERE payment_hash = :hash",
@@ -240,7 +240,7 @@ async def fail_attempt(request: MachineRequest, reason: str) -> bool:
     """LNbits says it failed: the request may get another invoice."""
     now = db_time(utc_now())
     async with transaction() as conn:
-        failed = await run(
+        failed = await execute(
             conn,
             f"""
             UPDATE {S}.dca_machine_requests SET status = 'failed', reason = :reason,
@@ -257,7 +257,7 @@ async def fail_attempt(request: MachineRequest, reason: str) -> bool:
             },
         )
         if failed == 1:
-            await run(
+            await execute(
                 conn,
                 f"UPDATE {S}.dca_machine_attempts SET failed_at = :now, "  # noqa: S608
                 "reason = :reason WHERE payment_hash = :hash",
@@ -268,7 +268,7 @@ async def fail_attempt(request: MachineRequest, reason: str) -> bool:
 
 async def attempts_of(machine_id: str, txid: str) -> list[Attempt]:
     async with db.connect() as conn:
-        return await models(
+        return await fetch_models(
             conn,
             f"SELECT * FROM {S}.dca_machine_attempts "  # noqa: S608
             "WHERE machine_id = :machine AND txid = :txid ORDER BY created_at",
@@ -280,7 +280,7 @@ async def attempts_of(machine_id: str, txid: str) -> list[Attempt]:
 async def attempted_sats(machine_id: str, since: datetime) -> int:
     """What this machine's un-failed cash-in payouts since then add up to."""
     async with db.connect() as conn:
-        row = await one(
+        row = await fetch_one(
             conn,
             f"""
             SELECT COALESCE(SUM(wire_sats), 0) AS sats FROM {S}.dca_machine_attempts
@@ -294,7 +294,7 @@ async def attempted_sats(machine_id: str, since: datetime) -> int:
 async def payouts_to_look_at(now: datetime, limit: int = 100) -> list[MachineRequest]:
     """Cash-in payouts whose outcome is open and that are due for a look."""
     async with db.connect() as conn:
-        return await models(
+        return await fetch_models(
             conn,
             f"""
             SELECT r.* FROM {S}.dca_machine_requests r
@@ -308,9 +308,9 @@ async def payouts_to_look_at(now: datetime, limit: int = 100) -> list[MachineReq
         )
 
 
-async def look_again_at(payment_hash: str, next_look_at: datetime) -> None:
+async def schedule_check(payment_hash: str, next_look_at: datetime) -> None:
     async with transaction() as conn:
-        await run(
+        await execute(
             conn,
             f"UPDATE {S}.dca_machine_attempts SET checks = checks + 1, "  # noqa: S608
             "next_look_at = :next WHERE payment_hash = :hash",
@@ -330,7 +330,7 @@ async def hash_is_taken(payment_hash: str) -> bool:
         for table, column in tables
     )
     async with db.connect() as conn:
-        return await one(conn, sql, {"hash": payment_hash}) is not None
+        return await fetch_one(conn, sql, {"hash": payment_hash}) is not None
 
 
 async def complete_settlement_facts(
@@ -343,7 +343,7 @@ async def complete_settlement_facts(
         f"{name} = COALESCE({name}, :{name})" for name in ("bitspire_event_id", *known)
     )
     async with transaction() as conn:
-        await run(
+        await execute(
             conn,
             f"UPDATE {S}.dca_settlements SET {changes} WHERE id = :id",  # noqa: S608
             {"id": settlement_id, "bitspire_event_id": event_id, **known},

@@ -17,7 +17,7 @@ from typing import Any
 
 from lnbits.db import Connection
 
-from ..base.database import CHUNK, db, db_time, in_list, rows, run, transaction
+from ..base.database import CHUNK, db, db_time, execute, fetch_all, in_list, transaction
 from ..base.lease import lease_held_sql
 from ..crud import lock_ledger
 from ..models import Leg, LpProfile, Payout, utc_now
@@ -27,7 +27,7 @@ __all__ = ["db"]
 AT_MOST = timedelta(hours=24)
 
 # a condition on a leg, with `_over_params`
-_OVER = """
+_STALE = """
     leg_type = 'autoforward' AND (created_at < :before OR client_id IN (
         SELECT c.id FROM satoshimachine.dca_clients c
         JOIN satoshimachine.dca_lp l ON l.user_id = c.user_id
@@ -35,11 +35,11 @@ _OVER = """
     """
 
 
-def _over_params(now: datetime) -> dict[str, Any]:
+def _stale_params(now: datetime) -> dict[str, Any]:
     return {"before": db_time(now - AT_MOST), "off": False}
 
 
-def is_over(leg: Leg, profile: LpProfile | None, now: datetime) -> bool:
+def is_stale(leg: Leg, profile: LpProfile | None, now: datetime) -> bool:
     """Whether a leg is a forward that its LP's sats must not leave for any more."""
     if leg.leg_type != "autoforward":
         return False
@@ -47,11 +47,11 @@ def is_over(leg: Leg, profile: LpProfile | None, now: datetime) -> bool:
     return is_off or leg.created_at < now - AT_MOST
 
 
-async def still_wanted(payouts: Sequence[Payout], holder: str) -> list[Payout]:
+async def drop_stale_forwards(payouts: Sequence[Payout], holder: str) -> list[Payout]:
     """Those of the payouts that may be paid; the others end, and their forwards with
     them. Only for payouts that have no invoice, or whose invoice LNbits has not tried.
     """
-    over = await _payouts_with_over(payouts) if payouts else {}
+    over = await _payouts_with_stale(payouts) if payouts else {}
     wanted = []
     for payout in payouts:
         # legs that leave a kept invoice could be paid by it and by another one
@@ -62,19 +62,19 @@ async def still_wanted(payouts: Sequence[Payout], holder: str) -> list[Payout]:
     return wanted
 
 
-async def _payouts_with_over(payouts: Sequence[Payout]) -> dict[str, bool]:
+async def _payouts_with_stale(payouts: Sequence[Payout]) -> dict[str, bool]:
     """payout id -> whether all of its legs are over, for those where any is."""
     ids = [p.id for p in payouts]
     found: dict[str, bool] = {}
     async with db.connect() as conn:
         for start in range(0, len(ids), CHUNK):
-            params = _over_params(utc_now())
+            params = _stale_params(utc_now())
             listed = in_list("p", ids[start : start + CHUNK], params)
-            for row in await rows(
+            for row in await fetch_all(
                 conn,
                 f"""
                 SELECT payout_id, COUNT(*) AS legs,
-                    SUM(CASE WHEN {_OVER} THEN 1 ELSE 0 END) AS are_over
+                    SUM(CASE WHEN {_STALE} THEN 1 ELSE 0 END) AS are_over
                 FROM satoshimachine.dca_payments
                 WHERE payout_id IN {listed} AND status = 'pending' GROUP BY payout_id
                 """,  # noqa: S608
@@ -91,7 +91,7 @@ async def _withdraw(payout: Payout, holder: str) -> bool:
     now = utc_now()
     async with transaction() as conn:
         await lock_ledger(conn)
-        ended = await run(
+        ended = await execute(
             conn,
             f"""
             UPDATE satoshimachine.dca_payouts SET status = 'failed',
@@ -108,7 +108,7 @@ async def _withdraw(payout: Payout, holder: str) -> bool:
         )
         if not ended:
             return False
-        await run(
+        await execute(
             conn,
             "UPDATE satoshimachine.dca_payments SET payout_id = NULL, "
             "external_payment_hash = NULL, error_message = NULL "
@@ -119,14 +119,14 @@ async def _withdraw(payout: Payout, holder: str) -> bool:
     return True
 
 
-async def void_over() -> int:
+async def void_stale() -> int:
     """Void the forwards that are over and in no payout; returns how many."""
     async with transaction() as conn:
         return await _void(conn, utc_now())
 
 
 async def _void(conn: Connection, now: datetime) -> int:
-    return await run(
+    return await execute(
         conn,
         f"""
         UPDATE satoshimachine.dca_payments
@@ -134,7 +134,7 @@ async def _void(conn: Connection, now: datetime) -> int:
             error_message = CASE WHEN created_at < :before
             THEN 'Not forwarded within a day; the sats stay in your wallet.'
             ELSE 'Forwarding was turned off; the sats stay in your wallet.' END
-        WHERE status IN ('pending', 'failed') AND payout_id IS NULL AND {_OVER}
+        WHERE status IN ('pending', 'failed') AND payout_id IS NULL AND {_STALE}
         """,  # noqa: S608
-        {"now": db_time(now), **_over_params(now)},
+        {"now": db_time(now), **_stale_params(now)},
     )

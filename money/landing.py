@@ -53,7 +53,11 @@ async def land_payment(
         machine_id = await crud.wallet_machine_id(
             conn, payment.wallet_id, payment.updated_at
         )
-        machine = await crud.keep_machine(conn, machine_id) if machine_id else None
+        machine = (
+            await crud.lock_machine_against_delete(conn, machine_id)
+            if machine_id
+            else None
+        )
         if machine is None or await crud.is_own_payment(conn, payment.payment_hash):
             return None
         settlement = await _settlement_row(conn, payment, machine, report, event_id)

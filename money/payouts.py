@@ -43,7 +43,7 @@ from lnbits.task_manager import task_manager
 from loguru import logger
 
 from .. import bitspire, crud
-from ..base.database import CHUNK, from_db_time, in_list, rows
+from ..base.database import CHUNK, fetch_all, from_db_time, in_list
 from ..models import Payout, utc_now
 from . import payouts_crud
 
@@ -53,7 +53,7 @@ INVOICE_EXPIRY_SECONDS = 10 * 365 * 24 * 3600
 # this prefix keeps LNbits' own status checks away from the receiver's row
 INTERNAL_PREFIX = "internal_in_"
 # LNbits' two commits of an internal payment are milliseconds apart
-HALF_DONE_SECONDS = 60
+UNCREDITED_SECONDS = 60
 # some clients of nodes wait for ever
 NODE_SECONDS = 30
 
@@ -65,10 +65,10 @@ _URL = re.compile(r"\w+://[^\s'\"]+")
 
 class Outcome(str, Enum):
     NOT_TRIED = "not tried"
-    DEAD_INVOICE = "dead invoice"
+    INVOICE_FAILED = "invoice failed"
     IN_FLIGHT = "in flight"
     FAILED = "failed"
-    HALF_DONE = "half done"
+    UNCREDITED = "uncredited"
     PAID = "paid"
 
 
@@ -85,7 +85,7 @@ class LnbitsRow:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Observation:
     """What LNbits' rows say of one payout."""
 
     outcome: Outcome
@@ -98,24 +98,24 @@ class Seen:
         return -(-abs(self.outgoing.fee_msat) // 1000) if self.outgoing else 0
 
 
-def judge(outgoing: LnbitsRow | None, incoming: LnbitsRow | None) -> Outcome:
+def classify(outgoing: LnbitsRow | None, incoming: LnbitsRow | None) -> Outcome:
     """The table of 20-money.md section 4, as a function of LNbits' two rows."""
     if outgoing is None:
         if incoming is not None and incoming.status == "failed":
-            return Outcome.DEAD_INVOICE
+            return Outcome.INVOICE_FAILED
         return Outcome.NOT_TRIED
     if outgoing.status == "failed":
         return Outcome.FAILED
     if outgoing.status != "success":
         return Outcome.IN_FLIGHT
     if incoming is not None and incoming.status != "success":
-        return Outcome.HALF_DONE
+        return Outcome.UNCREDITED
     return Outcome.PAID
 
 
 async def read_outcomes(
     payouts: Iterable[Payout], conn: Connection | None = None
-) -> dict[str, Seen]:
+) -> dict[str, Observation]:
     """What became of payouts, from LNbits' rows in one query: payout id -> seen.
 
     `conn` is one of LNbits' database.
@@ -124,10 +124,10 @@ async def read_outcomes(
     hashes = [str(p.payment_hash) for p in wanted]
     async with core_db.reuse_conn(conn) if conn else core_db.connect() as c:
         by_hash = await _rows_by_hash(hashes, c)
-    return {p.id: _seen(p, by_hash.get(str(p.payment_hash), [])) for p in wanted}
+    return {p.id: _observe(p, by_hash.get(str(p.payment_hash), [])) for p in wanted}
 
 
-async def undone_receipts(hashes: Sequence[str]) -> list[Seen]:
+async def undone_receipts(hashes: Sequence[str]) -> list[Observation]:
     """Payments within this instance whose payer paid and whose receipt LNbits calls
     failed: a status check of another process, or a slow one, wrote over the success."""
     undone = []
@@ -137,7 +137,7 @@ async def undone_receipts(hashes: Sequence[str]) -> list[Seen]:
         received = [r for r in found if _is_receipt(r) and r.status == "failed"]
         paid = [r for r in found if r.amount_msat < 0 and r.status == "success"]
         if received and paid:
-            undone.append(Seen(Outcome.HALF_DONE, paid[0], received[0]))
+            undone.append(Observation(Outcome.UNCREDITED, paid[0], received[0]))
     return undone
 
 
@@ -148,7 +148,7 @@ async def _rows_by_hash(
     for start in range(0, len(hashes), CHUNK):
         params: dict[str, Any] = {}
         listed = in_list("h", hashes[start : start + CHUNK], params)
-        for row in await rows(
+        for row in await fetch_all(
             conn,
             "SELECT checking_id, payment_hash, wallet_id, amount, fee, status, "  # noqa: S608
             f"updated_at FROM apipayments WHERE payment_hash IN {listed}",
@@ -169,7 +169,7 @@ def _lnbits_row(row: Mapping[str, Any]) -> LnbitsRow:
     )
 
 
-def _seen(payout: Payout, found: Sequence[LnbitsRow]) -> Seen:
+def _observe(payout: Payout, found: Sequence[LnbitsRow]) -> Observation:
     outgoing = next(
         (
             r
@@ -179,7 +179,7 @@ def _seen(payout: Payout, found: Sequence[LnbitsRow]) -> Seen:
         None,
     )
     incoming = next((r for r in found if _is_receipt(r)), None)
-    return Seen(judge(outgoing, incoming), outgoing, incoming)
+    return Observation(classify(outgoing, incoming), outgoing, incoming)
 
 
 def _is_receipt(row: LnbitsRow) -> bool:
@@ -289,7 +289,7 @@ async def is_machines_invoice(payment_hash: str) -> bool:
     """Whether it is the stamped cash-out invoice of a machine of this server."""
     wallets = await crud.machine_wallets()
     async with core_db.connect() as conn:
-        found = await rows(
+        found = await fetch_all(
             conn,
             "SELECT wallet_id, extra FROM apipayments "
             "WHERE payment_hash = :hash AND amount > 0",
@@ -364,7 +364,7 @@ async def try_to_pay(
     return None
 
 
-async def finish_half_done(seen: Seen) -> bool:
+async def credit_receiver(seen: Observation) -> bool:
     """Credit the receiver of an internal payment whose second commit never happened.
 
     LNbits writes the payer's row and then the receiver's; killed between the two, or
@@ -374,7 +374,7 @@ async def finish_half_done(seen: Seen) -> bool:
     if not seen.outgoing or not seen.incoming:
         return False
     age = utc_now() - seen.outgoing.updated_at
-    if timedelta(0) <= age < timedelta(seconds=HALF_DONE_SECONDS):
+    if timedelta(0) <= age < timedelta(seconds=UNCREDITED_SECONDS):
         return False
     async with core_db.connect() as conn:
         payment = await get_payment(seen.incoming.checking_id, conn=conn)
@@ -390,7 +390,7 @@ async def finish_half_done(seen: Seen) -> bool:
     return True
 
 
-async def is_really_failed(seen: Seen) -> bool:
+async def is_really_failed(seen: Observation) -> bool:
     """For an external payment: ask the node once more; success wins."""
     if not seen.outgoing:
         return True
@@ -408,7 +408,7 @@ async def is_really_failed(seen: Seen) -> bool:
     return False
 
 
-async def ask_node(seen: Seen) -> None:
+async def ask_node(seen: Observation) -> None:
     """Have LNbits look at a pending external payment (by itself: every 30 min, and
     only at the ten newest of the whole instance)."""
     if not seen.outgoing:
@@ -433,7 +433,7 @@ def check_again_at(payout: Payout, now: datetime) -> datetime:
 
 
 @dataclass
-class Shield:
+class InFlightPayments:
     """Payments in progress, which an upgrade or a shutdown must not cut in half."""
 
     tasks: set[asyncio.Task] = field(default_factory=set)
@@ -454,4 +454,4 @@ class Shield:
         return await asyncio.shield(task)
 
 
-shield = Shield()
+in_flight_payments = InFlightPayments()

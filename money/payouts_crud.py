@@ -19,21 +19,21 @@ from ..base.database import (
     CHUNK,
     db,
     db_time,
+    execute,
+    execute_many,
+    fetch_all,
+    fetch_models,
+    fetch_one,
     in_list,
     insert_sql,
-    models,
-    one,
     reuse,
     row_params,
-    rows,
-    run,
-    run_many,
     transaction,
 )
 from ..base.lease import lease_held_sql
 from ..calculations import largest_remainder
 from ..crud import (
-    EXTERNAL_GATHER,
+    EXTERNAL_BATCH_DELAY,
     add_received,
     insert_legs,
     lock_ledger,
@@ -67,7 +67,7 @@ def backoff_seconds(attempts: int) -> int:
 async def waiting_wallets() -> list[str]:
     """Paying wallets with legs that are due and in no payout yet."""
     async with db.connect() as conn:
-        found = await rows(
+        found = await fetch_all(
             conn,
             "SELECT DISTINCT source_wallet_id FROM satoshimachine.dca_payments "  # noqa: S608
             f"WHERE source_wallet_id IS NOT NULL AND {DUE}",
@@ -80,7 +80,7 @@ async def due_legs(
     conn: Connection, wallet_id: str, now: datetime, limit: int = 5000
 ) -> list[Leg]:
     """Due legs of a paying wallet that are in no payout, oldest first."""
-    return await models(
+    return await fetch_models(
         conn,
         f"""
         SELECT * FROM satoshimachine.dca_payments
@@ -97,7 +97,7 @@ async def set_leg_reasons(reasons: Mapping[str, str], next_try_at: datetime) -> 
     if not reasons:
         return
     async with transaction() as conn:
-        await run_many(
+        await execute_many(
             conn,
             "UPDATE satoshimachine.dca_payments SET error_message = :reason, "
             "next_try_at = :next WHERE id = :id AND status = 'pending' "
@@ -116,7 +116,7 @@ async def still_waiting(conn: Connection, legs: Iterable[Leg]) -> dict[str, Leg]
     for start in range(0, len(ids), CHUNK):
         params: dict[str, Any] = {}
         listed = in_list("l", ids[start : start + CHUNK], params)
-        for leg in await models(
+        for leg in await fetch_models(
             conn,
             f"SELECT * FROM satoshimachine.dca_payments WHERE id IN {listed} "  # noqa: S608
             "AND status = 'pending' AND payout_id IS NULL",
@@ -152,7 +152,7 @@ async def count_failed_attempt(
                 "payout": leg.payout_id or "",
             }
         )
-    await run_many(
+    await execute_many(
         conn,
         """
         UPDATE satoshimachine.dca_payments SET attempts = :attempts, status = :status,
@@ -175,7 +175,7 @@ async def reserved_sats(
     for start in range(0, len(ids), CHUNK):
         params: dict[str, Any] = {}
         listed = in_list("w", ids[start : start + CHUNK], params)
-        found = await rows(
+        found = await fetch_all(
             conn,
             f"""
             SELECT source_wallet_id AS wallet_id,
@@ -212,7 +212,9 @@ async def open_payouts(
     changed since it was read is left out whole.
     """
     if (
-        await one(conn, f"SELECT 1 AS yes WHERE {lease_held_sql()}", {"holder": holder})
+        await fetch_one(
+            conn, f"SELECT 1 AS yes WHERE {lease_held_sql()}", {"holder": holder}
+        )
         is None
     ):
         return []
@@ -223,7 +225,7 @@ async def open_payouts(
         if _as_decided(joined[payout.id], legs):
             opened.append((payout, legs))
             continue
-        await run(
+        await execute(
             conn,
             "UPDATE satoshimachine.dca_payments SET payout_id = NULL "
             "WHERE payout_id = :payout",
@@ -231,9 +233,9 @@ async def open_payouts(
         )
     if opened:
         payout_rows = [row_params(payout) for payout, _ in opened]
-        await run_many(conn, insert_sql("dca_payouts", payout_rows[0]), payout_rows)
+        await execute_many(conn, insert_sql("dca_payouts", payout_rows[0]), payout_rows)
         for listed, params in _lists([payout.id for payout, _ in opened]):
-            await run(
+            await execute(
                 conn,
                 "INSERT INTO satoshimachine.dca_payout_legs "  # noqa: S608
                 "(payout_id, leg_id, amount_sats) "
@@ -260,7 +262,7 @@ async def _join(
     free = "status = 'pending' AND payout_id IS NULL"
     join = "UPDATE satoshimachine.dca_payments SET payout_id = :payout WHERE"
     alone = [(p, legs[0]) for p, legs in payouts_and_legs if len(legs) == 1]
-    await run_many(
+    await execute_many(
         conn,
         f"{join} id = :id AND {free}",
         [{"payout": payout.id, "id": leg.id} for payout, leg in alone],
@@ -270,7 +272,7 @@ async def _join(
             continue
         for listed, params in _lists([x.id for x in legs]):
             params["payout"] = payout.id
-            await run(conn, f"{join} id IN {listed} AND {free}", params)
+            await execute(conn, f"{join} id IN {listed} AND {free}", params)
 
 
 async def _joined(
@@ -279,7 +281,7 @@ async def _joined(
     """payout id -> what is known of the legs that are in it now."""
     found: dict[str, set[LegFacts]] = {i: set() for i in payout_ids}
     for listed, params in _lists(payout_ids):
-        for row in await rows(
+        for row in await fetch_all(
             conn,
             "SELECT id, payout_id, amount_sats, target "  # noqa: S608
             f"FROM satoshimachine.dca_payments WHERE payout_id IN {listed}",
@@ -303,7 +305,7 @@ async def unfinished_payouts(limit: int = 500) -> list[Payout]:
     found: list[Payout] = []
     async with db.connect() as conn:
         for is_internal in (True, False):
-            found += await models(
+            found += await fetch_models(
                 conn,
                 """
                 SELECT * FROM satoshimachine.dca_payouts
@@ -324,7 +326,7 @@ async def unfinished_payouts(limit: int = 500) -> list[Payout]:
 async def paid_payouts_since(since: datetime) -> list[Payout]:
     """Payouts completed since then: looked at once more by the sweep."""
     async with db.connect() as conn:
-        return await models(
+        return await fetch_models(
             conn,
             "SELECT * FROM satoshimachine.dca_payouts WHERE paid_at >= :since "
             "AND status = 'paid' ORDER BY paid_at",
@@ -335,7 +337,7 @@ async def paid_payouts_since(since: datetime) -> list[Payout]:
 
 async def get_payout(payout_id: str, conn: Connection | None = None) -> Payout | None:
     async with reuse(conn) as c:
-        found = await models(
+        found = await fetch_models(
             c,
             "SELECT * FROM satoshimachine.dca_payouts WHERE id = :id",
             Payout,
@@ -353,7 +355,7 @@ async def legs_of_payouts(
     for start in range(0, len(ids), CHUNK):
         params: dict[str, Any] = {}
         listed = in_list("p", ids[start : start + CHUNK], params)
-        for leg in await models(
+        for leg in await fetch_models(
             conn,
             f"SELECT * FROM satoshimachine.dca_payments WHERE payout_id IN {listed} "  # noqa: S608
             "ORDER BY transaction_time, id",
@@ -377,7 +379,7 @@ async def store_invoices(payouts: Sequence[Payout], holder: str) -> list[Payout]
         taken = await _taken_hashes(conn, [str(p.payment_hash) for p in payouts])
         fresh = [p for p in payouts if p.payment_hash not in taken]
         now = db_time(utc_now())
-        await run_many(
+        await execute_many(
             conn,
             f"""
             UPDATE satoshimachine.dca_payouts
@@ -406,7 +408,7 @@ async def store_invoices(payouts: Sequence[Payout], holder: str) -> list[Payout]
             if p.status == "invoiced"
         }
         kept = [p for p in fresh if stored.get(p.id) == p.payment_hash]
-        await run_many(
+        await execute_many(
             conn,
             "UPDATE satoshimachine.dca_payments SET external_payment_hash = :hash "
             "WHERE payout_id = :id AND status = 'pending'",
@@ -421,7 +423,7 @@ async def _taken_hashes(conn: Connection, hashes: Sequence[str]) -> set[str]:
     for start in range(0, len(hashes), CHUNK):
         params: dict[str, Any] = {}
         listed = in_list("h", hashes[start : start + CHUNK], params)
-        found = await rows(
+        found = await fetch_all(
             conn,
             "SELECT payment_hash FROM satoshimachine.dca_payouts "  # noqa: S608
             f"WHERE payment_hash IN {listed} UNION ALL "
@@ -440,7 +442,7 @@ async def note_payout(
 ) -> None:
     """Remember why a payout waits and when to look next; its legs say it too."""
     async with transaction() as conn:
-        await run(
+        await execute(
             conn,
             """
             UPDATE satoshimachine.dca_payouts SET reason = :reason, next_try_at = :next,
@@ -454,7 +456,7 @@ async def note_payout(
                 "now": db_time(utc_now()),
             },
         )
-        await run(
+        await execute(
             conn,
             "UPDATE satoshimachine.dca_payments SET error_message = :reason, "
             "next_try_at = :next WHERE payout_id = :id AND status = 'pending'",
@@ -466,7 +468,7 @@ async def fail_payout(payout: Payout, reason: str) -> bool:
     """Proven failure: the payout ends, its legs leave it and back off."""
     async with transaction() as conn:
         await lock_ledger(conn)
-        ended = await run(
+        ended = await execute(
             conn,
             "UPDATE satoshimachine.dca_payouts "
             "SET status = 'failed', reason = :reason, "
@@ -505,7 +507,7 @@ async def complete_payouts(
         current = await _payouts_by_id(conn, list(fees))
         paid = [p for p in current if p.status == "invoiced"]
         legs_by_payout = await legs_of_payouts(conn, [p.id for p in paid])
-        await run_many(
+        await execute_many(
             conn,
             """
             UPDATE satoshimachine.dca_payouts
@@ -566,7 +568,7 @@ async def _finish(
         is_whole = leg.payout_id and leg.sent_sats == leg.amount_sats
         groups.setdefault((*ends, None if is_whole else leg.id), []).append(leg)
     alone = [group[0] for group in groups.values() if len(group) == 1]
-    await run_many(
+    await execute_many(
         conn,
         finish.format(which="= :id", sent=":sent"),
         [{**common, **_ends(x), "id": x.id, "sent": x.sent_sats} for x in alone],
@@ -576,7 +578,7 @@ async def _finish(
             continue
         for listed, params in _lists([x.id for x in group]):
             sql = finish.format(which=f"IN {listed}", sent="amount_sats")
-            await run(conn, sql, {**params, **common, **_ends(group[0])})
+            await execute(conn, sql, {**params, **common, **_ends(group[0])})
 
 
 def _ends(leg: Leg) -> dict[str, str | None]:
@@ -596,7 +598,7 @@ async def _ids_with_status(
         listed = in_list("l", leg_ids[start : start + CHUNK], params)
         found.update(
             row["id"]
-            for row in await rows(
+            for row in await fetch_all(
                 conn,
                 "SELECT id FROM satoshimachine.dca_payments "  # noqa: S608
                 f"WHERE id IN {listed} AND status = :status",
@@ -641,7 +643,7 @@ async def autoforward_legs(
                 amount_sats=leg.sent_sats or leg.amount_sats,
                 transaction_time=leg.transaction_time,
                 source_wallet_id=leg.destination_wallet_id,
-                next_try_at=now + EXTERNAL_GATHER,
+                next_try_at=now + EXTERNAL_BATCH_DELAY,
                 created_at=now,
             )
         )
@@ -653,7 +655,7 @@ async def _payouts_by_id(conn: Connection, payout_ids: Sequence[str]) -> list[Pa
     for start in range(0, len(payout_ids), CHUNK):
         params: dict[str, Any] = {}
         listed = in_list("p", payout_ids[start : start + CHUNK], params)
-        found += await models(
+        found += await fetch_models(
             conn,
             f"SELECT * FROM satoshimachine.dca_payouts WHERE id IN {listed}",  # noqa: S608
             Payout,

@@ -207,7 +207,7 @@ class LegMaker:
         due = self._interval_end(minutes)
         if not is_external:
             return due
-        gathered = self.now + crud.EXTERNAL_GATHER
+        gathered = self.now + crud.EXTERNAL_BATCH_DELAY
         return max(due, gathered) if due else gathered
 
     def _interval_end(self, minutes: int) -> datetime | None:

@@ -20,7 +20,7 @@ from lnbits.wallets import fake_wallet, get_funding_source
 
 from .. import crud
 from ..base import lease
-from ..base.database import db, rows, transaction
+from ..base.database import db, fetch_all, transaction
 from ..models import Leg, LpProfile, Machine, Payout, SuperConfig, utc_now
 from . import forwards, payouts_crud
 from .planning import ALREADY_HERE
@@ -45,7 +45,7 @@ RANK = {
 # a leg that was refused for a reason of this server's is looked at again after this
 WAIT = timedelta(seconds=20)
 # a sum below the machine's smallest payout waits no longer than this
-GATHER_AT_MOST = timedelta(days=7)
+MAX_BATCH_WAIT = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Group:
 
 
 @dataclass
-class Round:
+class BatchPlan:
     """What one look at a wallet's legs decided."""
 
     wallet_id: str
@@ -99,7 +99,7 @@ class Opened:
 
 
 @dataclass(frozen=True)
-class Facts:
+class BatchInputs:
     """All that a round needs to know, read before anything is decided."""
 
     legs: list[Leg]
@@ -111,11 +111,11 @@ class Facts:
     opened: list[Opened]
 
 
-async def read_facts(wallet_id: str, now: datetime) -> Facts:
+async def read_batch_inputs(wallet_id: str, now: datetime) -> BatchInputs:
     async with db.connect() as conn:
         legs = await payouts_crud.due_legs(conn, wallet_id, now)
         reserved = await payouts_crud.reserved_sats(conn, [wallet_id])
-        opened = await rows(
+        opened = await fetch_all(
             conn,
             """
             SELECT o.payment_hash, SUM(p.amount_sats) AS sats,
@@ -128,7 +128,7 @@ async def read_facts(wallet_id: str, now: datetime) -> Facts:
             """,
             {"wallet": wallet_id},
         )
-        backing_off = await rows(
+        backing_off = await fetch_all(
             conn,
             """
             SELECT DISTINCT leg_type, client_id, target FROM satoshimachine.dca_payments
@@ -137,7 +137,7 @@ async def read_facts(wallet_id: str, now: datetime) -> Facts:
             """,
             {"wallet": wallet_id, "now": crud.db_time(now)},
         )
-        return Facts(
+        return BatchInputs(
             legs=legs,
             backing_off={
                 (r["leg_type"], r["client_id"], r["target"]) for r in backing_off
@@ -159,13 +159,13 @@ async def open_round(wallet_id: str, holder: str, most: int | None = None) -> in
     """Decide and open the payouts of one paying wallet, or only the first `most` of
     them; returns how many."""
     now = utc_now()
-    facts = await read_facts(wallet_id, now)
+    facts = await read_batch_inputs(wallet_id, now)
     if not facts.legs:
         return 0
-    return await carry_out(await decide(wallet_id, facts, now, most), holder, now)
+    return await apply_batch(await plan_batch(wallet_id, facts, now, most), holder, now)
 
 
-async def carry_out(plan: Round, holder: str, now: datetime) -> int:
+async def apply_batch(plan: BatchPlan, holder: str, now: datetime) -> int:
     """Write what a round decided; returns how many payouts it opened.
 
     Whatever was done to a leg since it was read is not overwritten: the leg is left to
@@ -193,11 +193,11 @@ async def carry_out(plan: Round, holder: str, now: datetime) -> int:
     return len(opened)
 
 
-async def decide(
-    wallet_id: str, facts: Facts, now: datetime, most: int | None = None
-) -> Round:
+async def plan_batch(
+    wallet_id: str, facts: BatchInputs, now: datetime, most: int | None = None
+) -> BatchPlan:
     """Who is paid in this round. Reads LNbits' wallets; writes nothing."""
-    found = Round(wallet_id)
+    found = BatchPlan(wallet_id)
     legs = _not_stopped(facts, now, found)
     wanted = {leg.id: _wanted_wallet(leg, facts) for leg in legs}
     unknown = [x for x in legs if wanted[x.id] is None and x.target]
@@ -208,16 +208,16 @@ async def decide(
     wallets = await wallet_facts([wallet_id, *(w for w in wanted.values() if w)])
     legs = _source_allows(wallet_id, legs, wallets, facts, found)
     groups = _group(legs, wanted, wallets, facts, found)
-    groups = _gathered(groups, facts, now, found)
+    groups = _drop_below_minimum(groups, facts, now, found)
     if groups:
         await _fill(wallet_id, groups[:most], facts, found)
     return found
 
 
-def _not_stopped(facts: Facts, now: datetime, found: Round) -> list[Leg]:
+def _not_stopped(facts: BatchInputs, now: datetime, found: BatchPlan) -> list[Leg]:
     legs = []
     for leg in facts.legs:
-        if forwards.is_over(leg, facts.profiles.get(leg.client_id or ""), now):
+        if forwards.is_stale(leg, facts.profiles.get(leg.client_id or ""), now):
             continue  # the sweep voids it
         machine = facts.machines.get(leg.machine_id)
         stopped = machine.payouts_stopped_reason if machine else None
@@ -251,7 +251,7 @@ async def _local_wallet(leg: Leg) -> str | None:
         return target  # no such wallet: the leg will say so
 
 
-def _wanted_wallet(leg: Leg, facts: Facts) -> str | None:
+def _wanted_wallet(leg: Leg, facts: BatchInputs) -> str | None:
     """The wallet of this instance that a leg goes to, as things are now."""
     if leg.leg_type in ("dca", "settlement"):
         profile = facts.profiles.get(leg.client_id or "")
@@ -267,8 +267,8 @@ def _source_allows(
     wallet_id: str,
     legs: list[Leg],
     wallets: Mapping[str, WalletFacts],
-    facts: Facts,
-    found: Round,
+    facts: BatchInputs,
+    found: BatchPlan,
 ) -> list[Leg]:
     """The paying wallet must still exist and belong to who owes."""
     source = wallets.get(wallet_id)
@@ -295,8 +295,8 @@ def _group(
     legs: Sequence[Leg],
     wanted: Mapping[str, str | None],
     wallets: Mapping[str, WalletFacts],
-    facts: Facts,
-    found: Round,
+    facts: BatchInputs,
+    found: BatchPlan,
 ) -> list[Group]:
     groups: dict[str, Group] = {}
     for leg in legs:
@@ -311,8 +311,8 @@ def _destination(
     leg: Leg,
     wallet_id: str | None,
     wallets: Mapping[str, WalletFacts],
-    facts: Facts,
-    found: Round,
+    facts: BatchInputs,
+    found: BatchPlan,
 ) -> Destination | None:
     if wallet_id is None:
         return _outside(leg, found)
@@ -327,7 +327,7 @@ def _destination(
     return Destination(f"wallet:{wallet_id}", wallet_id)
 
 
-def _outside(leg: Leg, found: Round) -> Destination | None:
+def _outside(leg: Leg, found: BatchPlan) -> Destination | None:
     if leg.leg_type in ("dca", "settlement"):
         found.dead.append(
             (leg, "The LP has no receiving wallet; they must choose one.")
@@ -344,7 +344,9 @@ def _outside(leg: Leg, found: Round) -> Destination | None:
     return Destination(f"{kind}:{leg.target}")
 
 
-def _wallet_problem(leg: Leg, wallet: WalletFacts | None, facts: Facts) -> str | None:
+def _wallet_problem(
+    leg: Leg, wallet: WalletFacts | None, facts: BatchInputs
+) -> str | None:
     if wallet is None or wallet.is_deleted:
         return "The receiving wallet no longer exists."
     if not wallet.is_usable:
@@ -358,8 +360,8 @@ def _wallet_problem(leg: Leg, wallet: WalletFacts | None, facts: Facts) -> str |
     return None
 
 
-def _gathered(
-    groups: Sequence[Group], facts: Facts, now: datetime, found: Round
+def _drop_below_minimum(
+    groups: Sequence[Group], facts: BatchInputs, now: datetime, found: BatchPlan
 ) -> list[Group]:
     """Leave out DCA sums below the machine's smallest payout."""
     ready = []
@@ -380,15 +382,15 @@ def _gathered(
 
 
 def _too_small(
-    legs: list[Leg], machine: Machine | None, now: datetime, found: Round
+    legs: list[Leg], machine: Machine | None, now: datetime, found: BatchPlan
 ) -> list[Leg]:
     if not legs or not machine:
         return []
     total = sum(x.amount_sats for x in legs)
     oldest = min(x.created_at for x in legs)
-    if total >= machine.min_payout_sats or now - oldest > GATHER_AT_MOST:
+    if total >= machine.min_payout_sats or now - oldest > MAX_BATCH_WAIT:
         return []
-    latest = (oldest + GATHER_AT_MOST).strftime("%Y-%m-%d")
+    latest = (oldest + MAX_BATCH_WAIT).strftime("%Y-%m-%d")
     found.wait(
         legs,
         f"gathering: {total} of the machine's smallest payout of "
@@ -415,7 +417,7 @@ class Funds:
             self.free_sats -= leg.amount_sats
 
 
-def _funds(balance_sats: int, facts: Facts, gone: set[str]) -> Funds:
+def _funds(balance_sats: int, facts: BatchInputs, gone: set[str]) -> Funds:
     """What may be spent. LNbits takes a payment off the balance when it begins: what is
     on its way must not be taken off a second time, or it would hold up all others."""
     left = [x for x in facts.opened if x.payment_hash in gone]
@@ -434,7 +436,7 @@ def is_free(leg: Leg) -> bool:
 
 
 async def _fill(
-    wallet_id: str, groups: Sequence[Group], facts: Facts, found: Round
+    wallet_id: str, groups: Sequence[Group], facts: BatchInputs, found: BatchPlan
 ) -> None:
     """Open a payout a group while LNbits' limits and the wallet's funds allow."""
     everybody = [leg for group in groups for leg in group.legs]
@@ -473,7 +475,7 @@ async def _fill(
 
 
 def _fit(
-    group: Group, room_sats: int, funds: Funds, found: Round
+    group: Group, room_sats: int, funds: Funds, found: BatchPlan
 ) -> tuple[list[Leg], str | None]:
     """The legs of a group that fit into one payment, and why to stop the round."""
     before = replace(funds)
@@ -486,7 +488,7 @@ def _fit(
 
 
 def _fit_oldest(
-    group: Group, room_sats: int, funds: Funds, found: Round
+    group: Group, room_sats: int, funds: Funds, found: BatchPlan
 ) -> tuple[list[Leg], str | None]:
     legs: list[Leg] = []
     total = 0

@@ -19,7 +19,7 @@ from lnbits.settings import settings
 from lnurl import LnAddress, LnurlException
 from lnurl import decode as lnurl_decode
 
-from ..base.database import CHUNK, in_list, one, rows
+from ..base.database import CHUNK, fetch_all, fetch_one, in_list
 
 _KEY = re.compile(r"^[0-9a-f]{32}$")
 _LNURL = re.compile(r"^(lnurl1[02-9ac-hj-np-z]+|lnurlp://\S+)$")
@@ -56,7 +56,7 @@ async def wallet_facts(wallet_ids: Iterable[str]) -> dict[str, WalletFacts]:
         for start in range(0, len(ids), CHUNK):
             params: dict[str, Any] = {}
             listed = in_list("w", ids[start : start + CHUNK], params)
-            for row in await rows(
+            for row in await fetch_all(
                 conn,
                 'SELECT id, "user" AS user_id, wallet_type, deleted '  # noqa: S608
                 f"FROM wallets WHERE id IN {listed}",
@@ -79,7 +79,7 @@ async def balances_msat(wallet_ids: Iterable[str]) -> dict[str, int]:
         for start in range(0, len(ids), CHUNK):
             params: dict[str, Any] = {}
             listed = in_list("w", ids[start : start + CHUNK], params)
-            for row in await rows(
+            for row in await fetch_all(
                 conn,
                 # the sum of the `balances` view, for these wallets only
                 f"""
@@ -107,7 +107,7 @@ async def debited_hashes(
             listed = in_list("h", hashes[start : start + CHUNK], params)
             found.update(
                 row["payment_hash"]
-                for row in await rows(
+                for row in await fetch_all(
                     conn,
                     "SELECT payment_hash FROM apipayments "  # noqa: S608
                     f"WHERE wallet_id = :wallet AND payment_hash IN {listed} "
@@ -231,7 +231,7 @@ async def _resolve_key_or_wallet(text: str) -> ResolvedTarget:
     if not _KEY.match(text):
         raise ValueError(nobody)
     async with core_db.connect() as conn:
-        row = await one(
+        row = await fetch_one(
             conn,
             "SELECT id, inkey, adminkey, wallet_type, deleted FROM wallets "
             "WHERE id = :text OR inkey = :text OR adminkey = :text",

@@ -20,11 +20,11 @@ from ..base.audit import changed, write_audit
 from ..base.database import (
     cents_sql,
     db_time,
+    execute,
+    fetch_models,
+    fetch_one,
     insert_sql,
-    models,
-    one,
     row_params,
-    run,
     transaction,
 )
 from ..base.refusals import BadInputError, ConflictError, NotFoundError
@@ -90,7 +90,7 @@ async def get_own_client(
     """A client with their machine's currency and operator. `NotFoundError` if it is
     not at one of this operator's machines."""
     params = {"id": client_id} if is_super else {"id": client_id, "user": user_id}
-    row = await one(
+    row = await fetch_one(
         conn,
         f"""
         SELECT c.*, m.fiat_code, m.operator_user_id
@@ -116,7 +116,7 @@ async def enrol(
     )
     async with transaction() as conn:
         await lock_ledger(conn)
-        machine = await one(
+        machine = await fetch_one(
             conn,
             f"SELECT id FROM {S}.dca_machines "  # noqa: S608
             "WHERE id = :id AND operator_user_id = :user",
@@ -125,7 +125,7 @@ async def enrol(
         if machine is None:
             raise NotFoundError("There is no such machine of yours.")
         params = row_params(client)
-        inserted = await run(
+        inserted = await execute(
             conn, insert_sql("dca_clients", params, "ON CONFLICT DO NOTHING"), params
         )
         if not inserted:
@@ -158,7 +158,7 @@ async def update_client(
         written = {**new, "updated_at": utc_now()}
         after = before.copy(update=written)
         params = row_params(after)
-        await run(
+        await execute(
             conn,
             f"""
             UPDATE {S}.dca_clients SET {", ".join(f"{k} = :{k}" for k in written)}
@@ -191,7 +191,7 @@ async def delete_client(operator_user_id: str, client_id: str) -> None:
     async with transaction() as conn:
         await lock_ledger(conn)
         client, _, _ = await get_own_client(conn, client_id, operator_user_id)
-        history = await one(
+        history = await fetch_one(
             conn,
             f"""
             SELECT EXISTS (SELECT 1 FROM {S}.dca_deposits WHERE client_id = :id)
@@ -203,7 +203,7 @@ async def delete_client(operator_user_id: str, client_id: str) -> None:
             raise ConflictError(
                 "This LP has money history, which is never deleted. Pause them instead."
             )
-        await run(
+        await execute(
             conn,
             f"""
             DELETE FROM {S}.dca_clients WHERE id = :id AND machine_id IN (
@@ -231,7 +231,7 @@ async def delete_client(operator_user_id: str, client_id: str) -> None:
 async def get_profile(conn: Connection, user_id: str) -> dict[str, Any] | None:
     """The LP's row as it stands: the companion extension writes here too, so nothing
     is taken for granted about its values."""
-    row = await one(
+    row = await fetch_one(
         conn,
         f"SELECT * FROM {S}.dca_lp WHERE user_id = :user",  # noqa: S608
         {"user": user_id},
@@ -260,7 +260,7 @@ async def create_profile(user_id: str, fields: Mapping[str, Any]) -> None:
     async with transaction() as conn:
         await lock_ledger(conn)
         params = row_params(profile)
-        inserted = await run(
+        inserted = await execute(
             conn, insert_sql("dca_lp", params, "ON CONFLICT DO NOTHING"), params
         )
         if not inserted:
@@ -291,7 +291,7 @@ async def update_profile(user_id: str, changes: Mapping[str, Any]) -> None:
         if not new:
             return
         written = {**new, "updated_at": utc_now()}
-        await run(
+        await execute(
             conn,
             f"UPDATE {S}.dca_lp "  # noqa: S608
             f"SET {', '.join(f'{k} = :{k}' for k in written)} WHERE user_id = :user",
@@ -333,7 +333,7 @@ async def get_own_deposit(
 ) -> tuple[Deposit, str, str]:
     """A deposit with its operator and its LP's user id. `NotFoundError` otherwise."""
     params = {"id": deposit_id} if is_super else {"id": deposit_id, "user": user_id}
-    row = await one(
+    row = await fetch_one(
         conn,
         f"""
         SELECT d.*, m.operator_user_id, c.user_id AS lp_user_id
@@ -378,7 +378,7 @@ async def create_deposit(
             notes=notes,
         )
         params = row_params(deposit)
-        await run(conn, insert_sql("dca_deposits", params), params)
+        await execute(conn, insert_sql("dca_deposits", params), params)
         await write_audit(
             conn,
             actor,
@@ -410,7 +410,7 @@ async def update_deposit(
             return before
         after = before.copy(update=new)
         params = row_params(after)
-        written = await run(
+        written = await execute(
             conn,
             f"UPDATE {S}.dca_deposits "  # noqa: S608
             f"SET {', '.join(f'{k} = :{k}' for k in new)} "
@@ -472,7 +472,7 @@ async def set_deposit_status(
             step["reversed_at"] = now
         after = before.copy(update=step)
         params = row_params(after)
-        written = await run(
+        written = await execute(
             conn,
             f"UPDATE {S}.dca_deposits "  # noqa: S608
             f"SET {', '.join(f'{k} = :{k}' for k in step)} "
@@ -502,7 +502,7 @@ async def set_deposit_status(
 
 
 async def _check_reversal(conn: Connection, deposit: Deposit) -> None:
-    row = await one(
+    row = await fetch_one(
         conn,
         f"""
         SELECT {deposited_cents_sql("c.id")} AS deposited,
@@ -521,7 +521,7 @@ async def _check_reversal(conn: Connection, deposit: Deposit) -> None:
 
 async def clients_of_user(conn: Connection, user_id: str) -> list[Client]:
     """Every enrolment of this LP."""
-    return await models(
+    return await fetch_models(
         conn,
         f"SELECT * FROM {S}.dca_clients WHERE user_id = :user "  # noqa: S608
         "ORDER BY created_at, id",

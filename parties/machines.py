@@ -19,13 +19,13 @@ from lnbits.helpers import urlsafe_short_hash
 from ..base.audit import changed, write_audit
 from ..base.database import (
     db,
+    execute,
+    fetch_all,
+    fetch_models,
+    fetch_one,
     in_list,
     insert_sql,
-    models,
-    one,
     row_params,
-    rows,
-    run,
     transaction,
 )
 from ..base.refusals import BadInputError, ConflictError, NotFoundError
@@ -74,7 +74,7 @@ class Roles(NamedTuple):
 
 async def roles(user_id: str) -> Roles:
     async with db.connect() as conn:
-        row = await one(
+        row = await fetch_one(
             conn,
             f"""
             SELECT
@@ -106,12 +106,12 @@ async def update_super_config(actor: str, changes: Mapping[str, Any]) -> SuperCo
             return before
         after.updated_at = utc_now()
         params = row_params(after)
-        await run(
+        await execute(
             conn,
             insert_sql("super_config", params, "ON CONFLICT DO NOTHING"),
             params,
         )
-        await run(
+        await execute(
             conn,
             f"UPDATE {S}.super_config SET {_assignments(params)} "  # noqa: S608
             "WHERE id = :id",
@@ -128,7 +128,7 @@ async def update_super_config(actor: str, changes: Mapping[str, Any]) -> SuperCo
 async def _say_why_fees_wait(conn: Connection, config: SuperConfig) -> None:
     """No round reads a platform fee that has no wallet to go to, nor writes on it."""
     is_missing = config.super_fee_wallet_id is None
-    await run(
+    await execute(
         conn,
         f"UPDATE {S}.dca_payments SET error_message = :reason "  # noqa: S608
         "WHERE status = 'pending' AND leg_type = 'super_fee' AND payout_id IS NULL "
@@ -144,7 +144,7 @@ async def _say_why_fees_wait(conn: Connection, config: SuperConfig) -> None:
 async def _check_fractions_on_all_machines(
     conn: Connection, config: SuperConfig
 ) -> None:
-    found = await rows(
+    found = await fetch_all(
         conn,
         f"""
         SELECT id, name, machine_npub FROM {S}.dca_machines
@@ -193,7 +193,7 @@ async def get_own_machine(
     conn: Connection, machine_id: str, operator_user_id: str
 ) -> Machine:
     """The operator's machine. `NotFoundError` for anybody else's."""
-    found = await models(
+    found = await fetch_models(
         conn,
         f"SELECT * FROM {S}.dca_machines "  # noqa: S608
         "WHERE id = :id AND operator_user_id = :user",
@@ -207,7 +207,7 @@ async def get_own_machine(
 
 async def has_history(conn: Connection, machine_id: str) -> bool:
     """Whether money was ever recorded at this machine, by anybody."""
-    row = await one(
+    row = await fetch_one(
         conn,
         f"""
         SELECT EXISTS (SELECT 1 FROM {S}.dca_settlements WHERE machine_id = :id)
@@ -224,7 +224,7 @@ async def has_history(conn: Connection, machine_id: str) -> bool:
 async def _has_history_for_good(conn: Connection, machine_id: str) -> bool:
     """The same, and no payment lands at it until the caller's transaction ends."""
     if db.type != SQLITE:
-        await run(
+        await execute(
             conn,
             f"SELECT id FROM {S}.dca_machines WHERE id = :id FOR UPDATE",  # noqa: S608
             {"id": machine_id},
@@ -246,7 +246,7 @@ async def create_machine(operator_user_id: str, fields: Mapping[str, Any]) -> Ma
         await _make_way_for(conn, machine)
         await _check_wallet_is_free(conn, machine)
         params = row_params(machine)
-        inserted = await run(
+        inserted = await execute(
             conn, insert_sql("dca_machines", params, "ON CONFLICT DO NOTHING"), params
         )
         if not inserted:
@@ -298,7 +298,7 @@ async def update_machine(
         # Only what changed: the machine's line writes to this row too.
         after = after.copy(update=written)
         params = row_params(after)
-        await run(
+        await execute(
             conn,
             f"UPDATE {S}.dca_machines SET {_assignments(written)} "  # noqa: S608
             "WHERE id = :id AND operator_user_id = :operator_user_id",
@@ -348,7 +348,7 @@ async def _make_way_for(conn: Connection, machine: Machine) -> None:
     Anyone may know an npub, so a registration that was never paired and has no
     history gives way to another operator's.
     """
-    found = await models(
+    found = await fetch_models(
         conn,
         f"SELECT * FROM {S}.dca_machines "  # noqa: S608
         "WHERE machine_npub = :npub AND id <> :id",
@@ -396,12 +396,12 @@ async def _delete(conn: Connection, machine: Machine) -> None:
         "dca_nostr_clocks",
         "dca_cassette_events",
     ):
-        await run(
+        await execute(
             conn,
             f"DELETE FROM {S}.{table} WHERE machine_id IN {owned}",  # noqa: S608
             params,
         )
-    await run(
+    await execute(
         conn,
         f"DELETE FROM {S}.dca_machines "  # noqa: S608
         "WHERE id = :id AND operator_user_id = :user",
@@ -412,7 +412,7 @@ async def _delete(conn: Connection, machine: Machine) -> None:
 async def _check_wallet_is_free(conn: Connection, machine: Machine) -> None:
     """A payment found late belongs to the machine whose wallet it was, so a wallet
     never serves a second one."""
-    row = await one(
+    row = await fetch_one(
         conn,
         f"""
         SELECT 1 AS yes FROM {S}.dca_machine_wallets w
@@ -433,7 +433,7 @@ async def _check_wallet_is_free(conn: Connection, machine: Machine) -> None:
 
 async def _check_wallet_can_change(conn: Connection, machine: Machine) -> None:
     """The old wallet's debts would be paid by nobody, or by the wrong wallet."""
-    row = await one(
+    row = await fetch_one(
         conn,
         f"""
         SELECT
@@ -457,7 +457,7 @@ async def _check_wallet_can_change(conn: Connection, machine: Machine) -> None:
 async def _remember_wallet(conn: Connection, machine: Machine) -> None:
     """Keep the wallet as one of the machine's for good: payments may come late."""
     params = row_params(machine)
-    await run(
+    await execute(
         conn,
         f"""
         INSERT INTO {S}.dca_machine_wallets (wallet_id, machine_id, since_at)
@@ -483,7 +483,7 @@ async def wallets_and_owners(
     params: dict[str, Any] = {}
     listed = in_list("m", machine_ids, params)
     async with db.connect() as conn:
-        found = await rows(
+        found = await fetch_all(
             conn,
             f"SELECT id, wallet_id, operator_user_id "  # noqa: S608
             f"FROM {S}.dca_machines WHERE id IN {listed}",
@@ -497,7 +497,7 @@ async def usernames_of(user_ids: Iterable[str]) -> dict[str, str | None]:
     params: dict[str, Any] = {}
     listed = in_list("u", sorted(set(user_ids)), params)
     async with core_db.connect() as conn:
-        found = await rows(
+        found = await fetch_all(
             conn,
             f"SELECT id, username FROM accounts WHERE id IN {listed}",  # noqa: S608
             params,

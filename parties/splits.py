@@ -9,7 +9,14 @@ from lnbits.db import Connection
 from lnbits.helpers import urlsafe_short_hash
 
 from ..base.audit import write_audit
-from ..base.database import insert_sql, models, row_params, run, run_many, transaction
+from ..base.database import (
+    execute,
+    execute_many,
+    fetch_models,
+    insert_sql,
+    row_params,
+    transaction,
+)
 from ..base.refusals import BadInputError, NotFoundError
 from ..crud import lock_ledger
 from ..models import CommissionSplit
@@ -36,7 +43,7 @@ async def get_splits(
     """The set's rows in order. `NotFoundError` for somebody else's machine."""
     if machine_id is not None:
         await get_own_machine(conn, machine_id, operator_user_id)
-    return await models(
+    return await fetch_models(
         conn,
         f"SELECT * FROM {S}.dca_commission_splits "  # noqa: S608
         f"WHERE {_set_sql(machine_id)} ORDER BY sort_order, id",
@@ -111,7 +118,7 @@ async def _replace(
     new: Sequence[CommissionSplit],
 ) -> None:
     old = await get_splits(conn, operator_user_id, machine_id)
-    await run(
+    await execute(
         conn,
         f"DELETE FROM {S}.dca_commission_splits "  # noqa: S608
         f"WHERE {_set_sql(machine_id)}",
@@ -119,7 +126,7 @@ async def _replace(
     )
     params = [row_params(s) for s in new]
     if params:
-        await run_many(conn, insert_sql("dca_commission_splits", params[0]), params)
+        await execute_many(conn, insert_sql("dca_commission_splits", params[0]), params)
     await write_audit(
         conn,
         operator_user_id,

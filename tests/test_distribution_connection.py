@@ -14,10 +14,10 @@ from world import Killed, MakeWorld, World, killed_at
 
 from satmachineadmin import distribution
 from satmachineadmin.base import lease
-from satmachineadmin.base.database import in_list, rows
+from satmachineadmin.base.database import fetch_all, in_list
 from satmachineadmin.models import Payout
 from satmachineadmin.money import payouts, payouts_crud
-from satmachineadmin.money.rush import Rush
+from satmachineadmin.money.rush import PayoutDebouncer
 
 LPS = 4
 
@@ -26,7 +26,7 @@ async def invoices_in_lnbits(world: World) -> int:
     params: dict[str, Any] = {}
     listed = in_list("w", [lp.wallet.id for lp in world.lps], params)
     async with core_db.connect() as conn:
-        found = await rows(
+        found = await fetch_all(
             conn,
             f"SELECT checking_id FROM apipayments WHERE wallet_id IN {listed}",
             params,
@@ -81,7 +81,7 @@ async def test_killed_between_two_holds_of_invoices_others_are_made(
         await real(*args)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(distribution, "HOLD_SECONDS", 0)
+        patch.setattr(distribution, "MAX_CONNECTION_SECONDS", 0)
         patch.setattr(payouts, "update_payment_checking_id", third_kills)
         await engine_paused.run_until_idle()
     assert await invoices_in_lnbits(world) == 2
@@ -108,9 +108,9 @@ async def test_killed_between_two_holds_of_payments_nobody_is_paid_again(
         return await real(*args)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(distribution, "HOLD_SECONDS", 0)
+        patch.setattr(distribution, "MAX_CONNECTION_SECONDS", 0)
         # the customers of the tests before this one are none of its
-        patch.setattr(distribution, "rush", Rush())
+        patch.setattr(distribution, "debouncer", PayoutDebouncer())
         patch.setattr(payouts, "try_to_pay", third_kills)
         await engine_paused.run_until_idle()
     # two are paid in LNbits, and no row of ours says so yet
@@ -129,8 +129,8 @@ async def test_the_shortest_hold_pays_everybody_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     world = await make_world(deposits=["300.00"] * LPS)
-    monkeypatch.setattr(distribution, "HOLD_SECONDS", 0)
-    monkeypatch.setattr(distribution, "LOOK_AFTER_SECONDS", look_after)
+    monkeypatch.setattr(distribution, "MAX_CONNECTION_SECONDS", 0)
+    monkeypatch.setattr(distribution, "OUTCOME_INTERVAL_SECONDS", look_after)
     payment_hash = await world.cash_out()
     settled = await world.settle(payment_hash)
     assert settled.status == "completed"
@@ -152,8 +152,8 @@ async def test_nothing_is_paid_after_the_lease_was_lost_between_two_holds(
     with pytest.MonkeyPatch.context() as patch:
 
         async def store(*args: Any) -> list[Payout]:
-            patch.setattr(distribution, "HOLD_SECONDS", 0)
-            patch.setattr(distribution, "LOOK_AFTER_SECONDS", 0)
+            patch.setattr(distribution, "MAX_CONNECTION_SECONDS", 0)
+            patch.setattr(distribution, "OUTCOME_INTERVAL_SECONDS", 0)
             return await real_store(*args)
 
         async def pay(*args: Any) -> str | None:

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from satmachineadmin.calculations import (
     absorb_network_fee,
+    cap_fee_shares,
     fee_mismatch_sats,
-    lock_fee_shares,
     round_half_up,
     split_principal_based,
 )
@@ -37,7 +37,7 @@ def test_the_example_of_the_specification() -> None:
     shares = split_principal_based(100_000, Decimal("0.0300"), Decimal("0.0500"))
     assert shares == (3_000, 5_000)
     assert fee_mismatch_sats(8_000, *shares) == 0
-    assert lock_fee_shares(8_000, *shares) == (3_000, 5_000)
+    assert cap_fee_shares(8_000, *shares) == (3_000, 5_000)
 
 
 def test_known_failure_25_percent_of_principal_not_of_the_fee() -> None:
@@ -97,7 +97,7 @@ def test_the_decimal_context_changes_nothing(sats: int, fraction: Decimal) -> No
 def test_locked_shares_are_never_more_than_the_fee(
     fee_sats: int, platform_sats: int, operator_sats: int
 ) -> None:
-    platform, operator = lock_fee_shares(fee_sats, platform_sats, operator_sats)
+    platform, operator = cap_fee_shares(fee_sats, platform_sats, operator_sats)
     assert 0 <= platform <= platform_sats
     assert 0 <= operator <= operator_sats
     assert platform + operator == min(fee_sats, platform_sats + operator_sats)
@@ -118,7 +118,7 @@ def test_a_fee_that_does_not_match_the_fractions(
     fee_sats: int, mismatch_sats: int, locked: tuple[int, int]
 ) -> None:
     assert fee_mismatch_sats(fee_sats, 3_000, 5_000) == mismatch_sats
-    assert lock_fee_shares(fee_sats, 3_000, 5_000) == locked
+    assert cap_fee_shares(fee_sats, 3_000, 5_000) == locked
 
 
 @pytest.mark.parametrize(
@@ -167,9 +167,9 @@ def test_money_that_is_not_an_int_is_a_type_error(bad: Any) -> None:
     tenth = Decimal("0.1")
     for call in (
         lambda: split_principal_based(bad, tenth, tenth),
-        lambda: lock_fee_shares(bad, 1, 1),
-        lambda: lock_fee_shares(1, bad, 1),
-        lambda: lock_fee_shares(1, 1, bad),
+        lambda: cap_fee_shares(bad, 1, 1),
+        lambda: cap_fee_shares(1, bad, 1),
+        lambda: cap_fee_shares(1, 1, bad),
         lambda: fee_mismatch_sats(bad, 1, 1),
         lambda: fee_mismatch_sats(1, bad, 1),
         lambda: fee_mismatch_sats(1, 1, bad),
@@ -202,7 +202,7 @@ def test_negative_sats_are_refused() -> None:
     with pytest.raises(ValueError, match="principal_sats is -1"):
         split_principal_based(-1, Decimal(0), Decimal(0))
     with pytest.raises(ValueError, match="fee_sats is -1"):
-        lock_fee_shares(-1, 0, 0)
+        cap_fee_shares(-1, 0, 0)
     with pytest.raises(ValueError, match="network_fee_sats is -1"):
         absorb_network_fee(3, 0, 0, -1)
     with pytest.raises(ValueError, match="denominator is 0"):

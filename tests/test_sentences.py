@@ -116,9 +116,8 @@ NOT_SHOWN = {
     "{} x {}",
     "service key",
     "not tried",
-    "dead invoice",
     "in flight",
-    "half done",
+    "invoice failed",
     # LNbits' notifications, which are English
     "Satoshi Machine: {}",
     "{}: your deposit of {} {} is confirmed and at work.",

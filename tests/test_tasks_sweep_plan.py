@@ -16,7 +16,7 @@ from lnbits.db import SQLITE, Connection
 from world import MakeWorld
 
 from satmachineadmin import tasks
-from satmachineadmin.base.database import db_time, in_list, rows, run
+from satmachineadmin.base.database import db_time, execute, fetch_all, in_list
 
 PAYMENTS = 20_000
 FIRST = datetime(2025, 1, 1, tzinfo=timezone.utc)
@@ -31,7 +31,7 @@ async def busy(make_world: MakeWorld) -> AsyncIterator[tuple[Connection, str]]:
     world = await make_world()
     wallets = {"own": world.machine_wallet.id, "other": world.customer.wallet.id}
     async with core_db.connect() as conn:
-        await run(
+        await execute(
             conn,
             f"""
             WITH RECURSIVE n(i) AS (
@@ -47,7 +47,7 @@ async def busy(make_world: MakeWorld) -> AsyncIterator[tuple[Connection, str]]:
             {"first": db_time(FIRST), **wallets},
         )
         if core_db.type != SQLITE:
-            await run(conn, "ANALYZE apipayments")
+            await execute(conn, "ANALYZE apipayments")
         yield conn, wallets["own"]
         await conn.conn.rollback()
 
@@ -60,10 +60,10 @@ async def test_every_page_of_the_sweep_is_read_by_the_time_of_its_payments(
     after = FIRST + timedelta(seconds=share * PAYMENTS)
     params = {"after": db_time(after), "last": "plan", "limit": tasks.PAGE}
     listed = in_list("w", [wallet_id, "another"], params)
-    page = await rows(conn, tasks.page_sql(listed), params)
+    page = await fetch_all(conn, tasks.page_sql(listed), params)
     expected = min(tasks.PAGE, int((1 - share) * PAYMENTS / 2))
     assert expected <= len(page) <= tasks.PAGE
-    said = await rows(conn, f"{EXPLAIN} {tasks.page_sql(listed)}", params)
+    said = await fetch_all(conn, f"{EXPLAIN} {tasks.page_sql(listed)}", params)
     plan = "\n".join(str(list(row.values())[-1]) for row in said)
     assert "idx_payments_updated_at" in plan, plan
     if (1 - share) * PAYMENTS <= tasks.PAGE:

@@ -15,7 +15,7 @@ from api_world import add_deposit, add_lp, add_machine, make_desk, ok
 from httpx import Response
 from world import insert
 
-from satmachineadmin.base.database import db_time, run, transaction
+from satmachineadmin.base.database import db_time, execute, transaction
 from satmachineadmin.base.refusals import BadInputError
 from satmachineadmin.books.statement import lp_statement, period_of
 from satmachineadmin.models import Leg
@@ -36,7 +36,7 @@ async def _move(table: str, row_id: str, **columns: datetime) -> None:
     sets = ", ".join(f"{name} = :{name}" for name in columns)
     params: dict[str, Any] = {name: db_time(at) for name, at in columns.items()}
     async with transaction() as conn:
-        await run(
+        await execute(
             conn,
             f"UPDATE satoshimachine.{table} SET {sets} WHERE id = :id",
             {**params, "id": row_id},

@@ -333,9 +333,9 @@ async def test_28_a_page_has_at_most_a_thousand_rows(
     make_user: MakeUser, make_wallet: MakeWallet
 ) -> None:
     from satmachineadmin.base.database import (
+        execute_many,
         insert_sql,
         row_params,
-        run_many,
         transaction,
     )
     from satmachineadmin.models import AuditEntry
@@ -355,7 +355,7 @@ async def test_28_a_page_has_at_most_a_thousand_rows(
     ]
     params = [row_params(e) for e in entries]
     async with transaction() as conn:
-        await run_many(conn, insert_sql("dca_audit", params[0]), params)
+        await execute_many(conn, insert_sql("dca_audit", params[0]), params)
     for limit in (1_000, 1_001, 100_000, 0):
         page = ok(await user.api.get(f"/audit?limit={limit}"))
         assert (len(page["data"]), page["total"]) == (1_000, 1_001)

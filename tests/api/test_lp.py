@@ -130,12 +130,12 @@ async def test_a_row_of_the_companion_extension_that_makes_no_sense(
     make_user: MakeUser, database: str
 ) -> None:
     """The companion writes `dca_lp` too, and SQLite keeps any text in any column."""
-    from satmachineadmin.base.database import run, transaction
+    from satmachineadmin.base.database import execute, transaction
 
     lp = await make_user("lp")
     limit = "'a lot'" if database == "sqlite" else "-5"
     async with transaction() as conn:
-        await run(
+        await execute(
             conn,
             "INSERT INTO satoshimachine.dca_lp (user_id, dca_wallet_id, "
             "default_dca_mode, fixed_mode_daily_limit) "

@@ -247,13 +247,13 @@ async def test_an_unpaired_registration_gives_way_to_another_operator(
 async def test_a_registration_with_history_or_paired_gives_way_to_nobody(
     make_user, make_wallet
 ) -> None:
-    from satmachineadmin.base.database import run, transaction
+    from satmachineadmin.base.database import execute, transaction
 
     desk = await make_desk(make_user, make_wallet)
     other = await make_user("other")
     paired = await add_machine(desk.operator, make_wallet)
     async with transaction() as conn:
-        await run(
+        await execute(
             conn,
             "UPDATE satoshimachine.dca_machines SET is_paired = :yes WHERE id = :id",
             {"yes": True, "id": paired["id"]},
@@ -399,12 +399,12 @@ async def test_one_of_many_at_once_gets_the_wallet_and_the_npub(
 
 
 async def test_a_new_key_has_to_pair_again(make_user, make_wallet) -> None:
-    from satmachineadmin.base.database import run, transaction
+    from satmachineadmin.base.database import execute, transaction
 
     operator = await make_user("operator")
     machine = await add_machine(operator, make_wallet)
     async with transaction() as conn:
-        await run(
+        await execute(
             conn,
             "UPDATE satoshimachine.dca_machines SET is_paired = :yes, "
             "pairing_code = 'code' WHERE id = :id",

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from money_rows import add_leg, add_payout, add_settlement, ago, set_status
 from sqlalchemy import event
 
-from satmachineadmin.base.database import db, db_time, run, transaction
+from satmachineadmin.base.database import db, db_time, execute, transaction
 from satmachineadmin.crud import NO_PLATFORM_WALLET, insert_legs, legs_of
 
 from conftest import MakeUser, MakeWallet
@@ -57,7 +57,7 @@ async def test_totals_and_series(make_user: MakeUser, make_wallet: MakeWallet) -
     await add_leg(desk.machine, None, amount_sats=3, leg_type="settlement", **legs)
     await add_leg(desk.machine, half, amount_sats=9_000, leg_type="super_fee")
     async with transaction() as conn:
-        await run(
+        await execute(
             conn,
             "INSERT INTO satoshimachine.cassette_configs "
             "(machine_id, position, denomination, count) VALUES "
@@ -100,7 +100,7 @@ async def test_a_machine_says_how_long_its_cash_will_last(
     assert machine["cash_fiat"] is None and machine["days_until_empty"] is None
     assert machine["last_settlement_at"] is None
     async with transaction() as conn:
-        await run(
+        await execute(
             conn,
             "INSERT INTO satoshimachine.cassette_configs "
             "(machine_id, position, denomination, count, updated_at) VALUES "
@@ -223,7 +223,7 @@ async def test_what_needs_attention(
     body = {"machine_id": machine["id"], "user_id": new.user_id}
     ok(await api.post("/clients", json=body), 201)
     async with transaction() as conn:
-        await run(
+        await execute(
             conn,
             "UPDATE satoshimachine.dca_machines SET last_seen_at = :then, "
             "payouts_stopped_reason = 'Two payments differ.' WHERE id = :id",
@@ -412,7 +412,7 @@ async def test_a_settlement_of_many_lps_is_shown_whole(
         await insert_legs(conn, [*more, leg.copy(update=last)])
         reasons = [{"id": f"note{n}", "action": f"note {n}"} for n in range(1_002)]
         for one_reason in reasons:
-            await run(
+            await execute(
                 conn,
                 "INSERT INTO satoshimachine.dca_audit "
                 "(id, created_at, actor, operator_user_id, machine_id, action, "

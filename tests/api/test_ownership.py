@@ -19,7 +19,7 @@ from fastapi.routing import APIRoute
 from money_rows import add_leg, add_report, add_settlement
 from route_bodies import BODIES
 
-from satmachineadmin.base.database import db, rows
+from satmachineadmin.base.database import db, fetch_all
 
 from conftest import MakeUser, MakeWallet
 from dev.accounts import UserSession
@@ -97,13 +97,13 @@ async def _everything_of(desk: Desk) -> dict[str, list[Any]]:
             "dca_audit",
             "cassette_configs",
         ):
-            found[table] = await rows(
+            found[table] = await fetch_all(
                 conn,
                 f"SELECT * FROM satoshimachine.{table} "
                 "WHERE machine_id = :machine ORDER BY 1, 2",
                 machine,
             )
-        found["dca_machines"] = await rows(
+        found["dca_machines"] = await fetch_all(
             conn,
             "SELECT * FROM satoshimachine.dca_machines WHERE id = :machine",
             machine,

@@ -10,7 +10,7 @@ import pytest
 from api_world import Desk, make_desk, ok
 from money_rows import add_leg, add_settlement
 
-from satmachineadmin.base.database import run, transaction
+from satmachineadmin.base.database import execute, transaction
 from satmachineadmin.models import Payout
 from satmachineadmin.money import payouts
 
@@ -120,7 +120,7 @@ async def test_the_supers_log_says_not_where_an_operators_sats_go(
         {"name": "Renamed"}
     ]
     async with transaction() as conn:
-        await run(
+        await execute(
             conn,
             "UPDATE satoshimachine.dca_payments SET status = 'voided' "
             "WHERE settlement_id = :id",

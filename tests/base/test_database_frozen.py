@@ -16,8 +16,8 @@ from satmachineadmin import crud, distribution
 from satmachineadmin.base.database import (
     IDLE_TRANSACTION_SECONDS,
     end_idle_transactions,
-    one,
-    run,
+    execute,
+    fetch_one,
     transaction,
 )
 from satmachineadmin.base.lease import LEASE_SECONDS
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(
 
 async def test_our_connections_are_given_up_before_the_lease_is_over() -> None:
     async with transaction() as conn:
-        shown = await one(conn, "SHOW idle_in_transaction_session_timeout")
+        shown = await fetch_one(conn, "SHOW idle_in_transaction_session_timeout")
     assert shown
     assert shown["idle_in_transaction_session_timeout"] == (
         f"{IDLE_TRANSACTION_SECONDS}s"
@@ -55,7 +55,7 @@ async def test_a_frozen_process_keeps_no_other_from_paying(
         assert await balance_sats(world.lps[0].wallet.id) == 100_000
         # and wakes up: what it had begun is gone
         with pytest.raises((DBAPIError, InterfaceError)):
-            await run(conn, "UPDATE satoshimachine.dca_lease SET holder = 'frozen'")
+            await execute(conn, "UPDATE satoshimachine.dca_lease SET holder = 'frozen'")
             await conn.conn.commit()
         await conn.conn.invalidate()
     await frozen.engine.dispose()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from world import MakeWorld
 
-from satmachineadmin.base.database import CHUNK, db, in_list, rows
+from satmachineadmin.base.database import CHUNK, db, fetch_all, in_list
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 5, 8, 9, 300])
@@ -19,7 +19,7 @@ async def test_a_list_finds_its_own_rows_and_no_others(
     ids = [f"nobody {n}" for n in range(max(0, size - 1))]
     listed = in_list("m", [world.machine.id, *ids][:size], params)
     async with db.connect() as conn:
-        found = await rows(
+        found = await fetch_all(
             conn,
             f"SELECT id FROM satoshimachine.dca_machines WHERE id IN {listed}",
             params,

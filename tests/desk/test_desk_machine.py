@@ -39,11 +39,11 @@ from satmachineadmin import crud, distribution
 from satmachineadmin.base.database import (
     db,
     db_time,
+    execute,
+    fetch_all,
+    fetch_models,
     insert_sql,
-    models,
     row_params,
-    rows,
-    run,
     transaction,
 )
 from satmachineadmin.base.refusals import RefusedError
@@ -89,7 +89,7 @@ class Reader:
 
     async def _rows(self, sql: str, params: dict[str, Any]) -> list[Any]:
         async with db.connect() as conn:
-            return list(await rows(conn, sql, params))
+            return list(await fetch_all(conn, sql, params))
 
     def _sqlite(self) -> sqlite3.Connection:
         if self.connection is None:
@@ -140,7 +140,7 @@ class Desk(RuleBasedStateMachine):
         self.wallet = f"machine{self.tag}"
         self.platform = f"platform{self.tag}"
         self.cash_box = f"box{self.tag}"
-        self.decided: rounds.Round | None = None
+        self.decided: rounds.BatchPlan | None = None
         self.closed: dict[str, str] = {}
         self.hashes = 0
         self.machine = Machine(
@@ -208,8 +208,8 @@ class Desk(RuleBasedStateMachine):
         async with transaction() as conn:
             for table, row in written:
                 params = row_params(row)
-                await run(conn, insert_sql(table, params), params)
-            await run(
+                await execute(conn, insert_sql(table, params), params)
+            await execute(
                 conn,
                 "INSERT INTO satoshimachine.dca_machine_wallets "
                 "(wallet_id, machine_id, since_at) VALUES (:w, :m, :t)",
@@ -219,7 +219,7 @@ class Desk(RuleBasedStateMachine):
                     "t": db_time(utc_now() - timedelta(days=1)),
                 },
             )
-            await run(
+            await execute(
                 conn,
                 "UPDATE satoshimachine.super_config SET "
                 "super_cash_out_fee_fraction = '0.0300', "
@@ -235,7 +235,7 @@ class Desk(RuleBasedStateMachine):
         """Nothing is left behind for the engine of the other tests."""
         own = {"m": self.machine.id, "o": self.operator}
         async with transaction() as conn:
-            await run(
+            await execute(
                 conn,
                 "DELETE FROM satoshimachine.dca_payouts WHERE id IN ("
                 "SELECT l.payout_id FROM satoshimachine.dca_payout_legs l "
@@ -243,25 +243,25 @@ class Desk(RuleBasedStateMachine):
                 "WHERE p.machine_id = :m)",
                 {"m": self.machine.id},
             )
-            await run(
+            await execute(
                 conn,
                 "DELETE FROM satoshimachine.dca_client_totals WHERE client_id IN ("
                 "SELECT id FROM satoshimachine.dca_clients WHERE machine_id = :m)",
                 {"m": self.machine.id},
             )
             for table in ("payments", "settlements", "deposits", "clients"):
-                await run(
+                await execute(
                     conn,
                     f"DELETE FROM satoshimachine.dca_{table} WHERE machine_id = :m",
                     {"m": self.machine.id},
                 )
-            await run(
+            await execute(
                 conn,
                 "DELETE FROM satoshimachine.dca_machines "
                 "WHERE id = :m AND operator_user_id = :o",
                 own,
             )
-            await run(
+            await execute(
                 conn,
                 "DELETE FROM satoshimachine.dca_machine_wallets WHERE machine_id = :m",
                 {"m": self.machine.id},
@@ -412,16 +412,18 @@ class Desk(RuleBasedStateMachine):
     async def _plan(self) -> None:
         for settlement in self.settlements:
             if settlement["status"] == "pending":
-                await planning.plan_settlement(settlement["id"], distribution.HOLDER)
+                await planning.plan_settlement(
+                    settlement["id"], distribution.INSTANCE_ID
+                )
 
-    async def _decide(self) -> rounds.Round | None:
+    async def _decide(self) -> rounds.BatchPlan | None:
         now = utc_now() + timedelta(days=2)  # every interval and backoff is over
-        facts = await rounds.read_facts(self.wallet, now)
-        return await rounds.decide(self.wallet, facts, now) if facts.legs else None
+        facts = await rounds.read_batch_inputs(self.wallet, now)
+        return await rounds.plan_batch(self.wallet, facts, now) if facts.legs else None
 
-    async def _open(self, plan: rounds.Round | None) -> None:
+    async def _open(self, plan: rounds.BatchPlan | None) -> None:
         if plan is not None:
-            await rounds.carry_out(plan, distribution.HOLDER, utc_now())
+            await rounds.apply_batch(plan, distribution.INSTANCE_ID, utc_now())
 
     async def _pay(self, is_new_round: bool) -> None:
         owing = {
@@ -431,13 +433,13 @@ class Desk(RuleBasedStateMachine):
             if wallet == self.cash_box and wallet not in owing:
                 continue
             now = utc_now() + timedelta(days=2)
-            facts = await rounds.read_facts(wallet, now)
+            facts = await rounds.read_batch_inputs(wallet, now)
             if facts.legs:
-                plan = await rounds.decide(wallet, facts, now)
-                await rounds.carry_out(plan, distribution.HOLDER, utc_now())
+                plan = await rounds.plan_batch(wallet, facts, now)
+                await rounds.apply_batch(plan, distribution.INSTANCE_ID, utc_now())
         for _ in range(2):
             async with db.connect() as conn:
-                unfinished = await models(
+                unfinished = await fetch_models(
                     conn,
                     "SELECT * FROM satoshimachine.dca_payouts "
                     "WHERE status IN ('new', 'invoiced') "
@@ -545,7 +547,7 @@ class Desk(RuleBasedStateMachine):
 
     async def _reverse(self, pick: int) -> None:
         async with db.connect() as conn:
-            found = await rows(
+            found = await fetch_all(
                 conn,
                 "SELECT id FROM satoshimachine.dca_deposits WHERE machine_id = :m "
                 "AND status = 'confirmed' ORDER BY id",

@@ -18,7 +18,7 @@ from lnbits.settings import settings
 from world import MakeWorld, World, update
 
 from satmachineadmin import distribution, tasks
-from satmachineadmin.base.database import db, db_time, rows, run, transaction
+from satmachineadmin.base.database import db, db_time, execute, fetch_all, transaction
 from satmachineadmin.cash import bays as cash
 from satmachineadmin.desk import notices
 from satmachineadmin.models import utc_now
@@ -94,22 +94,22 @@ async def test_a_failed_leg_is_told_once_again_tomorrow_and_closed_when_it_ends(
     operator = await address_of(world.operator.user_id)
     leg_id = await failed(world)
     await update("dca_machines", world.machine.id, payouts_stopped_reason=None)
-    await asyncio.gather(notices.look(), notices.look())
+    await asyncio.gather(notices.run_notices(), notices.run_notices())
     (message,) = mail.take(operator)
     assert "3000 sat could not be paid. no such wallet" in message
     assert not set("*_`[]") & set(message)
     clock(hours=23)
-    await notices.look()
+    await notices.run_notices()
     assert mail.take(operator) == []
     clock(hours=25)
-    await notices.look()
+    await notices.run_notices()
     assert len(mail.take(operator)) == 1
     overview = ok(await world.operator.api.get("/overview"))
     kinds = [item["kind"] for item in overview["needs_attention"]]
     assert "leg_failed" in kinds
     ok(await world.operator.api.post(f"/payments/{leg_id}/void", json={"reason": "x"}))
     clock(hours=50)
-    await notices.look()
+    await notices.run_notices()
     assert mail.take(operator) == []
     row = await notice(f"leg_failed:{leg_id}")
     assert row["closed_at"] is not None and row["times"] == 2
@@ -117,7 +117,7 @@ async def test_a_failed_leg_is_told_once_again_tomorrow_and_closed_when_it_ends(
 
 async def notice(cause: str) -> Any:
     async with db.connect() as conn:
-        found = await rows(
+        found = await fetch_all(
             conn,
             "SELECT * FROM satoshimachine.dca_notices WHERE cause = :cause",
             {"cause": cause},
@@ -139,7 +139,7 @@ async def test_a_cause_that_comes_and_goes_is_told_once_an_hour(
         clock(minutes=minutes)
         state = silent if minutes % 20 == 0 else heard
         await update("dca_machines", world.machine.id, **state)
-        await notices.look()
+        await notices.run_notices()
         told += len(mail.take(operator))
     assert told == 2
 
@@ -158,10 +158,10 @@ async def test_how_long_a_machine_may_be_silent_is_set_on_it(
     )
     seen = utc_now() - timedelta(minutes=59)
     await update("dca_machines", world.machine.id, last_seen_at=db_time(seen))
-    await notices.look()
+    await notices.run_notices()
     assert mail.take(operator) == []
     clock(minutes=2)
-    await notices.look()
+    await notices.run_notices()
     (message,) = mail.take(operator)
     assert "silent" in message
 
@@ -178,7 +178,7 @@ async def add_bay(world: World, **columns: Any) -> None:
     names = ", ".join(params)
     values = ", ".join(f":{name}" for name in params)
     async with transaction() as conn:
-        await run(
+        await execute(
             conn,
             f"INSERT INTO satoshimachine.cassette_configs ({names}) VALUES ({values})",
             params,
@@ -192,10 +192,10 @@ async def test_low_cash_is_told_by_the_machines_report_and_by_what_was_paid_out(
     operator = await address_of(world.operator.user_id)
     now = db_time(utc_now())
     await add_bay(world, state_denomination=20, state_count=51, state_at=now)
-    await notices.look()
+    await notices.run_notices()
     assert mail.take(operator) == []
     await world.landed(await world.cash_out(cassettes={"1": 2, "9": 5}))
-    await notices.look()
+    await notices.run_notices()
     (message,) = mail.take(operator)
     assert "bay 1 holds about 49 notes of 20, of 100" in message
     overview = ok(await world.operator.api.get("/overview"))
@@ -261,7 +261,7 @@ async def test_every_cause_of_an_operators_is_told_to_them_alone(
     reason = "The paying wallet holds 0 of the 3000 sat needed."
     await update("dca_payments", leg.id, error_message=reason)
     clock(minutes=3)
-    await notices.look()
+    await notices.run_notices()
     told = sorted(mail.take(operator))
     words = ("waits", "held back", "nothing is paid out", "used up", "stopped", "wait:")
     assert len(told) == 5, told
@@ -279,7 +279,7 @@ async def test_an_lp_is_told_of_a_deposit_and_if_they_want_of_payouts(
     calm_mail = await address_of(calm.user.user_id)
     ok(await keen.user.api.put("/lp", json={"notify_payouts": True}))
     await world.settle(await world.cash_out())
-    await notices.look()
+    await notices.run_notices()
     news = mail.take(keen_mail)
     assert sorted(message.split(": ", 2)[2][:14] for message in news) == [
         "you received 5",
@@ -287,7 +287,7 @@ async def test_an_lp_is_told_of_a_deposit_and_if_they_want_of_payouts(
     ]
     assert len(mail.take(calm_mail)) == 1
     clock(hours=2)
-    await notices.look()
+    await notices.run_notices()
     assert mail.take(keen_mail) == []
     row = await notice("deposit_confirmed:none")
     assert row is None
@@ -296,15 +296,15 @@ async def test_an_lp_is_told_of_a_deposit_and_if_they_want_of_payouts(
 async def test_the_super_is_told_of_trouble_and_it_is_closed(
     app: Any, mail: Mail, clock: Any
 ) -> None:
-    await notices.look({"sweep": "The sweep fails: disk full."})
-    await notices.look({"sweep": "The sweep fails: disk full."})
+    await notices.run_notices({"sweep": "The sweep fails: disk full."})
+    await notices.run_notices({"sweep": "The sweep fails: disk full."})
     assert mail.take("admin") == ["Satoshi Machine: The sweep fails: disk full."]
     row = await notice("trouble:sweep")
     assert row["user_id"] == settings.super_user
-    await notices.look({})
+    await notices.run_notices({})
     assert (await notice("trouble:sweep"))["closed_at"] is not None
     clock(days=31)
-    await notices.look({})
+    await notices.run_notices({})
     assert await notice("trouble:sweep") is None
 
 
@@ -324,7 +324,7 @@ async def test_what_is_said_is_handed_to_lnbits_as_it_wants_it(
         posted.append((emails, message))
 
     monkeypatch.setattr(notifications, "send_notification", post)
-    await notices.look()
+    await notices.run_notices()
     for _ in range(500):
         if any(operator in emails for emails, _ in posted):
             break
@@ -346,17 +346,17 @@ async def test_what_is_trouble_for_the_super(
     state = tasks.State(worker_at=utc_now(), relays_at=utc_now())
     monkeypatch.setattr(tasks, "state", state)
     # a relay may be away for a moment
-    assert await tasks.trouble() == {}
+    assert await tasks.health_problems() == {}
     state.relays_at -= timedelta(minutes=6)
-    assert "None of the 1 relays" in (await tasks.trouble())["relays"]
+    assert "None of the 1 relays" in (await tasks.health_problems())["relays"]
     relays[0]["connected"] = True
-    assert await tasks.trouble() == {}
+    assert await tasks.health_problems() == {}
     relays[0]["connected"] = False
-    assert await tasks.trouble() == {}
+    assert await tasks.health_problems() == {}
     line_health["problem"] = "The service key cannot be decrypted."
     state.sweep_error = "OperationalError: disk full"
     state.worker_at = utc_now() - timedelta(minutes=6)
-    found = await tasks.trouble()
+    found = await tasks.health_problems()
     assert sorted(found) == ["service key", "sweep", "worker"]
     assert "disk full" in found["sweep"]
 
@@ -370,10 +370,10 @@ async def test_only_the_engine_tells_and_trouble_there_stops_nothing(
         looked.append(trouble)
         raise OSError("no such file")
 
-    monkeypatch.setattr(notices, "look", look)
+    monkeypatch.setattr(notices, "run_notices", look)
     monkeypatch.setattr(tasks, "state", tasks.State(is_engine=False))
-    await tasks.desk_once()
+    await tasks.notify_and_reconcile()
     assert looked == []
     monkeypatch.setattr(tasks, "state", tasks.State(is_engine=True))
-    await tasks.desk_once()
+    await tasks.notify_and_reconcile()
     assert len(looked) == 1

@@ -19,7 +19,7 @@ from world import MakeWorld, World, edit_core, update
 
 from satmachineadmin import crud, distribution, tasks
 from satmachineadmin.base.audit import ENGINE
-from satmachineadmin.base.database import db_time, run, run_many, transaction
+from satmachineadmin.base.database import db_time, execute, execute_many, transaction
 from satmachineadmin.desk import reconciliation
 from satmachineadmin.desk.reconciliation import Period, Report
 from satmachineadmin.models import utc_now
@@ -34,8 +34,8 @@ WHY = {"reason": "I have looked at it"}
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is compared is a moment old: nothing is on its way in these tests."""
-    monkeypatch.setattr(reconciliation, "YOUNG", timedelta(0))
-    monkeypatch.setattr(reconciliation, "SECOND_LOOK_SECONDS", 0)
+    monkeypatch.setattr(reconciliation, "SETTLING_WINDOW", timedelta(0))
+    monkeypatch.setattr(reconciliation, "CONFIRM_DELAY_SECONDS", 0)
 
 
 def period() -> Period:
@@ -160,7 +160,7 @@ async def paid_again(world: World, ids: dict[str, Any]) -> None:
     """As if a crash had paid the leg with a second invoice."""
     other = await paid(world)
     async with transaction() as conn:
-        await run(
+        await execute(
             conn,
             "INSERT INTO satoshimachine.dca_payout_legs "
             "(payout_id, leg_id, amount_sats) VALUES (:p, :l, 100000)",
@@ -171,7 +171,7 @@ async def paid_again(world: World, ids: dict[str, Any]) -> None:
 async def unknown_to_us(world: World, ids: dict[str, Any]) -> None:
     async with transaction() as conn:
         for table, key in (("dca_payout_legs", "payout_id"), ("dca_payouts", "id")):
-            await run(
+            await execute(
                 conn,
                 f"DELETE FROM satoshimachine.{table} WHERE {key} = :id",
                 {"id": ids["payout"]},
@@ -184,7 +184,7 @@ async def never_landed(world: World, ids: dict[str, Any]) -> None:
             ("dca_payments", "settlement_id"),
             ("dca_settlements", "id"),
         ):
-            await run(
+            await execute(
                 conn,
                 f"DELETE FROM satoshimachine.{table} WHERE {key} = :id",
                 {"id": ids["settlement"]},
@@ -255,7 +255,7 @@ async def notes_missing(world: World, ids: dict[str, Any]) -> None:
         "now": db_time(utc_now() + timedelta(seconds=1)),
     }
     async with transaction() as conn:
-        await run(
+        await execute(
             conn,
             "INSERT INTO satoshimachine.cassette_configs (machine_id, position, "
             "denomination, count, updated_at, state_denomination, state_count, "
@@ -528,7 +528,7 @@ async def stamped_payments(world: World, count: int) -> None:
             }
         )
     async with core_db.connect() as conn:
-        await run_many(
+        await execute_many(
             conn,
             "INSERT INTO apipayments (checking_id, payment_hash, wallet_id, amount, "
             "fee, bolt11, status, extra, memo, time, created_at, updated_at) VALUES "

@@ -18,7 +18,7 @@ from lnbits.core.services.payments import pay_invoice
 from world import Killed, MakeWorld, World, balance_sats, update
 
 from satmachineadmin import distribution, tasks
-from satmachineadmin.base.database import db, db_time, rows
+from satmachineadmin.base.database import db, db_time, fetch_all
 from satmachineadmin.desk import repairs
 from satmachineadmin.models import utc_now
 from satmachineadmin.money import payouts, payouts_crud, planning, rounds
@@ -46,7 +46,7 @@ async def act(world: World, settlement_id: str, action: str, **body: Any) -> Any
 
 async def audit_of(subject_id: str) -> list[tuple[str, str | None]]:
     async with db.connect() as conn:
-        found = await rows(
+        found = await fetch_all(
             conn,
             "SELECT action, reason FROM satoshimachine.dca_audit "
             "WHERE subject_id = :id ORDER BY created_at, action",
@@ -215,7 +215,7 @@ async def test_a_voided_refund_stays_voided_when_the_machine_repeats_its_report(
 
 async def _row(settlement_id: str) -> Any:
     async with db.connect() as conn:
-        found = await rows(
+        found = await fetch_all(
             conn,
             "SELECT * FROM satoshimachine.dca_settlements WHERE id = :id",
             {"id": settlement_id},
@@ -522,11 +522,11 @@ async def test_a_leg_made_smaller_after_the_round_looked_is_not_paid_in_full(
     settlement = await world.settle(payment_hash)
     await stop(world, None)
     await world.make_due()
-    facts = await rounds.read_facts(world.machine_wallet.id, utc_now())
-    plan = await rounds.decide(world.machine_wallet.id, facts, utc_now())
+    facts = await rounds.read_batch_inputs(world.machine_wallet.id, utc_now())
+    plan = await rounds.plan_batch(world.machine_wallet.id, facts, utc_now())
     assert len(plan.payouts) == 2
     ok(await act(world, settlement.id, "dispense", dispensed_fiat="100.00"))
-    opened = await rounds.carry_out(plan, distribution.HOLDER, utc_now())
+    opened = await rounds.apply_batch(plan, distribution.INSTANCE_ID, utc_now())
     assert opened == 0
     await world.run_due()
     assert await world.lps[0].balance_sats() == 50_000
@@ -547,10 +547,12 @@ async def test_a_leg_voided_after_the_round_looked_stays_voided(
     await world.make_due()
     own = world.machine_wallet.id
     await update("dca_lp", world.operator.user_id, key="user_id", dca_wallet_id=own)
-    plan = await rounds.decide(own, await rounds.read_facts(own, utc_now()), utc_now())
+    plan = await rounds.plan_batch(
+        own, await rounds.read_batch_inputs(own, utc_now()), utc_now()
+    )
     assert [leg.leg_type for leg in plan.skipped] == ["dca"]
     ok(await post(world, f"/payments/{plan.skipped[0].id}/void"))
-    await rounds.carry_out(plan, distribution.HOLDER, utc_now())
+    await rounds.apply_batch(plan, distribution.INSTANCE_ID, utc_now())
     (leg,) = await world.legs(payment_hash, "dca")
     assert leg.status == "voided"
     assert await world.legs(payment_hash, "autoforward") == []

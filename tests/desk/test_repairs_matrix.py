@@ -17,7 +17,7 @@ from api_world import Desk, make_desk
 from money_rows import add_leg, add_payout, add_settlement
 
 from satmachineadmin import distribution
-from satmachineadmin.base.database import db, rows
+from satmachineadmin.base.database import db, fetch_all
 from satmachineadmin.desk import repairs
 from satmachineadmin.models import utc_now
 
@@ -42,7 +42,7 @@ async def all_rows(desk: Desk) -> dict[str, list[dict[str, Any]]]:
         for table in ("dca_settlements", "dca_payments", "dca_audit"):
             found[table] = [
                 dict(r)
-                for r in await rows(
+                for r in await fetch_all(
                     conn,
                     f"SELECT * FROM satoshimachine.{table} WHERE machine_id = :m "
                     "ORDER BY id",
@@ -51,7 +51,7 @@ async def all_rows(desk: Desk) -> dict[str, list[dict[str, Any]]]:
             ]
         found["totals"] = [
             dict(r)
-            for r in await rows(
+            for r in await fetch_all(
                 conn,
                 "SELECT * FROM satoshimachine.dca_client_totals WHERE client_id = :c",
                 {"c": own["c"]},

@@ -14,7 +14,7 @@ from loguru import logger
 from nostr_sdk import Keys
 from world import update
 
-from satmachineadmin.base.database import db_time, rows, transaction
+from satmachineadmin.base.database import db_time, fetch_all, transaction
 from satmachineadmin.line import crud as line_crud
 from satmachineadmin.line import engine as line
 from satmachineadmin.line import keys as line_keys
@@ -251,7 +251,7 @@ async def test_the_secret_is_encrypted_at_rest_and_in_no_answer(
     ring = await line_keys.key_ring()
     assert ring.current
     async with transaction() as conn:
-        found = await rows(conn, "SELECT * FROM satoshimachine.dca_nostr_keys")
+        found = await fetch_all(conn, "SELECT * FROM satoshimachine.dca_nostr_keys")
     secret = ring.current.nsec()
     assert all(secret not in str(dict(row)) for row in found)
     for path in ("/super/nostr", "/me", "/health", "/audit?scope=all"):

@@ -196,7 +196,7 @@ async def _look_now(payment_hash: str) -> None:
     await update(
         "dca_machine_attempts", payment_hash, key="payment_hash", next_look_at=None
     )
-    await line_payout.look_at_open_payouts()
+    await line_payout.recheck_customer_payments()
 
 
 async def test_a_payout_that_becomes_known_lands_without_the_machine(
@@ -507,7 +507,7 @@ async def test_known_failure_31_a_slow_check_overwrote_a_paid_customer(
     assert await balance_sats(found.world.customer.wallet.id) == 0
     for _ in range(2):
         tasks.state.second_look = float("-inf")
-        await tasks.mend()
+        await tasks.run_maintenance()
         assert await balance_sats(found.world.customer.wallet.id) == WIRE
     await found.world.assert_ledger()
 
@@ -605,7 +605,7 @@ async def test_killed_after_the_payment_it_is_not_paid_again(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(line_payout, "look", killed)
+        patch.setattr(line_payout, "refresh_request", killed)
         with pytest.raises(Killed):
             await direct(found, event)
     assert await balance_sats(found.world.customer.wallet.id) == WIRE
@@ -624,9 +624,9 @@ async def test_who_is_not_the_engine_pays_nothing(
     bolt11 = await found.customer_asks_for(WIRE)
     event = found.client.request("payout", found.figures("one", bolt11=bolt11))
     with monkeypatch.context() as patch:
-        patch.setattr(distribution, "HOLDER", "somebody who held the lease before")
+        patch.setattr(distribution, "INSTANCE_ID", "somebody who held the lease before")
         assert (await direct(found, event))["code"] == "busy"
-    await tasks.keep_lease()
+    await tasks.renew_lease_once()
     assert await spent_sats(found) == 0
     assert await requests_crud.attempts_of(found.world.machine.id, "one") == []
 

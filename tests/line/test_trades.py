@@ -100,7 +100,7 @@ async def test_after_a_quarter_of_an_hour_somebody_must_look(
     for minutes, status in ((14, "awaiting_dispense"), (16, "attention")):
         at = db_time(now - timedelta(minutes=minutes))
         await update("dca_settlements", settlement.id, transaction_time=at)
-        await tasks.mend()
+        await tasks.run_maintenance()
         assert (await found.world.settlement(payment_hash)).status == status
     await found.ask(
         "dispense", {"payment_hash": payment_hash, "dispensed_fiat": "200.00"}

@@ -189,13 +189,13 @@ async def test_the_first_pass_after_an_outage_sends_no_salary(
     (leg,) = await forwards(world, payment_hash)
     if is_opened:
         await world.make_due()
-        assert await rounds.open_round(lp.wallet.id, distribution.HOLDER) == 1
+        assert await rounds.open_round(lp.wallet.id, distribution.INSTANCE_ID) == 1
     await empty(world, lp)
     await a_day_later(world, lp, leg, is_off=is_off)
     await world.run_due()
     assert savings.calls == 0
     assert await lp.balance_sats() == 500_000
-    await tasks.mend()
+    await tasks.run_maintenance()
     (leg,) = await forwards(world, payment_hash)
     assert (leg.status, leg.payout_id, leg.attempts) == ("voided", None, 0)
     assert "stay in your wallet" in str(leg.error_message)
@@ -239,7 +239,7 @@ async def test_what_is_not_over_is_forwarded_without_what_is(
     for payment_hash in (old, new):
         await world.settle(payment_hash)
     await world.make_due()
-    assert await rounds.open_round(lp.wallet.id, distribution.HOLDER) == 1
+    assert await rounds.open_round(lp.wallet.id, distribution.INSTANCE_ID) == 1
     (leg,) = await forwards(world, old)
     await a_day_later(world, lp, leg, is_off=False)
     await world.run_due()
@@ -317,7 +317,7 @@ async def test_a_forward_on_its_way_makes_nothing_free(
     wallet_id = world.machine_wallet.id
     await world.fund(wallet_id, 103_000 - await balance_sats(wallet_id))
     await update("dca_payments", forward.id, next_try_at=None)
-    assert await rounds.open_round(wallet_id, distribution.HOLDER) == 1
+    assert await rounds.open_round(wallet_id, distribution.INSTANCE_ID) == 1
     await assert_not_free(fee, 0)
 
     async def silent(*_: Any) -> PaymentResponse:
@@ -333,7 +333,10 @@ async def test_a_forward_on_its_way_makes_nothing_free(
 
 async def assert_not_free(leg: Leg, free_sats: int) -> None:
     await update("dca_payments", leg.id, next_try_at=None)
-    assert await rounds.open_round(str(leg.source_wallet_id), distribution.HOLDER) == 0
+    assert (
+        await rounds.open_round(str(leg.source_wallet_id), distribution.INSTANCE_ID)
+        == 0
+    )
     waiting = await crud.get_leg(leg.id)
     assert waiting and waiting.payout_id is None
     assert str(waiting.error_message).startswith(

@@ -24,7 +24,7 @@ from lnurl_server import LnurlServer
 from world import MakeWorld, World, age_core, balance_sats, edit_core, update
 
 from satmachineadmin import crud, distribution, tasks
-from satmachineadmin.base.database import rows, transaction
+from satmachineadmin.base.database import fetch_all, transaction
 from satmachineadmin.models import Leg
 from satmachineadmin.money import landing, payouts, payouts_crud, planning, rounds
 
@@ -359,7 +359,7 @@ async def test_known_failure_40_what_has_nowhere_to_go_hides_nobody(
 
 async def fees_say(world: World) -> set[str | None]:
     async with transaction() as conn:
-        found = await rows(
+        found = await fetch_all(
             conn,
             "SELECT error_message FROM satoshimachine.dca_payments WHERE "
             "machine_id = :m AND leg_type = 'super_fee' AND status = 'pending'",

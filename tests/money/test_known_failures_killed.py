@@ -34,7 +34,7 @@ from world import (
 
 from satmachineadmin import crud, distribution, tasks
 from satmachineadmin.base import lease
-from satmachineadmin.base.database import rows, transaction
+from satmachineadmin.base.database import fetch_all, transaction
 from satmachineadmin.money import payouts, payouts_crud, planning, rounds
 
 Freeze = Callable[[], Awaitable[None]]
@@ -70,21 +70,27 @@ async def kill(
 async def freeze(engine_paused: distribution.Worker) -> AsyncIterator[Freeze]:
     """``await freeze()``: this engine stands still, the next one does all there is to
     do, and this one wakes up without its lease."""
-    ours, our_shield = distribution.HOLDER, distribution.shield
+    ours, our_payments = distribution.INSTANCE_ID, distribution.in_flight_payments
     theirs = uuid4().hex
 
     async def stand_still() -> None:
         await lease.release_lease(ours)
-        assert await lease.take_lease(theirs)
-        distribution.HOLDER, distribution.shield = theirs, payouts.Shield()
+        assert await lease.acquire_or_renew(theirs)
+        distribution.INSTANCE_ID, distribution.in_flight_payments = (
+            theirs,
+            payouts.InFlightPayments(),
+        )
         try:
             await distribution.Worker().run_until_idle()
         finally:
-            distribution.HOLDER, distribution.shield = ours, our_shield
+            distribution.INSTANCE_ID, distribution.in_flight_payments = (
+                ours,
+                our_payments,
+            )
 
     yield stand_still
     await lease.release_lease(theirs)
-    await tasks.keep_lease()
+    await tasks.renew_lease_once()
 
 
 async def assert_everybody_paid(world: World, payment_hash: str) -> None:
@@ -265,10 +271,10 @@ async def test_known_failure_31_a_slow_check_overwrote_a_paid_row(
         await age_core(str(leg.external_payment_hash), minutes=2)
     assert [await lp.balance_sats() for lp in world.lps] == [0, 0]
     tasks.state.second_look = float("-inf")
-    await tasks.mend()
+    await tasks.run_maintenance()
     await assert_everybody_paid(world, payment_hash)
     tasks.state.second_look = float("-inf")
-    await tasks.mend()
+    await tasks.run_maintenance()
     await assert_everybody_paid(world, payment_hash)
 
 
@@ -289,7 +295,7 @@ async def test_known_failure_31_a_check_of_another_process_overwrote_a_cash_out(
     await age_core(payment_hash, minutes=2)
     assert await balance_sats(world.machine_wallet.id) == held - 108_000
     tasks.state.second_look = float("-inf")
-    await tasks.mend()
+    await tasks.run_maintenance()
     assert await balance_sats(world.machine_wallet.id) == held
 
 
@@ -363,13 +369,13 @@ async def test_known_failure_32_a_frozen_worker_frees_no_leg_that_is_being_paid(
         key="user_id",
         dca_wallet_id=world.machine_wallet.id,
     )
-    real = rounds.decide
+    real = rounds.plan_batch
 
     async def decided_and_frozen(wallet_id: str, *args: Any) -> Any:
         found = await real(wallet_id, *args)
         if wallet_id != world.machine_wallet.id:
             return found
-        monkeypatch.setattr(rounds, "decide", real)
+        monkeypatch.setattr(rounds, "plan_batch", real)
         assert (len(found.dead), len(found.skipped)) == (1, 1)
         await set_deleted(gone.wallet.id, False)
         await update(
@@ -385,7 +391,7 @@ async def test_known_failure_32_a_frozen_worker_frees_no_leg_that_is_being_paid(
                 await freeze()
         return found
 
-    monkeypatch.setattr(rounds, "decide", decided_and_frozen)
+    monkeypatch.setattr(rounds, "plan_batch", decided_and_frozen)
     await engine_paused.run_pass()
     legs = await world.legs(payment_hash, "dca")
     assert all(x.payout_id and x.status == "pending" for x in legs)
@@ -411,11 +417,11 @@ async def test_only_the_holder_of_the_lease_plans_pays_and_keeps_invoices(
     payment_hash = await world.cash_out()
     landed = await world.landed(payment_hash)
     stranger = uuid4().hex
-    assert await lease.take_lease(stranger) is False
+    assert await lease.acquire_or_renew(stranger) is False
     assert await planning.plan_settlement(landed.id, stranger) is False
     assert (await world.settlement(payment_hash)).status == "pending"
     with monkeypatch.context() as patch:
-        patch.setattr(distribution, "HOLDER", stranger)
+        patch.setattr(distribution, "INSTANCE_ID", stranger)
         await engine_paused.run_until_idle()
     assert await world.legs(payment_hash) == []
 
@@ -430,13 +436,13 @@ async def test_only_the_holder_of_the_lease_plans_pays_and_keeps_invoices(
     assert len(made) == 3
     assert await payouts_crud.store_invoices(made, stranger) == []
     with monkeypatch.context() as patch:
-        patch.setattr(distribution, "HOLDER", stranger)
+        patch.setattr(distribution, "INSTANCE_ID", stranger)
         await engine_paused.run_until_idle()
     assert {p["status"] for p in await world.payouts()} == {"new"}
 
     await engine_paused.run_until_idle()
     settled = await world.settlement(payment_hash)
-    assert settled.processing_claim == distribution.HOLDER
+    assert settled.processing_claim == distribution.INSTANCE_ID
     await assert_everybody_paid(world, payment_hash)
 
 
@@ -450,30 +456,32 @@ async def test_a_dead_engines_lease_is_taken_over_when_its_minute_is_over(
     await world.landed(payment_hash)
     await kill(engine_paused, monkeypatch, payouts, "pay_invoice", after=True)
     successor = uuid4().hex
-    assert await lease.take_lease(successor) is False
+    assert await lease.acquire_or_renew(successor) is False
     state = await lease.lease_state()
     assert 0 < state["seconds_left"] <= lease.LEASE_SECONDS
     with monkeypatch.context() as patch:
         # from here on the background renews the lease for the successor
-        patch.setattr(distribution, "HOLDER", successor)
+        patch.setattr(distribution, "INSTANCE_ID", successor)
         await update("dca_lease", "engine", expires_epoch=0)
-        assert await lease.take_lease(successor)
+        assert await lease.acquire_or_renew(successor)
         await engine_paused.run_until_idle()
         await assert_everybody_paid(world, payment_hash)
     await lease.release_lease(successor)
-    await tasks.keep_lease()
+    await tasks.renew_lease_once()
 
 
 async def test_a_lease_from_a_clock_that_was_set_back_blocks_nobody(
     engine_paused: distribution.Worker,
 ) -> None:
     async with transaction() as conn:
-        (row,) = await rows(conn, "SELECT expires_epoch FROM satoshimachine.dca_lease")
+        (row,) = await fetch_all(
+            conn, "SELECT expires_epoch FROM satoshimachine.dca_lease"
+        )
     await update(
         "dca_lease",
         "engine",
         holder="yesterday",
         expires_epoch=row["expires_epoch"] * 2,
     )
-    assert await lease.take_lease(distribution.HOLDER)
-    assert await lease.holds_lease(distribution.HOLDER)
+    assert await lease.acquire_or_renew(distribution.INSTANCE_ID)
+    assert await lease.holds_lease(distribution.INSTANCE_ID)

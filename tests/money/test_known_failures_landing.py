@@ -21,7 +21,7 @@ from unheard import deaf_listener, received, second_machine
 from world import MakeWorld, age_core, balance_sats, edit_core
 
 from satmachineadmin import crud, distribution, tasks
-from satmachineadmin.base.database import db, db_time, run, transaction
+from satmachineadmin.base.database import db, db_time, execute, transaction
 from satmachineadmin.base.refusals import ConflictError
 from satmachineadmin.models import Settlement, utc_now
 from satmachineadmin.money import landing
@@ -280,7 +280,7 @@ async def test_a_settlement_without_a_machine_is_not_passed_over_in_silence(
     await landing.land_payment(await world.core_payment(payment_hash))
     async with transaction() as conn:
         sql = "DELETE FROM satoshimachine.dca_machines WHERE id = :id"
-        await run(conn, sql, {"id": world.machine.id})
+        await execute(conn, sql, {"id": world.machine.id})
     await engine_paused.run_until_idle()
     settlement = await world.settlement(payment_hash)
     assert settlement.status == "attention"

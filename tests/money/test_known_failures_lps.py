@@ -55,7 +55,7 @@ async def test_known_failure_43_two_machines_dispense_to_one_lp_at_one_instant(
     at_a, at_b = await a.cash_out(), await b.cash_out()
     settlements = [(await a.landed(at_a)).id, (await b.landed(at_b)).id]
     planned = await asyncio.gather(
-        *(planning.plan_settlement(x, distribution.HOLDER) for x in settlements)
+        *(planning.plan_settlement(x, distribution.INSTANCE_ID) for x in settlements)
     )
     assert planned == [True, True]
     legs = [*await a.legs(at_a, "dca"), *await b.legs(at_b, "dca")]
@@ -76,7 +76,7 @@ async def test_known_failure_43_a_deposit_reversed_while_a_settlement_is_planned
     payment_hash = await world.cash_out()
     landed = await world.landed(payment_hash)
     planned, reversed_ = await asyncio.gather(
-        planning.plan_settlement(landed.id, distribution.HOLDER),
+        planning.plan_settlement(landed.id, distribution.INSTANCE_ID),
         world.operator.api.put(
             f"/deposits/{deposit['id']}/status",
             json={"status": "reversed", "reason": "the notes were false"},

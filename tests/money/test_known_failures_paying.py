@@ -30,7 +30,7 @@ from lnurl_server import LnurlServer
 from world import MakeWorld, World, age_core, balance_sats, core_rows, edit_core, update
 
 from satmachineadmin import crud, distribution, tasks
-from satmachineadmin.base.database import db_time, run, transaction
+from satmachineadmin.base.database import db_time, execute, transaction
 from satmachineadmin.models import Leg, utc_now
 from satmachineadmin.money import payouts_crud
 from satmachineadmin.money.payouts import TAG, reserve_sats
@@ -440,12 +440,12 @@ async def test_known_failure_45_autoforward_never_sends_a_later_salary(
     assert (waiting.status, waiting.attempts) == ("pending", 0)
     assert "holds 0 of the 100000 sat" in str(waiting.error_message)
     async with transaction() as conn:
-        await run(
+        await execute(
             conn,
             "UPDATE satoshimachine.dca_payments SET created_at = :at WHERE id = :id",
             {"at": db_time(utc_now() - timedelta(hours=25)), "id": leg.id},
         )
-    await tasks.mend()
+    await tasks.run_maintenance()
     await world.fund(lp.wallet.id, 500_000)  # the salary
     await world.run_due()
     voided = await crud.get_leg(leg.id)
@@ -462,7 +462,7 @@ async def test_known_failure_45_turning_forwarding_off_stops_what_waits(
     world, _, leg = await forwarding(make_world)
     (lp,) = world.lps
     await update("dca_lp", lp.user.user_id, key="user_id", autoforward_enabled=False)
-    await tasks.mend()
+    await tasks.run_maintenance()
     await world.run_due()
     voided = await crud.get_leg(leg.id)
     assert voided

@@ -34,7 +34,7 @@ from world import (
 
 from satmachineadmin import bitspire, crud, distribution, tasks
 from satmachineadmin.base.audit import ENGINE
-from satmachineadmin.base.database import db_time, run, transaction
+from satmachineadmin.base.database import db_time, execute, transaction
 from satmachineadmin.desk import reconciliation
 from satmachineadmin.line.funds import free_sats
 from satmachineadmin.line.requests import Attempt
@@ -131,7 +131,7 @@ async def test_known_failure_36_one_hash_with_two_sides(
     await distribution.worker.run_until_idle()
     assert await crud.legs_of(second.id) == []
     assert await a.lps[0].balance_sats() == 100_000
-    monkeypatch.setattr(reconciliation, "YOUNG", timedelta(0))
+    monkeypatch.setattr(reconciliation, "SETTLING_WINDOW", timedelta(0))
     period = reconciliation.Period(
         utc_now() - timedelta(days=1), utc_now() + timedelta(minutes=1)
     )
@@ -407,7 +407,7 @@ async def test_a_wallet_that_served_two_machines_lands_for_the_one_of_that_time(
     await change_wallet(world)
     await insert("dca_machines", successor)
     async with transaction() as conn:
-        await run(
+        await execute(
             conn,
             "INSERT INTO satoshimachine.dca_machine_wallets "
             "(wallet_id, machine_id, since_at) VALUES (:w, :m, :t)",

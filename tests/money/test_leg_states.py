@@ -11,7 +11,7 @@ from api_world import make_desk
 from money_rows import add_leg, add_payout, add_settlement
 
 from satmachineadmin import distribution
-from satmachineadmin.base.database import db, rows, transaction
+from satmachineadmin.base.database import db, fetch_all, transaction
 from satmachineadmin.crud import legs_of
 from satmachineadmin.models import Leg, Payout, utc_now
 from satmachineadmin.money.payouts_crud import (
@@ -81,8 +81,8 @@ async def test_one_payout_that_cannot_be_opened_leaves_the_others_alone(
         (good, [legs[ids[2]], legs[ids[3]]]),
     ]
     async with db.connect() as conn:
-        opened = await open_payouts(conn, decided, distribution.HOLDER)
-        found = await rows(
+        opened = await open_payouts(conn, decided, distribution.INSTANCE_ID)
+        found = await fetch_all(
             conn,
             "SELECT id, payout_id FROM satoshimachine.dca_payments "
             "WHERE settlement_id = :id",
@@ -108,7 +108,7 @@ async def test_an_invoice_comes_too_late_for_a_payout_that_is_over(
     invoiced = payout.copy(
         update={"payment_hash": secrets.token_hex(32), "bolt11": BOLT11}
     )
-    assert await store_invoices([invoiced], distribution.HOLDER) == []
+    assert await store_invoices([invoiced], distribution.INSTANCE_ID) == []
     assert await get_payout(payout.id) == payout
 
 

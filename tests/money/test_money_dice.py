@@ -174,11 +174,11 @@ class Game:
                 self.deaths += 1
 
     async def be_another_process(self) -> None:
-        await lease.release_lease(distribution.HOLDER)
+        await lease.release_lease(distribution.INSTANCE_ID)
         self.patch.setattr(
-            distribution, "HOLDER", f"process {self.dice.randint(0, 10**9)}"
+            distribution, "INSTANCE_ID", f"process {self.dice.randint(0, 10**9)}"
         )
-        assert await lease.take_lease(distribution.HOLDER)
+        assert await lease.acquire_or_renew(distribution.INSTANCE_ID)
 
     async def lose_or_find_a_wallet(self) -> None:
         lp = self.dice.choice(self.world.lps)
@@ -240,7 +240,7 @@ class Game:
 
     async def mend(self) -> None:
         tasks.state.second_look = float("-inf")
-        await tasks.mend()
+        await tasks.run_maintenance()
 
     async def repeat_everything(self) -> None:
         await tasks.sweep(is_full=True)
@@ -279,12 +279,12 @@ class Game:
 
 @pytest_asyncio.fixture
 async def same_lease(engine_paused: distribution.Worker) -> AsyncIterator[None]:
-    ours = distribution.HOLDER
+    ours = distribution.INSTANCE_ID
     yield
-    last = distribution.HOLDER
-    distribution.HOLDER = ours
+    last = distribution.INSTANCE_ID
+    distribution.INSTANCE_ID = ours
     await lease.release_lease(last)
-    await tasks.keep_lease()
+    await tasks.renew_lease_once()
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -11,7 +11,13 @@ from typing import Any
 import pytest
 
 from satmachineadmin.models import Leg, Payout
-from satmachineadmin.money.payouts import LnbitsRow, Outcome, Seen, _seen, judge
+from satmachineadmin.money.payouts import (
+    LnbitsRow,
+    Observation,
+    Outcome,
+    _observe,
+    classify,
+)
 from satmachineadmin.money.payouts_crud import _as_decided, backoff_seconds
 
 pytestmark = pytest.mark.pure
@@ -38,7 +44,7 @@ def row(amount_msat: int, status: str, **more: Any) -> LnbitsRow:
         (None, None, Outcome.NOT_TRIED),
         (None, "pending", Outcome.NOT_TRIED),
         (None, "success", Outcome.NOT_TRIED),
-        (None, "failed", Outcome.DEAD_INVOICE),
+        (None, "failed", Outcome.INVOICE_FAILED),
         ("pending", None, Outcome.IN_FLIGHT),
         ("pending", "pending", Outcome.IN_FLIGHT),
         ("pending", "success", Outcome.IN_FLIGHT),
@@ -49,8 +55,8 @@ def row(amount_msat: int, status: str, **more: Any) -> LnbitsRow:
         ("failed", "failed", Outcome.FAILED),
         ("success", None, Outcome.PAID),
         ("success", "success", Outcome.PAID),
-        ("success", "pending", Outcome.HALF_DONE),
-        ("success", "failed", Outcome.HALF_DONE),
+        ("success", "pending", Outcome.UNCREDITED),
+        ("success", "failed", Outcome.UNCREDITED),
         # a state that LNbits does not have today frees nothing
         ("unheard of", None, Outcome.IN_FLIGHT),
     ],
@@ -60,7 +66,7 @@ def test_the_table(
 ) -> None:
     payer = row(-5_000, outgoing) if outgoing else None
     receiver = row(5_000, incoming) if incoming else None
-    assert judge(payer, receiver) is expected
+    assert classify(payer, receiver) is expected
 
 
 def test_whose_row_it_is() -> None:
@@ -72,14 +78,14 @@ def test_whose_row_it_is() -> None:
         [mine, received, elsewhere, fee],
         [fee, elsewhere, received, mine],
     ):
-        assert _seen(PAYOUT, found) == Seen(Outcome.PAID, mine, received)
-    assert _seen(PAYOUT, [elsewhere]) == Seen(Outcome.NOT_TRIED)
-    assert _seen(PAYOUT, [mine, fee]) == Seen(Outcome.PAID, mine)
+        assert _observe(PAYOUT, found) == Observation(Outcome.PAID, mine, received)
+    assert _observe(PAYOUT, [elsewhere]) == Observation(Outcome.NOT_TRIED)
+    assert _observe(PAYOUT, [mine, fee]) == Observation(Outcome.PAID, mine)
     # a row of nothing is neither side
     nothing = row(0, "failed")
-    assert _seen(PAYOUT, [nothing]) == Seen(Outcome.NOT_TRIED)
-    assert _seen(PAYOUT, [row(-1, "pending")]).outcome is Outcome.IN_FLIGHT
-    assert _seen(PAYOUT, [row(1, "failed")]).outcome is Outcome.DEAD_INVOICE
+    assert _observe(PAYOUT, [nothing]) == Observation(Outcome.NOT_TRIED)
+    assert _observe(PAYOUT, [row(-1, "pending")]).outcome is Outcome.IN_FLIGHT
+    assert _observe(PAYOUT, [row(1, "failed")]).outcome is Outcome.INVOICE_FAILED
 
 
 @pytest.mark.parametrize(
@@ -88,8 +94,8 @@ def test_whose_row_it_is() -> None:
 )
 def test_the_network_fee_is_rounded_up(fee_msat: int, sats: int) -> None:
     paid = row(-5_000, "success", fee_msat=fee_msat)
-    assert Seen(Outcome.PAID, paid).network_fee_sats == sats
-    assert Seen(Outcome.PAID, None, paid).network_fee_sats == 0
+    assert Observation(Outcome.PAID, paid).network_fee_sats == sats
+    assert Observation(Outcome.PAID, None, paid).network_fee_sats == 0
 
 
 def test_backing_off_doubles_from_a_minute_to_an_hour() -> None:

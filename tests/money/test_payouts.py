@@ -20,7 +20,7 @@ from lnurl_server import LnurlServer
 from world import MakeWorld, World, balance_sats, core_rows, insert, update
 
 from satmachineadmin import crud, distribution
-from satmachineadmin.base.database import db_time, run, transaction
+from satmachineadmin.base.database import db_time, execute, transaction
 from satmachineadmin.models import Leg, Payout, utc_now
 from satmachineadmin.money import payouts, payouts_crud, rounds
 from satmachineadmin.money.payouts import reserve_sats
@@ -133,7 +133,7 @@ async def test_fees_gather_for_an_hour_at_most(
     assert platform.next_try_at.minute == 0
     assert platform.next_try_at - platform.created_at <= timedelta(hours=1)
     # an address outside gathers for ten minutes, also at the end of an hour
-    gathered = outside.created_at + crud.EXTERNAL_GATHER
+    gathered = outside.created_at + crud.EXTERNAL_BATCH_DELAY
     assert outside.next_try_at == max(platform.next_try_at, gathered)
 
 
@@ -164,7 +164,7 @@ async def test_a_smallest_payout_that_is_never_reached_is_paid_after_a_week(
     await world.settle(payment_hash)
     leg = await the_leg(world, payment_hash, "dca")
     async with transaction() as conn:
-        await run(
+        await execute(
             conn,
             "UPDATE satoshimachine.dca_payments SET created_at = :at WHERE id = :id",
             {"at": db_time(utc_now() - timedelta(days=7, minutes=1)), "id": leg.id},
@@ -395,7 +395,7 @@ async def test_a_payment_in_progress_survives_the_end_of_the_worker(
     work.cancel()
     with pytest.raises(asyncio.CancelledError):
         await work
-    under_way = list(payouts.shield.tasks)
+    under_way = list(payouts.in_flight_payments.tasks)
     assert under_way
     go_on.set()
     await asyncio.gather(*under_way)
@@ -472,7 +472,9 @@ async def test_an_address_of_this_server_is_looked_up_once_a_round(
 
     monkeypatch.setattr(rounds, "local_wallet_of_address", noted)
     await world.make_due()
-    assert await rounds.open_round(world.machine_wallet.id, distribution.HOLDER) == 1
+    assert (
+        await rounds.open_round(world.machine_wallet.id, distribution.INSTANCE_ID) == 1
+    )
     assert looked_up == [address]
     await engine_paused.run_until_idle()
     assert await paid_to(world, partner.wallet.id) == [15_000]

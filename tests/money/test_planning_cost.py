@@ -19,7 +19,7 @@ from sqlalchemy import event
 from world import MakeWorld, World
 
 from satmachineadmin import distribution
-from satmachineadmin.base.database import db, db_time, rows, run, transaction
+from satmachineadmin.base.database import db, db_time, execute, fetch_all, transaction
 from satmachineadmin.models import utc_now
 from satmachineadmin.money import planning
 
@@ -63,7 +63,7 @@ async def crowd(world: World, count: int) -> None:
     params = {"count": count, "machine": world.machine.id, "now": now}
     people = f"'{world.machine.id}-' || i"
     async with transaction() as conn:
-        await run(
+        await execute(
             conn,
             "INSERT INTO satoshimachine.dca_clients "
             "(id, machine_id, user_id, status, created_at, updated_at) "
@@ -71,14 +71,14 @@ async def crowd(world: World, count: int) -> None:
             "FROM n",
             params,
         )
-        await run(
+        await execute(
             conn,
             "INSERT INTO satoshimachine.dca_lp "
             "(user_id, dca_wallet_id, created_at, updated_at) "
             f"{COUNTING} SELECT {people}, {people}, :now, :now FROM n",
             {"count": count, "now": now},
         )
-        await run(
+        await execute(
             conn,
             "INSERT INTO satoshimachine.dca_deposits (id, client_id, machine_id, "
             "creator_user_id, amount, currency, status, created_at, confirmed_at) "
@@ -100,7 +100,7 @@ async def history(world: World, lps: int, legs: int) -> None:
     }
     who = f"'{world.machine.id}-' || (i % :lps + 1)"
     async with transaction() as conn:
-        await run(
+        await execute(
             conn,
             "INSERT INTO satoshimachine.dca_payments (id, client_id, machine_id, "
             "operator_user_id, leg_type, leg_key, amount_sats, amount_fiat, "
@@ -109,7 +109,7 @@ async def history(world: World, lps: int, legs: int) -> None:
             "'dca', 'old' || i, 5, 0.01, :now, 'completed', :now, :wallet FROM n",
             params,
         )
-        await run(
+        await execute(
             conn,
             "INSERT INTO satoshimachine.dca_client_totals (client_id, debited_cents, "
             "received_cents, received_sats) SELECT client_id, COUNT(*), COUNT(*), "
@@ -150,7 +150,7 @@ async def forget(world: World) -> None:
             "dca_payments WHERE machine_id = :machine",
             "dca_settlements WHERE machine_id = :machine",
         ):
-            await run(conn, f"DELETE FROM satoshimachine.{condition}", machine)
+            await execute(conn, f"DELETE FROM satoshimachine.{condition}", machine)
 
 
 async def planned(world: World) -> tuple[int, float]:
@@ -159,7 +159,7 @@ async def planned(world: World) -> tuple[int, float]:
     landed = await world.landed(payment_hash)
     started = time.monotonic()
     with counted_calls() as sent:
-        assert await planning.plan_settlement(landed.id, distribution.HOLDER)
+        assert await planning.plan_settlement(landed.id, distribution.INSTANCE_ID)
     seconds = time.monotonic() - started
     await world.assert_ledger()
     return len(sent), seconds
@@ -189,7 +189,7 @@ async def test_planning_for_500_lps_with_100_000_earlier_legs_costs_what_one_cos
 
 async def all_dca_legs(world: World) -> list[Any]:
     async with transaction() as conn:
-        return await rows(
+        return await fetch_all(
             conn,
             "SELECT * FROM satoshimachine.dca_payments WHERE machine_id = :machine "
             "AND leg_type = 'dca' AND status = 'pending'",

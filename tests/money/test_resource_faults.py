@@ -114,7 +114,7 @@ async def test_a_full_disk_stops_paying_and_then_it_goes_on(
                 continue
     assert refused
     assert [await lp.balance_sats() for lp in world.lps] == [0, 0]
-    await lease.take_lease(distribution.HOLDER)
+    await lease.acquire_or_renew(distribution.INSTANCE_ID)
     await engine_paused.run_until_idle()
     await world.run_due()
     await assert_paid_once(world, payment_hash)
@@ -159,7 +159,7 @@ async def test_a_locked_database_delays_and_no_more(
         else:
             break
     await lock
-    await lease.take_lease(distribution.HOLDER)
+    await lease.acquire_or_renew(distribution.INSTANCE_ID)
     await engine_paused.run_until_idle()
     await world.run_due()
     await assert_paid_once(world, payment_hash)

@@ -15,19 +15,21 @@ from conftest import wait_for
 
 
 async def test_one_sale_waits_for_nobody() -> None:
-    alone = rush.Rush()
+    alone = rush.PayoutDebouncer()
     alone.landed()
     assert not alone.is_on()
 
 
 async def test_a_rush_is_over_when_nobody_comes() -> None:
-    customers = rush.Rush()
+    customers = rush.PayoutDebouncer()
     customers.landed()
     customers.landed()
     assert customers.is_on()
     started = time.monotonic()
-    await customers.over()
-    assert rush.QUIET_SECONDS <= time.monotonic() - started < rush.LONGEST_SECONDS
+    await customers.wait_until_quiet()
+    assert (
+        rush.QUIET_PERIOD_SECONDS <= time.monotonic() - started < rush.MAX_WAIT_SECONDS
+    )
 
 
 class Clock:
@@ -39,7 +41,7 @@ class Clock:
     def monotonic(self) -> float:
         return self.now
 
-    def come_after(self, customers: rush.Rush, *seconds: float) -> None:
+    def come_after(self, customers: rush.PayoutDebouncer, *seconds: float) -> None:
         for pause in seconds:
             self.now += pause
             customers.landed()
@@ -49,12 +51,12 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(rush, "time", clock)
-    monkeypatch.setattr(rush, "LONGEST_SECONDS", 10)
+    monkeypatch.setattr(rush, "MAX_WAIT_SECONDS", 10)
     return clock
 
 
 def test_customers_of_a_slow_server_come_slowly(clock: Clock) -> None:
-    customers = rush.Rush()
+    customers = rush.PayoutDebouncer()
     clock.come_after(customers, 0, 0.4, 0.1, 0.1)
     clock.now += 0.7
     assert customers.is_on()
@@ -63,35 +65,39 @@ def test_customers_of_a_slow_server_come_slowly(clock: Clock) -> None:
 
 
 def test_a_pause_before_a_rush_does_not_make_it_longer(clock: Clock) -> None:
-    customers = rush.Rush()
+    customers = rush.PayoutDebouncer()
     clock.come_after(customers, 0, 50, 0.1)
-    clock.now += rush.QUIET_SECONDS + 0.1
+    clock.now += rush.QUIET_PERIOD_SECONDS + 0.1
     assert not customers.is_on()
 
 
 def test_of_a_sale_alone_a_few_are_paid_first_and_then_everybody(clock: Clock) -> None:
-    customers = rush.Rush()
-    assert customers.at_once() is None
+    customers = rush.PayoutDebouncer()
+    assert customers.take_batch_limit() is None
     for _ in range(2):
         clock.come_after(customers, 5)
-        assert customers.at_once() == rush.FEW
-        assert customers.at_once() is None
+        assert customers.take_batch_limit() == rush.PROBE_BATCH_SIZE
+        assert customers.take_batch_limit() is None
     # whoever was paid by another process, or a minute ago, is no beginning of a rush
     clock.come_after(customers, 5)
     clock.now += 2
-    assert customers.at_once() is None
+    assert customers.take_batch_limit() is None
 
 
 def test_in_a_rush_few_are_paid_and_after_it_all(clock: Clock) -> None:
-    customers = rush.Rush()
+    customers = rush.PayoutDebouncer()
     clock.come_after(customers, 0, 0.1)
-    assert customers.at_once() == customers.at_once() == rush.FEW
+    assert (
+        customers.take_batch_limit()
+        == customers.take_batch_limit()
+        == rush.PROBE_BATCH_SIZE
+    )
     clock.now += 1
-    assert customers.at_once() is None
+    assert customers.take_batch_limit() is None
 
 
 async def test_what_takes_nothing_from_customers_is_done_meanwhile() -> None:
-    customers = rush.Rush()
+    customers = rush.PayoutDebouncer()
     done: list[int] = []
 
     async def plan() -> None:
@@ -101,15 +107,15 @@ async def test_what_takes_nothing_from_customers_is_done_meanwhile() -> None:
 
     customers.landed()
     customers.landed()
-    await customers.over(plan)
+    await customers.wait_until_quiet(plan)
     assert len(done) == 3
 
 
 async def test_whoever_is_owed_waits_no_longer_than_that(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(rush, "LONGEST_SECONDS", 0.5)
-    customers = rush.Rush()
+    monkeypatch.setattr(rush, "MAX_WAIT_SECONDS", 0.5)
+    customers = rush.PayoutDebouncer()
 
     async def come() -> None:
         while True:
@@ -119,14 +125,14 @@ async def test_whoever_is_owed_waits_no_longer_than_that(
     coming = asyncio.create_task(come())
     await asyncio.sleep(0.1)
     started = time.monotonic()
-    await customers.over()
+    await customers.wait_until_quiet()
     waited = time.monotonic() - started
     assert 0.5 <= waited < 1.5
     # and then there is as much time to pay
     assert customers.is_on()
-    assert customers.at_once() is None
+    assert customers.take_batch_limit() is None
     started = time.monotonic()
-    await customers.over()
+    await customers.wait_until_quiet()
     assert time.monotonic() - started < 0.2
     coming.cancel()
 
@@ -136,11 +142,11 @@ async def test_ten_customers_at_once_cost_one_payment_for_each_receiver(
 ) -> None:
     """Beside what the first were paid before anybody knew of a rush."""
     # the customers of a test on a busy machine are slow
-    monkeypatch.setattr(rush, "QUIET_SECONDS", 1.0)
-    monkeypatch.setattr(rush, "TWO_WITHIN_SECONDS", 5.0)
-    monkeypatch.setattr(rush, "LONGEST_SECONDS", 30.0)
-    monkeypatch.setattr(tasks, "rush", rush.Rush())
-    monkeypatch.setattr(distribution, "rush", tasks.rush)
+    monkeypatch.setattr(rush, "QUIET_PERIOD_SECONDS", 1.0)
+    monkeypatch.setattr(rush, "BURST_GAP_SECONDS", 5.0)
+    monkeypatch.setattr(rush, "MAX_WAIT_SECONDS", 30.0)
+    monkeypatch.setattr(tasks, "debouncer", rush.PayoutDebouncer())
+    monkeypatch.setattr(distribution, "debouncer", tasks.debouncer)
     world = await make_world(deposits=["3000.00", "1000.00"])
     hashes = [await world.cash_out() for _ in range(10)]
 

@@ -352,7 +352,7 @@ async def test_a_dispense_that_is_never_reported_asks_for_a_person(
     assert (await world.settle(silent)).status == "awaiting_dispense"
     done = await world.cash_out()
     assert (await world.settle(done)).status == "completed"
-    await tasks.mend()
+    await tasks.run_maintenance()
     assert (await world.settlement(silent)).status == "awaiting_dispense"
     await update(
         "dca_settlements",
@@ -360,7 +360,7 @@ async def test_a_dispense_that_is_never_reported_asks_for_a_person(
         transaction_time=crud.db_time(utc_now() - timedelta(minutes=16)),
     )
     before = await version_of(world.operator.user_id)
-    await tasks.mend()
+    await tasks.run_maintenance()
     assert await version_of(world.operator.user_id) != before
     late = await world.settle(silent)
     assert late.status == "attention"

@@ -155,7 +155,7 @@ async def test_a_disk_that_is_really_full_stops_paying_and_then_it_goes_on(
         logger.remove(listening)
         paid_while_full = sum([await lp.balance_sats() for lp in world.lps])
         disk.make_room()
-        await lease.take_lease(distribution.HOLDER)
+        await lease.acquire_or_renew(distribution.INSTANCE_ID)
         await engine_paused.run_until_idle()
         for _ in range(3):
             await world.run_due()

@@ -22,7 +22,7 @@ from satmachineadmin.desk import repairs
 from satmachineadmin.desk.repairs import RefundTarget
 from satmachineadmin.models import Payout, utc_now
 from satmachineadmin.money import payouts, rounds
-from satmachineadmin.money.payouts import LnbitsRow, Seen, judge
+from satmachineadmin.money.payouts import LnbitsRow, Observation, classify
 from satmachineadmin.money.targets import WalletFacts
 
 # What becomes of a payment that LNbits is asked to make.
@@ -136,16 +136,16 @@ class FakeLightning:
 
     async def read_outcomes(
         self, asked: Iterable[Payout], conn: Any = None
-    ) -> dict[str, Seen]:
+    ) -> dict[str, Observation]:
         return {p.id: self._seen(p) for p in asked if p.payment_hash}
 
-    def _seen(self, payout: Payout) -> Seen:
+    def _seen(self, payout: Payout) -> Observation:
         payment = self.sent.get(str(payout.payment_hash))
         wallet = self.invoices.get(str(payout.payment_hash))
         out = payment and self._row(payment.source, -payment.sats, payment.status)
         came = "success" if payment and payment.status == "success" else "pending"
         into = self._row(wallet, payout.sent_sats or 0, came) if wallet else None
-        return Seen(judge(out or None, into), out or None, into)
+        return Observation(classify(out or None, into), out or None, into)
 
     def _row(self, wallet_id: str, sats: int, status: str) -> LnbitsRow:
         return LnbitsRow("x", wallet_id, sats * 1000, 0, status, utc_now())
@@ -192,9 +192,9 @@ class FakeLightning:
         patch.setattr(repairs, "local_wallet_of_address", self.local_wallet_of_address)
         patch.setattr(repairs.sql, "lnbits_sides", self.lnbits_sides)
         patch.setattr(distribution, "core_db", NoDatabase())
-        patch.setattr(distribution, "one_commit", NoDatabase.connect)
+        patch.setattr(distribution, "deferred_commit", NoDatabase.connect)
 
-        async def really(_: Seen) -> bool:
+        async def really(_: Observation) -> bool:
             return True
 
         patch.setattr(payouts, "is_really_failed", really)

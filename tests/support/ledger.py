@@ -11,14 +11,14 @@ from typing import Any
 
 from lnbits.core.db import db as core_db
 
-from satmachineadmin.base.database import db, from_db_time, rows
+from satmachineadmin.base.database import db, fetch_all, from_db_time
 from satmachineadmin.models import Payout, Settlement
 from satmachineadmin.money.planning import owed_of
 
 
 async def _all(query: str, **params: Any) -> list[Any]:
     async with db.connect() as conn:
-        return await rows(conn, query, params)
+        return await fetch_all(conn, query, params)
 
 
 async def assert_ledger_balances(*machine_ids: str) -> None:
@@ -112,12 +112,12 @@ async def _assert_paid_once(payouts: list[Any], legs: list[Any]) -> None:
         if leg["payout_id"]:
             by_payout[leg["payout_id"]].append(leg)
     async with core_db.connect() as conn:
-        core = await rows(
+        core = await fetch_all(
             conn,
             "SELECT payment_hash, wallet_id, amount, status, checking_id "
             "FROM apipayments WHERE external_id IS NOT NULL AND external_id <> ''",
         )
-        out = await rows(
+        out = await fetch_all(
             conn,
             "SELECT payment_hash, wallet_id, amount, status FROM apipayments "
             "WHERE amount < 0 AND status <> 'failed'",
@@ -166,7 +166,7 @@ async def _assert_no_leg_left_lnbits_twice(
 ) -> None:
     """Of all payouts that a leg ever was in, LNbits paid at most one."""
     async with core_db.connect() as conn:
-        out = await rows(
+        out = await fetch_all(
             conn,
             "SELECT payment_hash, wallet_id FROM apipayments "
             "WHERE amount < 0 AND status = 'success'",

@@ -13,7 +13,7 @@ from typing import Any
 from lnbits.helpers import urlsafe_short_hash
 
 from satmachineadmin.base.audit import ENGINE
-from satmachineadmin.base.database import insert_sql, row_params, run, transaction
+from satmachineadmin.base.database import execute, insert_sql, row_params, transaction
 from satmachineadmin.crud import RECEIVED, get_machine, insert_legs
 from satmachineadmin.desk.reconciliation import Report
 from satmachineadmin.desk.reconciliation_crud import Period, keep_report
@@ -23,7 +23,7 @@ from satmachineadmin.models import Leg, Payout, Settlement
 async def _insert(table: str, row: Any) -> None:
     params = row_params(row)
     async with transaction() as conn:
-        await run(conn, insert_sql(table, params), params)
+        await execute(conn, insert_sql(table, params), params)
 
 
 def ago(**span: float) -> datetime:
@@ -88,7 +88,7 @@ async def add_leg(
     async with transaction() as conn:
         await insert_legs(conn, [leg])
         if leg.leg_type == "dca" and leg.status in RECEIVED:
-            await run(
+            await execute(
                 conn,
                 "UPDATE satoshimachine.dca_settlements SET "
                 "paid_to_lps_sats = paid_to_lps_sats + :sats WHERE id = :id",
@@ -115,7 +115,7 @@ async def add_payout(machine: dict[str, Any], **fields: Any) -> str:
 
 async def set_status(table: str, row_id: str, status: str) -> None:
     async with transaction() as conn:
-        await run(
+        await execute(
             conn,
             f"UPDATE satoshimachine.{table} SET status = :status WHERE id = :id",
             {"status": status, "id": row_id},
@@ -124,7 +124,7 @@ async def set_status(table: str, row_id: str, status: str) -> None:
 
 async def delete_settlement(settlement_id: str) -> None:
     async with transaction() as conn:
-        await run(
+        await execute(
             conn,
             "DELETE FROM satoshimachine.dca_settlements WHERE id = :id",
             {"id": settlement_id},

@@ -16,7 +16,7 @@ from lnbits.core.models import CreatePayment, PaymentState
 from world import MakeWorld, World, update
 
 from satmachineadmin import bitspire, tasks
-from satmachineadmin.base.database import db_time, run, transaction
+from satmachineadmin.base.database import db_time, execute, transaction
 from satmachineadmin.models import utc_now
 
 from conftest import wait_for
@@ -66,7 +66,7 @@ async def change_wallet(world: World) -> str:
     old = world.machine_wallet
     await update("dca_machines", world.machine.id, wallet_id=wallet.id)
     async with transaction() as conn:
-        await run(
+        await execute(
             conn,
             "INSERT INTO satoshimachine.dca_machine_wallets "
             "(wallet_id, machine_id, since_at) VALUES (:w, :m, :t)",

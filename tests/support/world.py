@@ -26,10 +26,10 @@ from lnbits.settings import settings
 from satmachineadmin import crud, distribution, tasks
 from satmachineadmin.base.database import (
     db_time,
+    execute,
+    fetch_all,
     insert_sql,
     row_params,
-    rows,
-    run,
     transaction,
 )
 from satmachineadmin.models import (
@@ -51,13 +51,13 @@ from ledger import assert_ledger_balances
 async def insert(table: str, model: Any) -> None:
     params = row_params(model)
     async with transaction() as conn:
-        await run(conn, insert_sql(table, params), params)
+        await execute(conn, insert_sql(table, params), params)
 
 
 async def update(table: str, row_id: str, key: str = "id", **values: Any) -> None:
     sets = ", ".join(f"{name} = :{name}" for name in values)
     async with transaction() as conn:
-        await run(
+        await execute(
             conn,
             f"UPDATE satoshimachine.{table} SET {sets} WHERE {key} = :row_id",
             {**values, "row_id": row_id},
@@ -76,7 +76,7 @@ def killed_at(*_: Any, **__: Any) -> Any:
 async def core_rows(payment_hash: str) -> list[Mapping[str, Any]]:
     """LNbits' own rows of a payment: payer (negative amount) first."""
     async with core_db.connect() as conn:
-        return await rows(
+        return await fetch_all(
             conn,
             "SELECT * FROM apipayments WHERE payment_hash = :hash ORDER BY amount",
             {"hash": payment_hash},
@@ -86,7 +86,7 @@ async def core_rows(payment_hash: str) -> list[Mapping[str, Any]]:
 async def edit_core(sql: str, **params: Any) -> None:
     """Change LNbits' rows as a crash, a slow check or the passing of time would."""
     async with core_db.connect() as conn:
-        await run(conn, sql, params)
+        await execute(conn, sql, params)
         await conn.conn.commit()
 
 
@@ -299,7 +299,7 @@ class World:
 
     async def settlement_count(self) -> int:
         async with transaction() as conn:
-            found = await rows(
+            found = await fetch_all(
                 conn,
                 "SELECT id FROM satoshimachine.dca_settlements WHERE machine_id = :m",
                 {"m": self.machine.id},
@@ -324,7 +324,7 @@ class World:
     async def payouts(self) -> list[Mapping[str, Any]]:
         """Every payout that a leg of this machine is or was in, oldest first."""
         async with transaction() as conn:
-            return await rows(
+            return await fetch_all(
                 conn,
                 """
                 SELECT * FROM satoshimachine.dca_payouts WHERE id IN (
@@ -339,13 +339,13 @@ class World:
     async def make_due(self) -> None:
         """Whatever of this machine waits for its time is due now."""
         async with transaction() as conn:
-            await run(
+            await execute(
                 conn,
                 "UPDATE satoshimachine.dca_payments SET next_try_at = NULL "
                 "WHERE machine_id = :machine AND status = 'pending'",
                 {"machine": self.machine.id},
             )
-            await run(
+            await execute(
                 conn,
                 """
                 UPDATE satoshimachine.dca_payouts SET next_try_at = NULL
@@ -419,7 +419,7 @@ async def build_world(
     )
     await insert("dca_machines", machine)
     async with transaction() as conn:
-        await run(
+        await execute(
             conn,
             "INSERT INTO satoshimachine.dca_machine_wallets "
             "(wallet_id, machine_id, since_at) VALUES (:w, :m, :t)",
@@ -444,7 +444,7 @@ async def _let_sleep_what_other_tests_left() -> None:
             "dca_payments SET next_try_at = :at WHERE status = 'pending'",
             "dca_payouts SET next_try_at = :at WHERE status IN ('new', 'invoiced')",
         ):
-            await run(conn, f"UPDATE satoshimachine.{rows_left}", tomorrow)
+            await execute(conn, f"UPDATE satoshimachine.{rows_left}", tomorrow)
 
 
 @pytest_asyncio.fixture

@@ -28,7 +28,7 @@ from lnurl_server import LnurlServer
 from world import World, age_core, edit_core
 
 from satmachineadmin import crud, distribution, tasks
-from satmachineadmin.base.database import db_time, rows, run, transaction
+from satmachineadmin.base.database import db_time, execute, fetch_all, transaction
 from satmachineadmin.desk import repairs
 from satmachineadmin.line import calls as line_calls
 from satmachineadmin.line import payout as line_payout
@@ -56,12 +56,12 @@ async def time_passes() -> None:
     """Every wait of every unpaid leg and unfinished payout is over."""
     async with transaction() as conn:
         for table in ("dca_payments", "dca_payouts"):
-            await run(
+            await execute(
                 conn,
                 f"UPDATE satoshimachine.{table} SET next_try_at = NULL "
                 "WHERE status IN ('pending', 'new', 'invoiced')",
             )
-        await run(
+        await execute(
             conn, "UPDATE satoshimachine.dca_machine_attempts SET next_look_at = NULL"
         )
     # a payment that LNbits calls pending is asked about after a minute
@@ -75,7 +75,7 @@ async def time_passes() -> None:
 async def balances_sats(wallets: Mapping[str, str]) -> dict[str, Any]:
     """What LNbits' rows add up to for wallets, also deleted ones, by their names."""
     async with core_db.connect() as conn:
-        found = await rows(
+        found = await fetch_all(
             conn,
             "SELECT wallet_id, SUM(amount - ABS(fee)) AS msat FROM apipayments "
             "WHERE (status = 'success' AND amount > 0) "
@@ -89,7 +89,7 @@ async def finish(scene: Scene) -> None:
     """A few rounds of a healthy server."""
     for _ in range(RECOVERY_ROUNDS):
         await time_passes()
-        await line_payout.look_at_open_payouts()
+        await line_payout.recheck_customer_payments()
         await settle()
         await scene.people_help()
         if await scene.is_finished():
@@ -144,7 +144,7 @@ class Scene:
     async def legs(self) -> list[Leg]:
         """Every leg of this machine, also those without a settlement."""
         async with transaction() as conn:
-            found = await rows(
+            found = await fetch_all(
                 conn,
                 "SELECT id FROM satoshimachine.dca_payments WHERE machine_id = :m",
                 {"m": self.world.machine.id},
@@ -165,7 +165,7 @@ class Scene:
         ids = [world.machine_wallet.id, *(lp.wallet.id for lp in world.lps)]
         listed = ", ".join(f"'{wallet_id}'" for wallet_id in ids)
         async with core_db.connect() as conn:
-            return await rows(
+            return await fetch_all(
                 conn,
                 "SELECT amount, status FROM apipayments "
                 f"WHERE wallet_id IN ({listed})",
@@ -366,7 +366,7 @@ class OnLine(Scene):
             try:
                 if rpc == "payout":
                     return await line_payout.payout(
-                        machine, body, self._event(), distribution.HOLDER
+                        machine, body, self._event(), distribution.INSTANCE_ID
                     )
                 call = {
                     "invoice": line_calls.invoice,
@@ -449,12 +449,12 @@ class LineCashIn(OnLine):
                 if told["payment_hash"] not in self.hashes:
                     self.hashes.append(told["payment_hash"])
                 return
-            await line_payout.look_at_open_payouts()
+            await line_payout.recheck_customer_payments()
         raise AssertionError(f"the customer is not paid: {told}")
 
     async def look(self) -> None:
         """The engine's turn on the line, and a machine that reports what it paid."""
-        await line_payout.look_at_open_payouts()
+        await line_payout.recheck_customer_payments()
         body = {"tx_type": CASH_IN, "payment_hash": self.hashes[0]}
         await self.ask("settlement", body | self.figures(self.txid))
 
@@ -595,7 +595,7 @@ class Mend(Scene):
 
     async def mend(self) -> None:
         tasks.state.second_look = float("-inf")
-        await tasks.mend()
+        await tasks.run_maintenance()
 
 
 SCENES: dict[str, type[Scene]] = {

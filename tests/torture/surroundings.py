@@ -28,9 +28,9 @@ def hush(monkeypatch: pytest.MonkeyPatch) -> None:
         return in_test.get() and real(payment)
 
     monkeypatch.setattr(bitspire, "is_bitspire_payment", is_ours)
-    monkeypatch.setattr(crud, "EXTERNAL_GATHER", timedelta(0))
-    monkeypatch.setattr(payouts_crud, "EXTERNAL_GATHER", timedelta(0))
-    monkeypatch.setattr(payouts, "HALF_DONE_SECONDS", 0)
+    monkeypatch.setattr(crud, "EXTERNAL_BATCH_DELAY", timedelta(0))
+    monkeypatch.setattr(payouts_crud, "EXTERNAL_BATCH_DELAY", timedelta(0))
+    monkeypatch.setattr(payouts, "UNCREDITED_SECONDS", 0)
     monkeypatch.setattr(settings, "lnbits_baseurl", f"https://{OWN_DOMAIN}/")
     monkeypatch.setattr(FakeWallet, "get_payment_status", _what_the_node_knows)
 

@@ -41,7 +41,7 @@ from world import Killed, MakeWorld, World
 
 from satmachineadmin import distribution
 from satmachineadmin.base import lease
-from satmachineadmin.base.database import run, transaction
+from satmachineadmin.base.database import execute, transaction
 from satmachineadmin.money import payouts
 
 from dev.figures import note
@@ -83,7 +83,7 @@ def quiet() -> Iterator[None]:
 
 @pytest_asyncio.fixture
 async def wrapped(hush: None, shop: LnurlServer) -> AsyncIterator[None]:
-    restore, ours = wrap_everything(points, money_path()), distribution.HOLDER
+    restore, ours = wrap_everything(points, money_path()), distribution.INSTANCE_ID
     yield
     restore()
     await be(ours)
@@ -91,10 +91,10 @@ async def wrapped(hush: None, shop: LnurlServer) -> AsyncIterator[None]:
 
 async def be(holder: str) -> None:
     """The engine goes by this name from here on."""
-    distribution.HOLDER = holder
+    distribution.INSTANCE_ID = holder
     async with transaction() as conn:
-        await run(conn, "UPDATE satoshimachine.dca_lease SET expires_epoch = 0")
-    assert await lease.take_lease(holder)
+        await execute(conn, "UPDATE satoshimachine.dca_lease SET expires_epoch = 0")
+    assert await lease.acquire_or_renew(holder)
 
 
 async def restart() -> None:
@@ -102,11 +102,13 @@ async def restart() -> None:
     and, with time, every wait over."""
     await asyncio.gather(
         *distribution.worker.externals.values(),
-        *payouts.shield.tasks,
+        *payouts.in_flight_payments.tasks,
         return_exceptions=True,
     )
     points.start(None)
-    payouts.shield = distribution.shield = payouts.Shield()
+    payouts.in_flight_payments = distribution.in_flight_payments = (
+        payouts.InFlightPayments()
+    )
     distribution.worker = distribution.Worker()
     await be(uuid.uuid4().hex)
 
@@ -193,12 +195,12 @@ async def forget(world: World) -> None:
             ),
             f"DELETE FROM {ours}.dca_machines WHERE id = :m",
         ):
-            await run(conn, statement, {"m": machine})
+            await execute(conn, statement, {"m": machine})
     people = [world.operator, world.customer, *(lp.user for lp in world.lps)]
     wallets = [wallet.id for user in people for wallet in user.wallets]
     async with core_db.connect() as conn:
         for wallet_id in [*wallets, world.platform.id]:
-            await run(
+            await execute(
                 conn, "DELETE FROM apipayments WHERE wallet_id = :w", {"w": wallet_id}
             )
         await conn.conn.commit()

@@ -68,7 +68,7 @@ async def in_place_of_ours(tables: list[Table], recorded: int) -> AsyncIterator[
         await _set_aside()
         before = await _build_and_upgrade(tables, recorded)
     try:
-        assert await lease.take_lease(distribution.HOLDER)
+        assert await lease.acquire_or_renew(distribution.INSTANCE_ID)
         yield before
     finally:
         async with db.lock:
