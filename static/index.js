@@ -4,7 +4,7 @@
   const BASE = '/satmachineadmin/static'
 
   // lib: in this order. The rest: any order, a .vue and a .js of one name.
-  const LIB = ['api', 'format', 'sentences', 'store', 'parts', 'contrast']
+  const LIB = ['api', 'format', 'sentences', 'store', 'components', 'contrast']
   const COMMON = [
     'navigation',
     'state',
@@ -158,8 +158,8 @@
         return this.$t('satmachine.common.loading')
       },
       // One sentence for all parts: they fail for one reason at a time.
-      behind() {
-        const [why] = this.store?.behind.values() || []
+      stale() {
+        const [why] = this.store?.stale.values() || []
         return why && this.$t('satmachine.common.behind', {why})
       },
       sections() {

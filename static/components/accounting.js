@@ -1,5 +1,5 @@
 // The books of a period as one CSV file: settlements, legs and fees.
-satmachine.part('accounting', {
+satmachine.component('accounting', {
   data() {
     return {between: satmachine.thisMonth(), machine: null}
   },

@@ -4,7 +4,7 @@
 // returns the sentence that tells the outcome, or throws an Error to show. A
 // field is {name, label, type: text|long|amount|sats|select|date, required, value}.
 // Without `ok` there is nothing to do but `also: {label, run()}`, if that is given.
-satmachine.part('action', {
+satmachine.component('action', {
   emits: ['closed'],
   data() {
     return {

@@ -1,6 +1,6 @@
 // What each payout interval would cost in payments a day, from the machine's own
 // past, and the way to the one that is suggested.
-satmachine.part('advice', {
+satmachine.component('advice', {
   props: {machine: {type: Object, required: true}},
   emits: ['changed'],
   computed: {

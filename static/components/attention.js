@@ -17,7 +17,7 @@
     no_fee_wallet: ['domain', 'warn', 'set']
   }
 
-  satmachine.part('attention', {
+  satmachine.component('attention', {
     props: {items: {type: Array, default: () => []}},
     methods: {
       look({kind}) {
@@ -40,7 +40,7 @@
       },
       wayOut(item) {
         return this.isOurs(item)
-          ? this.said(item.action)
+          ? this.localize(item.action)
           : this.t('attention.theirs')
       },
       // Where the reader is already, the form is brought into sight.

@@ -27,7 +27,7 @@
     return {from, to}
   }
 
-  satmachine.part('between', {
+  satmachine.component('between', {
     props: {modelValue: {type: Object, required: true}},
     emits: ['update:modelValue'],
     computed: {

@@ -1,6 +1,6 @@
 // What is in each bay, as the operator says and as the machine reports it.
-satmachine.part('cassettes', {
-  mixins: [satmachine.loads],
+satmachine.component('cassettes', {
+  mixins: [satmachine.autoReload],
   props: {machine: {type: Object, required: true}},
   emits: ['saved'],
   data() {

@@ -3,7 +3,7 @@
 ;(() => {
   const COLOURS = {second: '#5b8def', third: '#38a38b', fourth: '#c26ad6'}
 
-  satmachine.part('chart', {
+  satmachine.component('chart', {
     props: {
       title: String,
       labels: Array,

@@ -42,7 +42,7 @@
     client_status: {active: 'good', paused: 'calm'}
   }
 
-  satmachine.part('chip', {
+  satmachine.component('chip', {
     props: {group: String, code: String, label: String, look: String},
     computed: {
       tone() {

@@ -1,5 +1,5 @@
 // What an operator can do about one LP.
-satmachine.part('client-actions', {
+satmachine.component('client-actions', {
   props: {
     client: {type: Object, required: true},
     balance: {type: Object, required: true}

@@ -1,5 +1,5 @@
 // Enrols an LNbits user as an LP at a machine.
-satmachine.part('client-form', {
+satmachine.component('client-form', {
   emits: ['saved'],
   methods: {
     open() {

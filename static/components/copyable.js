@@ -1,4 +1,4 @@
-satmachine.part('copyable', {
+satmachine.component('copyable', {
   props: {value: String, label: String, whole: Boolean},
   computed: {
     shown() {

@@ -1,6 +1,6 @@
 // Records cash that an LP handed over: open(client), or open() to choose one. With
 // nobody to choose it leads to who can be enrolled.
-satmachine.part('deposit-form', {
+satmachine.component('deposit-form', {
   emits: ['saved', 'enrol'],
   methods: {
     async open(client = null) {

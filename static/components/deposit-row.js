@@ -1,7 +1,7 @@
 // One deposit and the steps it may take next. `own`: the LP looks at it;
 // `bare`: the steps alone, in a table. `ask` hands the question of a step to
 // whoever holds the dialog: the row may leave the list while it is open.
-satmachine.part('deposit-row', {
+satmachine.component('deposit-row', {
   props: {
     deposit: {type: Object, required: true},
     own: Boolean,

@@ -1,5 +1,5 @@
 // Deposits: of all LPs, of one (`fixed`), or the reader's `own`.
-satmachine.part('deposits', {
+satmachine.component('deposits', {
   props: {
     fixed: {type: Object, default: () => ({})},
     own: Boolean,

@@ -4,7 +4,7 @@
   // What LNbits has and we have not can be found in its wallet only.
   const UNKNOWN_TO_US = ['not_landed', 'unknown_payout']
 
-  satmachine.part('difference', {
+  satmachine.component('difference', {
     props: {difference: {type: Object, required: true}},
     computed: {
       amount() {

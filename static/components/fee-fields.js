@@ -1,6 +1,6 @@
 // The two fractions of a fee, typed as percent. `platform` (fractions) adds
 // what the customer will see in all.
-satmachine.part('fee-fields', {
+satmachine.component('fee-fields', {
   props: {
     modelValue: {type: Object, required: true},
     legend: String,

@@ -13,7 +13,7 @@
   }
   const sum = list => list.reduce((total, {sats}) => total + sats, 0)
 
-  satmachine.part('flow', {
+  satmachine.component('flow', {
     props: {settlement: {type: Object, required: true}},
     computed: {
       cashOut() {

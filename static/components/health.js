@@ -1,6 +1,6 @@
 // Is the engine alive, is the line up, is anything stuck.
-satmachine.part('health', {
-  mixins: [satmachine.loads],
+satmachine.component('health', {
+  mixins: [satmachine.autoReload],
   data() {
     return {health: {}}
   },
@@ -24,17 +24,17 @@ satmachine.part('health', {
         fact('last_pass', when(engine?.last_pass_at)),
         fact('listener', when(listener?.last_event_at)),
         fact('sweep', when(sweep?.last_at)),
-        sweep?.error && fact('sweep_error', this.said(sweep.error), 'bad'),
+        sweep?.error && fact('sweep_error', this.localize(sweep.error), 'bad'),
         fact('pending', this.fmt.number(backlog?.pending_settlements)),
         fact('unpaid', this.fmt.number(backlog?.unpaid_legs)),
         backlog?.failed_legs > 0 &&
           fact('failed', this.fmt.number(backlog.failed_legs), 'bad'),
         fact('oldest', waits ? when(waits) : this.t('health.nothing_waits')),
         this.health.relays?.problem &&
-          fact('warning', this.said(this.health.relays.problem), 'bad'),
+          fact('warning', this.localize(this.health.relays.problem), 'bad'),
         ...this.relays,
         ...(this.health.warnings || []).map(one =>
-          fact('warning', this.said(one), 'warn')
+          fact('warning', this.localize(one), 'warn')
         )
       ].filter(Boolean)
     },

@@ -16,7 +16,7 @@
     'remaining'
   ]
 
-  satmachine.part('history', {
+  satmachine.component('history', {
     props: {entries: {type: Array, default: () => []}},
     methods: {
       actor({actor}) {
@@ -53,7 +53,7 @@
         if (key === 'status') return this.status(value, entry.subject_type)
         return typeof value === 'object'
           ? this.several(value)
-          : this.said(String(value))
+          : this.localize(String(value))
       },
       currency({before, after, machine_id}) {
         const said = {...before, ...after}

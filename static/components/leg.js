@@ -2,7 +2,7 @@
 // the repairs of an open one. `own`: the LP looks at their own legs; `bare`:
 // state and repairs alone, in a table. `ask` hands the question of a repair to
 // whoever holds the dialog: the leg itself may leave the list while it is open.
-satmachine.part('leg', {
+satmachine.component('leg', {
   props: {
     leg: {type: Object, required: true},
     own: Boolean,

@@ -1,5 +1,5 @@
 // Legs: of all settlements, of one LP (`fixed`), or the reader's `own`.
-satmachine.part('legs', {
+satmachine.component('legs', {
   props: {
     fixed: {type: Object, default: () => ({})},
     currency: String,

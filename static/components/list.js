@@ -1,7 +1,7 @@
 // A list that the server searches, filters, sorts and pages. `path` names the
 // route; its `.csv` sibling gives the same rows as a file. With `url` the
 // state is kept in the address, so that Back and a bookmark show the same.
-satmachine.part('list', {
+satmachine.component('list', {
   props: {
     path: {type: String, required: true},
     label: {type: String, required: true},
@@ -18,7 +18,7 @@ satmachine.part('list', {
     opens: Boolean
   },
   emits: ['open', 'loaded'],
-  mixins: [satmachine.loads],
+  mixins: [satmachine.autoReload],
   data() {
     const asked = this.url ? this.$route.query : {}
     const {store} = satmachine

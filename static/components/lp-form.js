@@ -1,5 +1,5 @@
 // The LP's own choices: onboarding with open(), settings with open(profile).
-satmachine.part('lp-form', {
+satmachine.component('lp-form', {
   emits: ['saved'],
   data() {
     return {shown: false, busy: false, error: '', profile: null, form: {}}

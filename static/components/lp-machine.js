@@ -1,5 +1,5 @@
 // What an LP has at work at one machine, and what it bought.
-satmachine.part('lp-machine', {
+satmachine.component('lp-machine', {
   props: {one: {type: Object, required: true}},
   data() {
     return {

@@ -1,6 +1,6 @@
 // Whether a machine's books agreed when they were last held against LNbits'.
-satmachine.part('machine-books', {
-  mixins: [satmachine.loads],
+satmachine.component('machine-books', {
+  mixins: [satmachine.autoReload],
   props: {machine: {type: Object, required: true}},
   data() {
     return {newest: null}

@@ -1,5 +1,5 @@
 // One machine at a glance: is it alive, what does it cost, has it cash.
-satmachine.part('machine-card', {
+satmachine.component('machine-card', {
   props: {machine: {type: Object, required: true}, alone: Boolean},
   emits: ['pair'],
   computed: {

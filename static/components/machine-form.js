@@ -9,7 +9,7 @@
     fiat_code: 'GTQ'
   }
 
-  satmachine.part('machine-form', {
+  satmachine.component('machine-form', {
     emits: ['saved'],
     data() {
       return {

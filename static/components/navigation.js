@@ -1,4 +1,4 @@
-satmachine.part('navigation', {
+satmachine.component('navigation', {
   props: {sections: Array, current: String},
   data() {
     return {

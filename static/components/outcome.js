@@ -1,5 +1,5 @@
 // What came of a reconciliation, in a chip: all agrees, or how much does not.
-satmachine.part('outcome', {
+satmachine.component('outcome', {
   props: {report: {type: Object, required: true}},
   computed: {
     count() {

@@ -1,6 +1,6 @@
 // The pairing QR of a machine; turns into "paired" by itself when the machine
 // has sent the code. A machine that is paired can be paired again.
-satmachine.part('pairing', {
+satmachine.component('pairing', {
   emits: ['paired'],
   data() {
     return {

@@ -1,4 +1,4 @@
-satmachine.part('period', {
+satmachine.component('period', {
   props: {
     modelValue: Number,
     choices: {type: Array, default: () => [1, 7, 30]}

@@ -2,7 +2,7 @@
 ;(() => {
   const FEW = 12
 
-  satmachine.part('pick', {
+  satmachine.component('pick', {
     props: {options: {type: Array, required: true}},
     data() {
       return {typed: ''}

@@ -1,6 +1,6 @@
 // The platform's fractions and wallet, with what customers would pay in all.
-satmachine.part('platform-fees', {
-  mixins: [satmachine.loads],
+satmachine.component('platform-fees', {
+  mixins: [satmachine.autoReload],
   emits: ['saved'],
   data() {
     return {

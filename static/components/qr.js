@@ -1,5 +1,5 @@
 // A plain QR code of the bundled library: black on white in every theme.
-satmachine.part('qr', {
+satmachine.component('qr', {
   components: {QrcodeVue: QrcodeVue.default},
   props: {
     value: {type: String, required: true},

@@ -1,5 +1,5 @@
 // Asks for a reconciliation and opens its report.
-satmachine.part('reconcile', {
+satmachine.component('reconcile', {
   methods: {
     open(machineId) {
       const [first] = this.store.machines

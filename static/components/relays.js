@@ -1,6 +1,6 @@
 // The line to the machines: service key and relays.
-satmachine.part('relays', {
-  mixins: [satmachine.loads],
+satmachine.component('relays', {
+  mixins: [satmachine.autoReload],
   data() {
     return {npub: '', problem: '', text: '', was: '', busy: false, failure: ''}
   },

@@ -1,5 +1,5 @@
 // One reconciliation in a list: when, of what, and whether the books agree.
-satmachine.part('report-row', {
+satmachine.component('report-row', {
   props: {row: {type: Object, required: true}, named: Boolean},
   computed: {
     to() {

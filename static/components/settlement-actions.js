@@ -5,7 +5,7 @@
     c ? Number((2n * BigInt(a) * BigInt(b) + BigInt(c)) / (2n * BigInt(c))) : 0
   const cents = amount => Math.round(Number(amount) * 100)
 
-  satmachine.part('settlement-actions', {
+  satmachine.component('settlement-actions', {
     props: {settlement: {type: Object, required: true}},
     emits: ['changed'],
     data() {
@@ -104,7 +104,7 @@
         })
         this.ask('resolve', {
           lines: [
-            this.said(settlement.error_message),
+            this.localize(settlement.error_message),
             this.t('repair.resolve_text', {
               wire: this.fmt.sats(settlement.wire_sats)
             })

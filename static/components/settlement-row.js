@@ -1,5 +1,5 @@
 // One settlement in a list, on a phone and in "recent".
-satmachine.part('settlement-row', {
+satmachine.component('settlement-row', {
   props: {row: {type: Object, required: true}},
   computed: {
     out() {

@@ -4,8 +4,8 @@
   const EXAMPLE = 100000
   let nextKey = 0
 
-  satmachine.part('splits-editor', {
-    mixins: [satmachine.loads],
+  satmachine.component('splits-editor', {
+    mixins: [satmachine.autoReload],
     props: {machine: {type: Object, default: null}},
     data() {
       return {

@@ -1,6 +1,6 @@
 // What stands where content would: loading, an error with a way to try again,
 // or nothing yet and what to do next.
-satmachine.part('state', {
+satmachine.component('state', {
   props: {
     state: String,
     error: String,

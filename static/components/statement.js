@@ -1,5 +1,5 @@
 // Chooses the period of the printable statement.
-satmachine.part('statement', {
+satmachine.component('statement', {
   data() {
     return {shown: false, between: satmachine.thisMonth()}
   },

@@ -1,5 +1,5 @@
 // The alarm of a machine whose payouts a reconciliation stopped, and the way on.
-satmachine.part('stopped', {
+satmachine.component('stopped', {
   props: {machine: {type: Object, required: true}, report: String},
   emits: ['changed'],
   computed: {
@@ -15,7 +15,7 @@ satmachine.part('stopped', {
       this.$refs.action.open({
         title: this.t('machine.resume_title'),
         lines: this.t('machine.resume_text', {
-          reason: this.said(this.machine.payouts_stopped_reason)
+          reason: this.localize(this.machine.payouts_stopped_reason)
         }),
         ok: this.t('machine.resume'),
         fields: [

@@ -1,6 +1,6 @@
 // The newest public beacon and the newest private report of a machine.
-satmachine.part('telemetry', {
-  mixins: [satmachine.loads],
+satmachine.component('telemetry', {
+  mixins: [satmachine.autoReload],
   props: {machine: {type: Object, required: true}},
   data() {
     return {answer: {}}

@@ -1,5 +1,5 @@
 // One number with its name; `to` opens the list that the number sums.
-satmachine.part('tile', {
+satmachine.component('tile', {
   props: {
     label: String,
     value: String,

@@ -6,7 +6,7 @@
   function sentence(error) {
     const detail = error.response?.data?.detail
     if (typeof detail === 'string' && detail) {
-      return window.satmachine.said(detail)
+      return window.satmachine.localize(detail)
     }
     if (Array.isArray(detail)) {
       return detail

@@ -78,7 +78,7 @@
         (all, before, amount, code) => before + format.fiat(amount, code)
       )
 
-  function said(text) {
+  function localize(text) {
     if (!text) return text
     const language = window.i18n.global.locale
     const table = tables[language]
@@ -90,6 +90,6 @@
     return memory.get(key)
   }
 
-  window.satmachine.said = said
+  window.satmachine.localize = localize
   window.satmachine.loadSentences = load
 })()

@@ -16,7 +16,7 @@
     lpMachines: [],
     version: 0,
     // Which parts show something older than they should, and why.
-    behind: new Map(),
+    stale: new Map(),
     all: false
   })
   let seen = null
@@ -74,7 +74,7 @@
     asking = true
     try {
       const {version} = await api.get('/changes')
-      const most = store.behind.size ? REREAD_BEHIND_MS : REREAD_MS
+      const most = store.stale.size ? REREAD_BEHIND_MS : REREAD_MS
       const isOld = Date.now() - readAt >= most
       if (isOld || (seen !== null && version !== seen)) readAgain()
       seen = version

@@ -1,4 +1,4 @@
-satmachine.part('screen-books', {
+satmachine.component('screen-books', {
   computed: {
     columns() {
       const col = (name, extra) => ({

@@ -1,5 +1,5 @@
-satmachine.part('screen-dca', {
-  mixins: [satmachine.loads],
+satmachine.component('screen-dca', {
+  mixins: [satmachine.autoReload],
   data() {
     return {profile: null, machines: [], series: [], days: 30}
   },

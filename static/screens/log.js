@@ -1,4 +1,4 @@
-satmachine.part('screen-log', {
+satmachine.component('screen-log', {
   computed: {
     columns() {
       return [

@@ -1,5 +1,5 @@
-satmachine.part('screen-lp', {
-  mixins: [satmachine.loads],
+satmachine.component('screen-lp', {
+  mixins: [satmachine.autoReload],
   props: {id: String},
   data() {
     return {client: null, balance: null}

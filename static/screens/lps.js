@@ -1,4 +1,4 @@
-satmachine.part('screen-lps', {
+satmachine.component('screen-lps', {
   computed: {
     show() {
       return this.$route.query.show === 'deposits' ? 'deposits' : 'lps'

@@ -1,5 +1,5 @@
-satmachine.part('screen-machine', {
-  mixins: [satmachine.loads],
+satmachine.component('screen-machine', {
+  mixins: [satmachine.autoReload],
   props: {id: String},
   data() {
     return {one: null, gone: false}

@@ -1,5 +1,5 @@
-satmachine.part('screen-machines', {
-  mixins: [satmachine.loads],
+satmachine.component('screen-machines', {
+  mixins: [satmachine.autoReload],
   data() {
     return {machines: [], total: 0, search: '', sort: 'name', limit: 24}
   },

@@ -1,5 +1,5 @@
-satmachine.part('screen-overview', {
-  mixins: [satmachine.loads],
+satmachine.component('screen-overview', {
+  mixins: [satmachine.autoReload],
   data() {
     return {days: 7, overview: null, recent: [], fresh: new Set()}
   },

@@ -1,1 +1,1 @@
-satmachine.part('screen-payments', {})
+satmachine.component('screen-payments', {})

@@ -1,5 +1,5 @@
-satmachine.part('screen-platform', {
-  mixins: [satmachine.loads],
+satmachine.component('screen-platform', {
+  mixins: [satmachine.autoReload],
   data() {
     return {days: 30, overview: null}
   },

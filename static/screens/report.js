@@ -1,5 +1,5 @@
-satmachine.part('screen-report', {
-  mixins: [satmachine.loads],
+satmachine.component('screen-report', {
+  mixins: [satmachine.autoReload],
   props: {id: String},
   data() {
     return {one: null, machine: null, most: 50}

@@ -1,5 +1,5 @@
-satmachine.part('screen-settlement', {
-  mixins: [satmachine.loads],
+satmachine.component('screen-settlement', {
+  mixins: [satmachine.autoReload],
   props: {id: String},
   data() {
     return {one: null, most: 20}

@@ -1,4 +1,4 @@
-satmachine.part('screen-settlements', {
+satmachine.component('screen-settlements', {
   computed: {
     columns() {
       const col = (name, extra) => ({

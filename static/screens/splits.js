@@ -1,1 +1,1 @@
-satmachine.part('screen-splits', {})
+satmachine.component('screen-splits', {})

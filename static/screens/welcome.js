@@ -1,5 +1,5 @@
 // The first visit: choose to run machines or to provide liquidity.
-satmachine.part('screen-welcome', {
+satmachine.component('screen-welcome', {
   methods: {
     async added(machine) {
       await satmachine.live.loadMe()

@@ -1,4 +1,4 @@
-// How a component of this extension is written: `satmachine.part(name, {...})`
+// How a component of this extension is written: `satmachine.component(name, {...})`
 // registers <satm-name> with the template of the same name and what all need.
 ;(() => {
   const {format, store, api} = window.satmachine
@@ -33,8 +33,8 @@
         return text === key ? String(code).replace(/_/g, ' ') : text
       },
       // A sentence of the server's, in the reader's language.
-      said(text) {
-        return this.$i18n.locale && satmachine.said(text)
+      localize(text) {
+        return this.$i18n.locale && satmachine.localize(text)
       },
       intervalText(minutes) {
         const key = `satmachine.machine.interval_${minutes}`
@@ -95,12 +95,13 @@
 
   // What says nothing about what is on the screen: no connection, too many
   // requests, a server that restarts.
-  const passes = ({status}) => status === 0 || status === 429 || status >= 500
+  const isTransient = ({status}) =>
+    status === 0 || status === 429 || status >= 500
 
   // Loads once and again whenever the server says that something changed; a
   // component gives `load()` and shows `state`, `error` and what it loaded. What
   // is shown, and what was typed into it, outlives a quiet load that is refused.
-  const loads = {
+  const autoReload = {
     data() {
       return {state: 'loading', error: ''}
     },
@@ -122,14 +123,14 @@
           if (apply) apply()
           this.state = 'ready'
           this.error = ''
-          this.store.behind.delete(this.$.uid)
+          this.store.stale.delete(this.$.uid)
         } catch (error) {
           if (round !== this.round) return
-          if (quiet && this.state === 'ready' && passes(error)) {
-            this.store.behind.set(this.$.uid, error.message)
+          if (quiet && this.state === 'ready' && isTransient(error)) {
+            this.store.stale.set(this.$.uid, error.message)
             return
           }
-          this.store.behind.delete(this.$.uid)
+          this.store.stale.delete(this.$.uid)
           this.state = 'error'
           this.error = error.message
         }
@@ -137,13 +138,13 @@
     },
     unmounted() {
       this.round += 1
-      this.store.behind.delete(this.$.uid)
+      this.store.stale.delete(this.$.uid)
     }
   }
 
   window.satmachine.shared = shared
-  window.satmachine.loads = loads
-  window.satmachine.part = (name, definition) =>
+  window.satmachine.autoReload = autoReload
+  window.satmachine.component = (name, definition) =>
     window.app.component(`satm-${name}`, {
       template: `#satm-${name}`,
       ...definition,
