@@ -18,7 +18,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -143,6 +143,75 @@ def is_bitspire_payment(payment: Payment) -> bool:
     """Whether the payment carries a machine's stamp (whatever the stamp says)."""
     extra = payment.extra
     return isinstance(extra, dict) and extra.get("source") == SOURCE
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A payment of a machine, read once: what of it is known, and whether anybody may
+    be paid from it.
+
+    `problem` is why a person must look first, as one sentence; None when nothing
+    speaks against it. `cause` is what went wrong in this code while reading, for the
+    log; a stamp cannot make that happen on purpose.
+    """
+
+    parsed: ParsedSettlement
+    is_stamped: bool
+    problem: str | None = None
+    cause: Exception | None = None
+
+    @property
+    def status(self) -> str:
+        """The status that the settlement lands with."""
+        if self.problem:
+            return "quarantined"
+        return "awaiting_dispense" if self.parsed.dispense == AWAITING else "pending"
+
+    def held_back(self, problem: str) -> Reading:
+        """The same for a person to look at; the first reason is told."""
+        return replace(self, problem=self.problem or problem)
+
+
+def read_payment(
+    payment: Payment,
+    machine: Machine,
+    super_config: SuperConfig,
+    *,
+    report: Mapping[str, Any] | None = None,
+    recent_rates: Sequence[Decimal] = (),
+) -> Reading:
+    """All that can be known of a payment from its stamp, else from a `report`.
+
+    Never raises: the sats are in the wallet whatever we fail to understand of them.
+    """
+    is_stamped = is_bitspire_payment(payment)
+    fields = payment.extra if is_stamped else report
+    cause: Exception | None = None
+    try:
+        parsed = parse_report(
+            fields, payment, machine, super_config, recent_rates=recent_rates
+        )
+    except SettlementInvariantError as exc:
+        problem = str(exc)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as exc:
+        problem = f"The stamp could not be read ({type(exc).__name__})."
+        cause = exc
+    else:
+        return Reading(parsed, is_stamped, _why_not(machine, is_stamped))
+    minimal = minimal_fields(payment, machine, fields)
+    return Reading(minimal, is_stamped, problem, cause)
+
+
+def _why_not(machine: Machine, is_stamped: bool) -> str | None:
+    """Why nobody is paid from figures that are right, or None."""
+    if not machine.is_active:
+        return "This machine is deactivated."
+    if not is_stamped:
+        return (
+            "The machine reports a payment that does not carry its stamp: check that "
+            "this payment was really a customer's."
+        )
+    return None
 
 
 def parse_settlement(

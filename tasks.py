@@ -75,8 +75,6 @@ async def on_invoice_paid(payment: Payment) -> None:
     An exception here would lose the hint in LNbits' queue: the sweep finds the payment.
     """
     state.listener_at = utc_now()
-    if not bitspire.is_bitspire_payment(payment):
-        return
     landed = await landing.land_payment(payment)
     if landed and landed.is_new:
         debouncer.landed()

@@ -20,8 +20,13 @@ from loguru import logger
 
 from .. import bitspire, crud
 from ..base.database import transaction
-from ..bitspire import ParsedSettlement, SettlementInvariantError
+from ..bitspire import Reading
 from ..models import CASH_OUT, Fiat, Machine, Settlement, SuperConfig, utc_now
+
+OTHER_SIDE = (
+    "This payment landed for another machine of this server already: the customer of "
+    "one machine was paid through the other."
+)
 
 
 @dataclass(frozen=True)
@@ -45,9 +50,8 @@ async def land_payment(
     that is or ever was a machine's, neither stamped nor reported, or made by this
     extension itself. Raises nothing for bad figures: those land `quarantined`.
     """
-    if not payment.success:
-        return None
-    if report is None and not bitspire.is_bitspire_payment(payment):
+    is_stamped = bitspire.is_bitspire_payment(payment)
+    if not payment.success or (report is None and not is_stamped):
         return None
     async with transaction() as conn:
         machine_id = await crud.wallet_machine_id(
@@ -60,106 +64,74 @@ async def land_payment(
         )
         if machine is None or await crud.is_own_payment(conn, payment.payment_hash):
             return None
-        settlement = await _settlement_row(conn, payment, machine, report, event_id)
-        is_new = await crud.insert_settlement(conn, settlement)
-        if not is_new:
-            return await _landed_before(conn, settlement, payment, machine, report)
-    _log_landing(settlement)
-    return Landed(settlement, True)
+        config = await crud.get_super_config(conn)
+        reading = bitspire.read_payment(
+            payment,
+            machine,
+            config,
+            report=report,
+            recent_rates=await crud.recent_rates(conn, machine.id, utc_now()),
+        )
+        row = _row(reading, payment, machine, config, event_id)
+        landed = await _write(conn, row)
+        if landed is None:
+            row = _row(
+                reading.held_back(OTHER_SIDE), payment, machine, config, event_id
+            )
+            row.payment_hash = f"{payment.payment_hash}:{machine.id}"
+            landed = await _write(conn, row)
+    if landed and landed.is_new:
+        _log_landing(landed.settlement, reading.cause)
+    return landed
 
 
-async def _landed_before(
-    conn: Connection,
-    settlement: Settlement,
-    payment: Payment,
-    machine: Machine,
-    report: Mapping[str, Any] | None,
-) -> Landed | None:
-    """The row that has this hash already, or the other side of the same payment.
+async def _write(conn: Connection, row: Settlement) -> Landed | None:
+    """The row under its hash, now or before; None if the hash is another machine's.
 
     A customer can pay machine B's invoice through machine A of the same instance: one
     hash then has two sides, and the second lands for a person to look at.
     """
-    first = await crud.get_settlement_by_hash(payment.payment_hash, conn)
-    if first is None or first.machine_id == machine.id:
-        return Landed(first, False) if first else None
-    second_hash = f"{payment.payment_hash}:{machine.id}"
-    parsed = bitspire.minimal_fields(payment, machine, report)
-    second = _quarantined(
-        settlement,
-        parsed,
-        "This payment landed for another machine of this server already: the customer "
-        "of one machine was paid through the other.",
-    ).copy(update={"payment_hash": second_hash})
-    is_new = await crud.insert_settlement(conn, second)
-    found = await crud.get_settlement_by_hash(second_hash, conn)
-    return Landed(found or second, is_new)
+    if await crud.insert_settlement(conn, row):
+        return Landed(row, True)
+    first = await crud.get_settlement_by_hash(row.payment_hash, conn)
+    if first is None or first.machine_id == row.machine_id:
+        return Landed(first or row, False)
+    return None
 
 
-async def _settlement_row(
-    conn: Connection,
+def _row(
+    reading: Reading,
     payment: Payment,
     machine: Machine,
-    report: Mapping[str, Any] | None,
+    config: SuperConfig,
     event_id: str | None,
 ) -> Settlement:
-    config = await crud.get_super_config(conn)
-    rates = await crud.recent_rates(conn, machine.id, utc_now())
-    is_stamped = bitspire.is_bitspire_payment(payment)
-    fields = payment.extra if is_stamped else report
-    empty = _empty_row(payment, machine, config, event_id)
-    try:
-        parsed = bitspire.parse_report(
-            fields, payment, machine, config, recent_rates=rates
-        )
-    except SettlementInvariantError as exc:
-        return _quarantined(
-            empty, bitspire.minimal_fields(payment, machine, fields), str(exc)
-        )
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as exc:
-        # The sats are in the wallet whatever we fail to understand of them.
-        logger.exception(f"satmachineadmin: landing {payment.payment_hash}")
-        return _quarantined(
-            empty,
-            bitspire.minimal_fields(payment, machine, fields),
-            f"The stamp could not be read ({type(exc).__name__}).",
-        )
-    if not machine.is_active:
-        return _quarantined(empty, parsed, "This machine is deactivated.")
-    if not is_stamped:
-        return _quarantined(
-            empty,
-            parsed,
-            "The machine reports a payment that does not carry its stamp: check that "
-            "this payment was really a customer's.",
-        )
-    is_awaiting = parsed.dispense == bitspire.AWAITING
-    return _filled(
-        empty,
-        parsed,
-        status="awaiting_dispense" if is_awaiting else "pending",
-        dispense_state=parsed.dispense if parsed.tx_type == CASH_OUT else None,
-    )
-
-
-def _empty_row(
-    payment: Payment, machine: Machine, config: SuperConfig, event_id: str | None
-) -> Settlement:
+    parsed = reading.parsed
     now = utc_now()
+    is_awaited = reading.problem is None and parsed.tx_type == CASH_OUT
     return Settlement(
         id=urlsafe_short_hash(),
         machine_id=machine.id,
         payment_hash=payment.payment_hash,
         bitspire_event_id=event_id,
-        wire_sats=0,
-        fiat_amount=Fiat(0),
-        fiat_code="",
-        exchange_rate=0,
-        principal_sats=0,
-        fee_sats=0,
-        platform_fee_sats=0,
-        operator_fee_sats=0,
-        tx_type="",
+        wire_sats=parsed.wire_sats,
+        fiat_amount=Fiat(parsed.fiat_amount),
+        fiat_code=parsed.fiat_code,
+        exchange_rate=parsed.exchange_rate,
+        principal_sats=parsed.principal_sats,
+        fee_sats=parsed.fee_sats,
+        platform_fee_sats=parsed.platform_fee_sats,
+        operator_fee_sats=parsed.operator_fee_sats,
+        fee_mismatch_sats=parsed.fee_mismatch_sats,
+        network_fee_sats=parsed.network_fee_sats,
+        tx_type=parsed.tx_type,
+        bitspire_txid=parsed.bitspire_txid,
+        bills_json=parsed.bills_json,
+        cassettes_json=parsed.cassettes_json,
+        stamp_json=parsed.stamp_json,
+        status=reading.status,
+        error_message=reading.problem[:1000] if reading.problem else None,
+        dispense_state=parsed.dispense if is_awaited else None,
         wallet_id=payment.wallet_id,
         # a server whose clock or time zone is off must not date a payment ahead
         transaction_time=min(payment.updated_at, now),
@@ -171,34 +143,11 @@ def _empty_row(
     )
 
 
-def _filled(row: Settlement, parsed: ParsedSettlement, **more: Any) -> Settlement:
-    return row.copy(
-        update={
-            "wire_sats": parsed.wire_sats,
-            "fiat_amount": parsed.fiat_amount,
-            "fiat_code": parsed.fiat_code,
-            "exchange_rate": parsed.exchange_rate,
-            "principal_sats": parsed.principal_sats,
-            "fee_sats": parsed.fee_sats,
-            "platform_fee_sats": parsed.platform_fee_sats,
-            "operator_fee_sats": parsed.operator_fee_sats,
-            "fee_mismatch_sats": parsed.fee_mismatch_sats,
-            "network_fee_sats": parsed.network_fee_sats,
-            "tx_type": parsed.tx_type,
-            "bitspire_txid": parsed.bitspire_txid,
-            "bills_json": parsed.bills_json,
-            "cassettes_json": parsed.cassettes_json,
-            "stamp_json": parsed.stamp_json,
-            **more,
-        }
-    )
-
-
-def _quarantined(row: Settlement, parsed: ParsedSettlement, reason: str) -> Settlement:
-    return _filled(row, parsed, status="quarantined", error_message=reason[:1000])
-
-
-def _log_landing(settlement: Settlement) -> None:
+def _log_landing(settlement: Settlement, cause: Exception | None) -> None:
+    if cause:
+        logger.opt(exception=cause).error(
+            f"satmachineadmin: landing {settlement.payment_hash}"
+        )
     text = (
         f"satmachineadmin: landed {settlement.tx_type or '?'} {settlement.id} of "
         f"{settlement.wire_sats} sat ({settlement.payment_hash}), {settlement.status}"

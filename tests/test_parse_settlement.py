@@ -15,6 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from lnbits.core.models import Payment
 
+from satmachineadmin import bitspire
 from satmachineadmin.bitspire import (
     MAX_BIGINT,
     MAX_SATS,
@@ -27,6 +28,7 @@ from satmachineadmin.bitspire import (
     minimal_fields,
     parse_report,
     parse_settlement,
+    read_payment,
     report_conflict,
     storable_json,
 )
@@ -735,3 +737,45 @@ def test_any_value_can_be_quoted_in_a_sentence(value: Any) -> None:
     assert "\x00" not in text
     assert "\n" not in text
     assert len(text.encode("utf-8")) < 300
+
+
+# --- one reading of a payment ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("extra", "is_active", "status", "problem"),
+    [
+        (STAMP, True, "pending", None),
+        (STAMP | {"dispense": "awaiting"}, True, "awaiting_dispense", None),
+        (STAMP | {"dispense": "awaiting"}, False, "quarantined", "deactivated"),
+        (STAMP | {"fee_sats": 1}, True, "quarantined", "principal 100000 plus fee 1"),
+        ({}, True, "quarantined", "does not carry its stamp"),
+        (STAMP | {"principal_sats": True}, True, "quarantined", "principal_sats is"),
+    ],
+)
+def test_a_payment_is_read_once_into_status_figures_and_why_not(
+    extra: dict[str, Any], is_active: bool, status: str, problem: str | None
+) -> None:
+    machine = MACHINE.copy(update={"is_active": is_active})
+    reading = read_payment(paid(extra), machine, SUPER, report=STAMP)
+    assert reading.status == status
+    assert (problem or "") in (reading.problem or "")
+    assert reading.is_stamped == bool(extra)
+    assert reading.parsed.wire_sats == 108_000
+    assert reading.cause is None
+    held = reading.held_back("somebody looks")
+    assert held.status == "quarantined"
+    assert held.problem == (reading.problem or "somebody looks")
+
+
+def test_what_breaks_while_reading_is_a_reason_and_not_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise KeyError("x")
+
+    monkeypatch.setattr(bitspire, "check_figures", broken)
+    reading = read_payment(paid(STAMP), MACHINE, SUPER)
+    assert reading.problem == "The stamp could not be read (KeyError)."
+    assert isinstance(reading.cause, KeyError)
+    assert reading.parsed.wire_sats == 108_000
