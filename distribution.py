@@ -25,6 +25,7 @@ from loguru import logger
 from . import crud
 from .base import lease
 from .base.database import deferred_commit
+from .host import limits
 from .models import Payout, Settlement, utc_now
 from .money import forwards, payouts, payouts_crud, planning, rounds
 from .money.payouts import DestinationError, Observation, Outcome, in_flight_payments
@@ -101,7 +102,7 @@ class Worker:
     def start_external(self, payout: Payout) -> int:
         """Pay outside, or ask the node what became of it, in the background: a slow
         server out there, or a node that does not answer, delays nobody."""
-        if payout.id in self.externals or not rounds.has_funding_source():
+        if payout.id in self.externals or not limits.has_funding_source():
             return 0
 
         async def one() -> int:

@@ -19,7 +19,6 @@ from typing import Any
 from lnbits.core.db import db as core_db
 from lnbits.core.models import Payment
 from lnbits.db import SQLITE, dict_to_model
-from lnbits.settings import settings
 from lnbits.task_manager import task_manager
 from loguru import logger
 from sqlalchemy.exc import SQLAlchemyError
@@ -28,9 +27,10 @@ from . import bitspire, crud, distribution
 from .base import lease
 from .base.database import CHUNK, db, db_time, fetch_all, in_list
 from .desk import notices, reconciliation
+from .host import limits
 from .line import engine as line
 from .models import utc_now
-from .money import forwards, landing, payouts_crud, planning, rounds
+from .money import forwards, landing, payouts_crud, planning
 from .money.rush import debouncer
 
 PREFIX = "ext_satmachineadmin"
@@ -284,13 +284,7 @@ async def _wait_for_work() -> None:
 
 def is_ready() -> bool:
     """LNbits starts extensions before it sets its real funding source."""
-    return settings.lnbits_running and (
-        rounds.has_funding_source() or _is_void_by_choice()
-    )
-
-
-def _is_void_by_choice() -> bool:
-    return settings.lnbits_backend_wallet_class == "VoidWallet"
+    return limits.is_ready()
 
 
 # ------------------------------------------------------------------- start and stop
@@ -300,7 +294,7 @@ def _every(
     seconds: float, func: Callable[[], Coroutine[Any, Any, None]]
 ) -> Callable[[], Coroutine[Any, Any, None]]:
     async def loop() -> None:
-        while settings.lnbits_running:
+        while limits.is_running():
             await func()
             if seconds:
                 await asyncio.sleep(seconds)
@@ -316,7 +310,7 @@ async def lease_loop() -> None:
     the engine next pays that same invoice or none, and LNbits pays an invoice once.
     """
     try:
-        while settings.lnbits_running:
+        while limits.is_running():
             await renew_lease_once()
             await asyncio.sleep(await _until_next_look())
     except asyncio.CancelledError:

@@ -14,9 +14,10 @@ from ..books.lists import ListQuery, Source, fetch_page, ids_of
 from ..books.reports import MACHINE_FACTS, MACHINE_FIELDS, machines_source, with_facts
 from ..calculations import cents_text
 from ..cash.pace import CashOfMachine, cash_of_machines
+from ..host.balances import balances_msat
 from ..models import CommissionSplit
 from ..money.payouts_crud import reserved_sats
-from ..money.targets import balances_msat, check_own_wallet, resolve_target
+from ..money.targets import check_own_wallet, resolve_target
 from ..parties import machines as registry
 from ..parties import splits as split_sets
 from .advice import payout_advice

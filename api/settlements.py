@@ -22,7 +22,7 @@ from ..books.reports import (
     settlements_source,
     wallets_of,
 )
-from ..money.payouts import reserve_sats
+from ..host.limits import reserve_sats
 from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
 from .models import (
     AuditAnswer,

@@ -30,10 +30,10 @@ from ..base.database import db, transaction
 from ..base.refusals import BadInputError, ConflictError, NotFoundError
 from ..calculations import cents_text
 from ..cash import bays as cash
+from ..host.balances import balances_msat
 from ..models import CASH_OUT, Settlement, utc_now
 from ..money.payouts import TAG
 from ..money.planning import owed_of
-from ..money.targets import balances_msat
 from . import reconciliation_crud as sql
 from .reconciliation_crud import UNKNOWN, Period, Row
 

@@ -28,10 +28,11 @@ from ..base.database import db, transaction
 from ..base.refusals import BadInputError, ConflictError, NotFoundError
 from ..bitspire import FeeFractions, SettlementInvariantError
 from ..calculations import cents_text, dispense_split, fiat_cents, round_half_up
+from ..host.limits import reserve_sats
+from ..host.wallets import local_wallet_of_address
 from ..models import CASH_OUT, Fiat, Leg, Machine, Settlement, utc_now
-from ..money.payouts import reserve_sats
 from ..money.replanning import Replan, Resize, is_open, replan
-from ..money.targets import local_wallet_of_address, normalise_address
+from ..money.targets import normalise_address
 from . import reconciliation_crud
 from . import repairs_crud as sql
 

@@ -19,7 +19,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 EXTENSION_ID = "satmachineadmin"
 # The package's folders; everything else beside them is about it, and not in it.
-PACKAGES = ("api", "base", "books", "cash", "desk", "line", "money", "parties")
+PACKAGES = (
+    "api",
+    "base",
+    "books",
+    "cash",
+    "desk",
+    "host",
+    "line",
+    "money",
+    "parties",
+)
 
 
 def package_sources(root: Path = ROOT) -> list[Path]:

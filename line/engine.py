@@ -24,12 +24,12 @@ from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from lnbits.settings import settings
 from loguru import logger
 from sqlalchemy.exc import SQLAlchemyError
 
 from .. import crud, distribution
 from ..base.database import from_db_time
+from ..host import limits
 from ..models import Machine, utc_now
 from . import calls as line_calls
 from . import cassettes
@@ -453,7 +453,7 @@ async def run(may_answer: Callable[[], bool]) -> None:
     """Open the line while `may_answer()`, i.e. while this process is the engine."""
     global current
     try:
-        while settings.lnbits_running:
+        while limits.is_running():
             if may_answer() and current is None:
                 current = Line()
                 await current.open()

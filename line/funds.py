@@ -14,8 +14,9 @@ from lnbits.core.db import db as core_db
 
 from .. import bitspire, crud
 from ..base.database import db, db_time, fetch_all
+from ..host.balances import balances_msat
 from ..models import Machine, utc_now
-from ..money import payouts_crud, targets
+from ..money import payouts_crud
 from . import requests as requests_crud
 
 # The sweep lands within a minute what the listener missed; after a crash, when an
@@ -30,7 +31,7 @@ async def free_sats(wallet_id: str) -> int:
     that moves in between must not make it look richer than it is.
     """
     before = await _owed_sats(wallet_id)
-    balance = (await targets.balances_msat([wallet_id]))[wallet_id] // 1000
+    balance = (await balances_msat([wallet_id]))[wallet_id] // 1000
     return balance - max(before, await _owed_sats(wallet_id))
 
 

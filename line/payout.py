@@ -25,18 +25,17 @@ from typing import Any
 from bolt11 import decode as bolt11_decode
 from lnbits.core.crud.payments import get_payment
 from lnbits.core.db import db as core_db
-from lnbits.core.services.payments import check_wallet_limits
-from lnbits.exceptions import PaymentError
-from lnbits.settings import settings
 from loguru import logger
 
 from .. import crud, distribution
 from ..base import lease
 from ..base.database import deferred_commit, fetch_one
+from ..host import limits
+from ..host.wallets import local_wallet_of_address, wallet_facts
 from ..models import CASH_IN, Machine, Payout, utc_now
-from ..money import landing, payouts, payouts_crud, rounds
+from ..money import landing, payouts, payouts_crud
 from ..money.payouts import DestinationError, Observation, Outcome
-from ..money.targets import local_wallet_of_address, normalise_address, wallet_facts
+from ..money.targets import normalise_address
 from . import requests as requests_crud
 from .calls import external_id, must_be_fresh, request_for
 from .funds import free_sats
@@ -205,7 +204,7 @@ async def _must_be_allowed(
         )
     await _lnbits_must_allow(request, invoice)
     is_internal = invoice is None or bool(invoice.wallet_id)
-    needed = sats + payouts.reserve_sats(sats, is_internal)
+    needed = sats + limits.reserve_sats(sats, is_internal)
     free = await free_sats(request.wallet_id)
     if free < needed:
         raise LineError(
@@ -217,21 +216,16 @@ async def _must_be_allowed(
 
 async def _lnbits_must_allow(request: MachineRequest, invoice: Invoice | None) -> None:
     """LNbits' own refusals, asked for before an attempt exists that they would stop."""
-    if settings.lnbits_only_allow_incoming_payments:
+    if limits.takes_only_incoming():
         raise LineError("refused", "This LNbits accepts only incoming payments now.")
-    if request.wire_sats > settings.lnbits_max_outgoing_payment_amount_sats:
-        raise LineError(
-            "limit",
-            "This LNbits pays at most "
-            f"{settings.lnbits_max_outgoing_payment_amount_sats} sat at once.",
-        )
-    if invoice and not invoice.wallet_id and not rounds.has_funding_source():
+    most = limits.most_outgoing_sats()
+    if request.wire_sats > most:
+        raise LineError("limit", f"This LNbits pays at most {most} sat at once.")
+    if invoice and not invoice.wallet_id and not limits.has_funding_source():
         raise LineError("refused", "LNbits has no Lightning funding source now.")
-    try:
-        await check_wallet_limits(request.wallet_id, request.wire_sats * 1000)
-    except (PaymentError, ValueError) as exc:
-        reason = str(getattr(exc, "message", None) or exc)
-        raise LineError("limit", reason) from exc
+    refusal = await limits.wallet_refusal(request.wallet_id, request.wire_sats)
+    if refusal:
+        raise LineError("limit", refusal)
 
 
 async def _invoice(request: MachineRequest, destination: str) -> Invoice:

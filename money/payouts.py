@@ -33,7 +33,6 @@ from lnbits.core.services.lnurl import get_pr_from_lnurl
 from lnbits.core.services.payments import (
     check_payment_status,
     create_invoice,
-    fee_reserve_total,
     pay_invoice,
     update_pending_payment,
 )
@@ -44,6 +43,7 @@ from loguru import logger
 
 from .. import bitspire, crud
 from ..base.database import CHUNK, fetch_all, from_db_time, in_list
+from ..host import limits
 from ..models import Payout, utc_now
 from . import payouts_crud
 
@@ -187,11 +187,6 @@ def _is_receipt(row: LnbitsRow) -> bool:
     return row.amount_msat > 0 and not row.checking_id.startswith("service_fee_")
 
 
-def reserve_sats(amount_sats: int, is_internal: bool) -> int:
-    """What LNbits wants kept back for routing and its service fee, in whole sats."""
-    return -(-fee_reserve_total(amount_sats * 1000, is_internal) // 1000)
-
-
 class DestinationError(ValueError):
     """The destination cannot be paid now: counts as a failed attempt."""
 
@@ -202,7 +197,7 @@ async def make_internal_invoice(payout: Payout, memo: str, conn: Connection) -> 
     Raises `DestinationError`. Killed after LNbits wrote the invoice and before its hash
     is in our database: it is never paid, and a new one is made.
     """
-    amount_sats = payout.amount_sats - reserve_sats(payout.amount_sats, True)
+    amount_sats = payout.amount_sats - limits.reserve_sats(payout.amount_sats, True)
     payment = await lasting_invoice(
         str(payout.destination_wallet_id),
         amount_sats,
@@ -252,7 +247,7 @@ async def fetch_external_invoice(payout: Payout) -> Payout:
     sum less LNbits' reserve.
     """
     kind, _, target = payout.destination.partition(":")
-    amount_sats = payout.amount_sats - reserve_sats(payout.amount_sats, False)
+    amount_sats = payout.amount_sats - limits.reserve_sats(payout.amount_sats, False)
     if amount_sats <= 0:
         raise DestinationError(
             f"{payout.amount_sats} sat do not cover the routing reserve of "

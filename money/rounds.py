@@ -12,27 +12,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from lnbits.core.services.payments import check_wallet_limits
-from lnbits.exceptions import PaymentError
 from lnbits.helpers import urlsafe_short_hash
-from lnbits.settings import settings
-from lnbits.wallets import fake_wallet, get_funding_source
 
 from .. import crud
 from ..base import lease
 from ..base.database import db, fetch_all, transaction
+from ..host import limits, people
+from ..host.balances import balances_msat
+from ..host.payments import debited_hashes
+from ..host.wallets import WalletFacts, local_wallet_of_address, wallet_facts
 from ..models import Leg, LpProfile, Machine, Payout, SuperConfig, utc_now
 from . import forwards, payouts_crud
 from .planning import ALREADY_HERE
-from .targets import (
-    WalletFacts,
-    balances_msat,
-    debited_hashes,
-    is_outside,
-    local_wallet_of_address,
-    resolve_target,
-    wallet_facts,
-)
+from .targets import is_outside, resolve_target
 
 RANK = {
     "dca": 0,
@@ -355,7 +347,7 @@ def _wallet_problem(
         profile = facts.profiles.get(leg.client_id or "")
         if not profile or wallet.user_id != profile.user_id:
             return "The receiving wallet does not belong to the LP."
-    if leg.leg_type == "super_fee" and wallet.user_id != settings.super_user:
+    if leg.leg_type == "super_fee" and wallet.user_id != people.super_user():
         return "The platform wallet does not belong to the super user."
     return None
 
@@ -445,7 +437,7 @@ async def _fill(
         found.wait(everybody, refusal)
         return
     receivers = [g.destination.wallet_id for g in groups if g.destination.wallet_id]
-    limited = settings.lnbits_wallet_limit_max_balance > 0
+    limited = limits.most_balance_sats() > 0
     # before the balance: what leaves in between is then missing twice, never not at all
     gone = await debited_hashes(wallet_id, [x.payment_hash for x in facts.opened])
     balances = await balances_msat([wallet_id, *(receivers if limited else [])])
@@ -453,7 +445,7 @@ async def _fill(
     spent_sats = 0
     for index, group in enumerate(groups):
         room = most_sats(group.destination, balances)
-        if not group.destination.is_internal and not has_funding_source():
+        if not group.destination.is_internal and not limits.has_funding_source():
             found.wait(group.legs, "LNbits has no Lightning funding source now.")
             continue
         legs, stop = _fit(group, room, funds, found)
@@ -468,7 +460,7 @@ async def _fill(
                 rest = [x for g in groups[index:] for x in g.legs if x not in legs]
                 found.wait(rest, refusal)
                 return
-        if stop or (legs and settings.lnbits_wallet_limit_secs_between_trans > 0):
+        if stop or (legs and limits.wants_pauses()):
             rest = [x for g in groups[index + 1 :] for x in g.legs]
             found.wait(rest, stop or "LNbits wants a pause between two payments.")
             return
@@ -540,10 +532,10 @@ def _short_reason(leg: Leg, funds: Funds) -> str:
 
 def most_sats(destination: Destination, balances: Mapping[str, int]) -> int:
     """The most that one payment to this destination may carry, by LNbits' limits."""
-    most = settings.lnbits_max_outgoing_payment_amount_sats
+    most = limits.most_outgoing_sats()
     if destination.wallet_id:
-        most = min(most, settings.lnbits_max_incoming_payment_amount_sats)
-        ceiling = settings.lnbits_wallet_limit_max_balance
+        most = min(most, limits.most_incoming_sats())
+        ceiling = limits.most_balance_sats()
         if ceiling > 0:
             held = balances.get(destination.wallet_id, 0) // 1000
             most = min(most, ceiling - held)
@@ -551,15 +543,9 @@ def most_sats(destination: Destination, balances: Mapping[str, int]) -> int:
 
 
 def _instance_refusal() -> str | None:
-    if settings.lnbits_only_allow_incoming_payments:
+    if limits.takes_only_incoming():
         return "This LNbits accepts only incoming payments now (its settings)."
     return None
-
-
-def has_funding_source() -> bool:
-    """Whether LNbits has its real funding source (not at start, not when in need)."""
-    source = get_funding_source()
-    return source is not fake_wallet and type(source).__name__ != "VoidWallet"
 
 
 async def _within_limits(
@@ -582,16 +568,9 @@ async def _within_limits(
 
 async def _limits_refusal(wallet_id: str, total_sats: int) -> str | None:
     """LNbits' own sentence why this wallet may not pay now, or None."""
-    if not (
-        settings.lnbits_wallet_limit_secs_between_trans
-        or settings.lnbits_wallet_limit_daily_max_withdraw
-    ):
+    if not limits.has_wallet_limits():
         return None
-    try:
-        await check_wallet_limits(wallet_id, total_sats * 1000)
-    except (PaymentError, ValueError) as exc:
-        return str(getattr(exc, "message", None) or exc)
-    return None
+    return await limits.wallet_refusal(wallet_id, total_sats)
 
 
 def _payout(wallet_id: str, destination: Destination, amount_sats: int) -> Payout:

@@ -8,18 +8,13 @@ when it was written is checked again when it is paid.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlparse
 
-from lnbits.core.crud.wallets import get_wallet_id_by_ln_address
-from lnbits.core.db import db as core_db
-from lnbits.settings import settings
 from lnurl import LnAddress, LnurlException
 from lnurl import decode as lnurl_decode
 
-from ..base.database import CHUNK, fetch_all, fetch_one, in_list
+from ..host.wallets import find_wallet, local_wallet_of_address, wallet_facts
 
 _KEY = re.compile(r"^[0-9a-f]{32}$")
 _LNURL = re.compile(r"^(lnurl1[02-9ac-hj-np-z]+|lnurlp://\S+)$")
@@ -32,90 +27,6 @@ class ResolvedTarget:
     target: str
     kind: str  # 'wallet' | 'key' | 'address' | 'lnurl'
     wallet_id: str | None
-
-
-@dataclass(frozen=True)
-class WalletFacts:
-    """What matters of an LNbits wallet before sats go there or leave it."""
-
-    wallet_id: str
-    user_id: str
-    wallet_type: str
-    is_deleted: bool
-
-    @property
-    def is_usable(self) -> bool:
-        return not self.is_deleted and self.wallet_type == "lightning"
-
-
-async def wallet_facts(wallet_ids: Iterable[str]) -> dict[str, WalletFacts]:
-    """Facts of wallets by id, in one query; an unknown id is missing."""
-    ids = sorted({w for w in wallet_ids if w})
-    facts: dict[str, WalletFacts] = {}
-    async with core_db.connect() as conn:
-        for start in range(0, len(ids), CHUNK):
-            params: dict[str, Any] = {}
-            listed = in_list("w", ids[start : start + CHUNK], params)
-            for row in await fetch_all(
-                conn,
-                'SELECT id, "user" AS user_id, wallet_type, deleted '  # noqa: S608
-                f"FROM wallets WHERE id IN {listed}",
-                params,
-            ):
-                facts[row["id"]] = WalletFacts(
-                    wallet_id=row["id"],
-                    user_id=row["user_id"],
-                    wallet_type=row["wallet_type"] or "lightning",
-                    is_deleted=bool(row["deleted"]),
-                )
-    return facts
-
-
-async def balances_msat(wallet_ids: Iterable[str]) -> dict[str, int]:
-    """LNbits' balances in millisats by wallet id (0 for one without payments)."""
-    ids = sorted({w for w in wallet_ids if w})
-    found = dict.fromkeys(ids, 0)
-    async with core_db.connect() as conn:
-        for start in range(0, len(ids), CHUNK):
-            params: dict[str, Any] = {}
-            listed = in_list("w", ids[start : start + CHUNK], params)
-            for row in await fetch_all(
-                conn,
-                # the sum of the `balances` view, for these wallets only
-                f"""
-                SELECT wallet_id, SUM(amount - ABS(fee)) AS msat FROM apipayments
-                WHERE wallet_id IN {listed}
-                  AND ((status = 'success' AND amount > 0)
-                       OR (status IN ('success', 'pending') AND amount < 0))
-                GROUP BY wallet_id
-                """,  # noqa: S608
-                params,
-            ):
-                found[row["wallet_id"]] = int(row["msat"] or 0)
-    return found
-
-
-async def debited_hashes(
-    wallet_id: str, payment_hashes: Iterable[str | None]
-) -> set[str]:
-    """Those of a wallet's payments that LNbits has taken off its balance."""
-    hashes = sorted({h for h in payment_hashes if h})
-    found: set[str] = set()
-    async with core_db.connect() as conn:
-        for start in range(0, len(hashes), CHUNK):
-            params: dict[str, Any] = {"wallet": wallet_id}
-            listed = in_list("h", hashes[start : start + CHUNK], params)
-            found.update(
-                row["payment_hash"]
-                for row in await fetch_all(
-                    conn,
-                    "SELECT payment_hash FROM apipayments "  # noqa: S608
-                    f"WHERE wallet_id = :wallet AND payment_hash IN {listed} "
-                    "AND amount < 0 AND status IN ('success', 'pending')",
-                    params,
-                )
-            )
-    return found
 
 
 async def check_own_wallet(wallet_id: Any, user_id: str, what: str) -> str:
@@ -161,32 +72,6 @@ def normalise_forwarding(text: str) -> str:
     return normalise_address(bare)
 
 
-def is_own_domain(address: str) -> bool:
-    """Whether the address is one of this LNbits instance by its configured URL."""
-    domain = address.rpartition("@")[2]
-    base = urlparse(settings.lnbits_baseurl)
-    own = {base.netloc.lower(), (base.hostname or "").lower()} - {""}
-    return domain in own
-
-
-async def local_wallet_of_address(address: str) -> str | None:
-    """The wallet behind an address of this instance, if it can be paid internally.
-
-    None when another extension serves `/.well-known/lnurlp`: its `alice` may be another
-    person than LNbits' own `alice`, and by default it answers first.
-    """
-    if not is_own_domain(address) or not settings.ln_address_creation_allowed:
-        return None
-    name = address.partition("@")[0]
-    if settings.find_extension_redirect(f"/.well-known/lnurlp/{name}", []):
-        return None
-    wallet_id = await get_wallet_id_by_ln_address(name)
-    if not wallet_id:
-        return None
-    facts = (await wallet_facts([wallet_id])).get(wallet_id)
-    return wallet_id if facts and facts.is_usable else None
-
-
 def is_outside(target: str) -> bool:
     """Whether a kept target is an address or LNURL, not a wallet or its key."""
     return "@" in target or bool(_LNURL.match(target.lower()))
@@ -230,13 +115,7 @@ async def _resolve_key_or_wallet(text: str) -> ResolvedTarget:
     )
     if not _KEY.match(text):
         raise ValueError(nobody)
-    async with core_db.connect() as conn:
-        row = await fetch_one(
-            conn,
-            "SELECT id, inkey, adminkey, wallet_type, deleted FROM wallets "
-            "WHERE id = :text OR inkey = :text OR adminkey = :text",
-            {"text": text},
-        )
+    row = await find_wallet(text)
     if row is None:
         raise ValueError(nobody)
     if row["adminkey"] == text:

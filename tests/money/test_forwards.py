@@ -31,9 +31,9 @@ from world import (
 
 from satmachineadmin import crud, distribution, tasks
 from satmachineadmin.base.database import db_time
+from satmachineadmin.host.limits import reserve_sats
 from satmachineadmin.models import Leg, utc_now
 from satmachineadmin.money import payouts, payouts_crud, rounds
-from satmachineadmin.money.payouts import reserve_sats
 
 SAVINGS = "savings@elsewhere.example"
 

@@ -25,8 +25,9 @@ from world import MakeWorld, World, age_core, balance_sats, edit_core, update
 
 from satmachineadmin import crud, distribution, tasks
 from satmachineadmin.base.database import fetch_all, transaction
+from satmachineadmin.host import limits
 from satmachineadmin.models import Leg
-from satmachineadmin.money import landing, payouts, payouts_crud, planning, rounds
+from satmachineadmin.money import landing, payouts, payouts_crud, planning
 
 from dev.accounts import UserSession
 
@@ -379,7 +380,7 @@ async def test_known_failure_40_no_funding_source_stops_only_what_goes_outside(
         payment_hash = await world.cash_out()
         await world.landed(payment_hash)
         with monkeypatch.context() as patch:
-            patch.setattr(rounds, "has_funding_source", lambda: False)
+            patch.setattr(limits, "has_funding_source", lambda: False)
             await engine_paused.run_until_idle()
             for _ in range(3):
                 await world.run_due()

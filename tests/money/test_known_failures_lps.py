@@ -14,8 +14,8 @@ from unheard import second_machine
 from world import Killed, MakeWorld, balance_sats, edit_core, killed_at, update
 
 from satmachineadmin import distribution
+from satmachineadmin.host.wallets import local_wallet_of_address
 from satmachineadmin.money import payouts, planning
-from satmachineadmin.money.targets import local_wallet_of_address
 
 
 async def test_known_failure_34_a_leg_of_a_merged_payment_on_its_way_stays_in_it(

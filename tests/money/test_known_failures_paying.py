@@ -31,9 +31,10 @@ from world import MakeWorld, World, age_core, balance_sats, core_rows, edit_core
 
 from satmachineadmin import crud, distribution, tasks
 from satmachineadmin.base.database import db_time, execute, transaction
+from satmachineadmin.host.limits import reserve_sats
 from satmachineadmin.models import Leg, utc_now
 from satmachineadmin.money import payouts_crud
-from satmachineadmin.money.payouts import TAG, reserve_sats
+from satmachineadmin.money.payouts import TAG
 from satmachineadmin.money.targets import resolve_target
 
 

@@ -21,9 +21,9 @@ from world import MakeWorld, World, balance_sats, core_rows, insert, update
 
 from satmachineadmin import crud, distribution
 from satmachineadmin.base.database import db_time, execute, transaction
+from satmachineadmin.host.limits import reserve_sats
 from satmachineadmin.models import Leg, Payout, utc_now
 from satmachineadmin.money import payouts, payouts_crud, rounds
-from satmachineadmin.money.payouts import reserve_sats
 from satmachineadmin.money.targets import resolve_target
 
 

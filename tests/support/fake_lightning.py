@@ -20,10 +20,11 @@ from satmachineadmin import distribution
 from satmachineadmin.base.refusals import BadInputError
 from satmachineadmin.desk import repairs
 from satmachineadmin.desk.repairs import RefundTarget
+from satmachineadmin.host import limits
+from satmachineadmin.host.wallets import WalletFacts
 from satmachineadmin.models import Payout, utc_now
 from satmachineadmin.money import payouts, rounds
 from satmachineadmin.money.payouts import LnbitsRow, Observation, classify
-from satmachineadmin.money.targets import WalletFacts
 
 # What becomes of a payment that LNbits is asked to make.
 PAY, FAIL, PEND, REFUSE = "pay", "fail", "pend", "refuse"
@@ -89,7 +90,7 @@ class FakeLightning:
 
     async def fetch_external_invoice(self, payout: Payout) -> Payout:
         kind, _, target = payout.destination.partition(":")
-        most = payout.amount_sats - payouts.reserve_sats(payout.amount_sats, False)
+        most = payout.amount_sats - limits.reserve_sats(payout.amount_sats, False)
         if most <= 0:
             raise payouts.DestinationError("less than the reserve")
         if kind != "bolt11":

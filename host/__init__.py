@@ -1,0 +1,1 @@
+"""What we know of LNbits' own tables and services: nobody else reaches inside it."""
