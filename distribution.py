@@ -68,11 +68,12 @@ class Worker:
             if not await lease.holds_lease(INSTANCE_ID):
                 return 0
             done = await plan_pending()
-            for wallet_id in await payouts_crud.waiting_wallets():
+            wallets = await payouts_crud.waiting_wallets()
+            # one answer for all wallets: asking uses it up
+            most = debouncer.take_batch_limit() if wallets else None
+            for wallet_id in wallets:
                 done += await _run_isolated(
-                    rounds.open_round(
-                        wallet_id, INSTANCE_ID, debouncer.take_batch_limit()
-                    ),
+                    rounds.open_round(wallet_id, INSTANCE_ID, most),
                     f"round of wallet {wallet_id}",
                 )
             done += await self.advance(await payouts_crud.unfinished_payouts())
@@ -390,6 +391,8 @@ async def _apply_unpaid(payout: Payout, seen: Observation) -> None:
         await payouts_crud.fail_payout(
             payout, "LNbits gave the invoice up before it was paid."
         )
+    elif seen.outcome is Outcome.TAKEN:
+        await payouts_crud.fail_payout(payout, payouts.TAKEN_REASON)
     elif seen.outcome is Outcome.FAILED:
         await _apply_failed(payout, seen)
     else:

@@ -26,6 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from . import bitspire, crud, distribution
 from .base import lease
 from .base.database import CHUNK, db, db_time, fetch_all, in_list
+from .base.events import wait_for_event
 from .desk import notices, reconciliation
 from .host import limits
 from .line import engine as line
@@ -276,10 +277,7 @@ async def work_once() -> None:
 
 
 async def _wait_for_work() -> None:
-    try:
-        await asyncio.wait_for(distribution.work.wait(), IDLE_POLL_SECONDS)
-    except asyncio.TimeoutError:
-        return
+    await wait_for_event(distribution.work, IDLE_POLL_SECONDS)
 
 
 def is_ready() -> bool:

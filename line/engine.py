@@ -29,6 +29,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from .. import crud, distribution
 from ..base.database import from_db_time
+from ..base.events import wait_for_event
 from ..host import limits
 from ..models import Machine, utc_now
 from . import calls as line_calls
@@ -51,7 +52,7 @@ from .nostr import (
     read_request,
     reply_event,
 )
-from .relays import RelayPool, wait_for_event
+from .relays import RelayPool
 
 TURN_SECONDS = 1
 SETTINGS_SECONDS = 5

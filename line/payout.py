@@ -433,6 +433,8 @@ async def refresh_request(
         await requests_crud.set_request_status(request, PAID)
     elif seen.outcome is Outcome.INVOICE_FAILED:
         await requests_crud.fail_attempt(request, "The customer's invoice is dead.")
+    elif seen.outcome is Outcome.TAKEN:
+        await requests_crud.fail_attempt(request, payouts.TAKEN_REASON)
     elif seen.outcome is Outcome.FAILED:
         await _fail_if_proven(request, seen)
     now = await requests_crud.get_request(request.machine_id, request.txid)

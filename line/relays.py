@@ -35,6 +35,7 @@ from nostr_sdk import (
     uniffi_set_event_loop,
 )
 
+from ..base.events import wait_for_event
 from .nostr import MAX_EVENT_BYTES
 
 MESSAGE_LIFE_SECONDS = 600
@@ -46,19 +47,6 @@ RECONNECT_SECONDS = 1
 ASK_AGAIN_SECONDS = 0.5
 LISTEN_AGAIN_SECONDS = 0.05
 MAX_RELAYS = 20
-
-
-async def wait_for_event(event: asyncio.Event, seconds: float) -> None:
-    """Wait for an event, but not longer than so many seconds.
-
-    `asyncio.wait_for` swallows a cancellation that comes with the event (before Python
-    3.12), and the loop around it would go on for ever.
-    """
-    waiter = asyncio.ensure_future(event.wait())
-    try:
-        await asyncio.wait({waiter}, timeout=max(0.0, seconds))
-    finally:
-        waiter.cancel()
 
 
 def relay_url_of(text: str) -> str:

@@ -57,6 +57,11 @@ UNCREDITED_SECONDS = 60
 # some clients of nodes wait for ever
 NODE_SECONDS = 30
 
+TAKEN_REASON = (
+    "Another wallet has paid this invoice, or tried to: it will never be paid from "
+    "here. Another one is needed."
+)
+
 T = TypeVar("T")
 # LNbits' two requests to a Lightning address may take 10 s each when they fail fast
 OUTSIDE_SECONDS = 30
@@ -65,6 +70,7 @@ _URL = re.compile(r"\w+://[^\s'\"]+")
 
 class Outcome(str, Enum):
     NOT_TRIED = "not tried"
+    TAKEN = "taken"
     INVOICE_FAILED = "invoice failed"
     IN_FLIGHT = "in flight"
     FAILED = "failed"
@@ -86,7 +92,10 @@ class LnbitsRow:
 
 @dataclass(frozen=True)
 class Observation:
-    """What LNbits' rows say of one payout."""
+    """What LNbits' rows say of one payout.
+
+    `outgoing` is of the paying wallet, `incoming` of the receiver.
+    """
 
     outcome: Outcome
     outgoing: LnbitsRow | None = None
@@ -98,12 +107,26 @@ class Observation:
         return -(-abs(self.outgoing.fee_msat) // 1000) if self.outgoing else 0
 
 
-def classify(outgoing: LnbitsRow | None, incoming: LnbitsRow | None) -> Outcome:
-    """The table of 20-money.md section 4, as a function of LNbits' two rows."""
+def classify(
+    outgoing: LnbitsRow | None, incoming: LnbitsRow | None, *, is_foreign: bool = False
+) -> Outcome:
+    """What LNbits' rows of one payment hash mean. `is_foreign`: another wallet of this
+    instance has paid that invoice, or tried to.
+
+    | outgoing | incoming                | it means                                |
+    |----------|-------------------------|-----------------------------------------|
+    | none     | none or pending         | not tried; taken, if it is foreign      |
+    | none     | success                 | taken: somebody else paid this invoice  |
+    | none     | failed                  | the invoice is dead                     |
+    | failed   |                         | failed                                  |
+    | pending  |                         | in flight                               |
+    | success  | none or success         | paid                                    |
+    | success  | pending or failed       | payer debited, receiver not credited    |
+
+    A taken invoice will never be paid from here: LNbits pays one payment hash once.
+    """
     if outgoing is None:
-        if incoming is not None and incoming.status == "failed":
-            return Outcome.INVOICE_FAILED
-        return Outcome.NOT_TRIED
+        return _classify_untried(incoming, is_foreign)
     if outgoing.status == "failed":
         return Outcome.FAILED
     if outgoing.status != "success":
@@ -111,6 +134,14 @@ def classify(outgoing: LnbitsRow | None, incoming: LnbitsRow | None) -> Outcome:
     if incoming is not None and incoming.status != "success":
         return Outcome.UNCREDITED
     return Outcome.PAID
+
+
+def _classify_untried(incoming: LnbitsRow | None, is_foreign: bool) -> Outcome:
+    if is_foreign or (incoming is not None and incoming.status == "success"):
+        return Outcome.TAKEN
+    if incoming is not None and incoming.status == "failed":
+        return Outcome.INVOICE_FAILED
+    return Outcome.NOT_TRIED
 
 
 async def read_outcomes(
@@ -170,16 +201,11 @@ def _lnbits_row(row: Mapping[str, Any]) -> LnbitsRow:
 
 
 def _observe(payout: Payout, found: Sequence[LnbitsRow]) -> Observation:
-    outgoing = next(
-        (
-            r
-            for r in found
-            if r.amount_msat < 0 and r.wallet_id == payout.source_wallet_id
-        ),
-        None,
-    )
+    sent = [r for r in found if r.amount_msat < 0]
+    outgoing = next((r for r in sent if r.wallet_id == payout.source_wallet_id), None)
     incoming = next((r for r in found if _is_receipt(r)), None)
-    return Observation(classify(outgoing, incoming), outgoing, incoming)
+    outcome = classify(outgoing, incoming, is_foreign=bool(sent))
+    return Observation(outcome, outgoing, incoming)
 
 
 def _is_receipt(row: LnbitsRow) -> bool:
@@ -367,6 +393,13 @@ async def credit_receiver(seen: Observation) -> bool:
     to then LNbits may be about to write it. Its listeners are told, as LNbits would.
     """
     if not seen.outgoing or not seen.incoming:
+        return False
+    if seen.incoming.amount_msat != -seen.outgoing.amount_msat:
+        logger.error(
+            f"satmachineadmin: {seen.outgoing.checking_id} took "
+            f"{-seen.outgoing.amount_msat} msat, and {seen.incoming.checking_id} is for "
+            f"{seen.incoming.amount_msat} msat: nothing is credited"
+        )
         return False
     age = utc_now() - seen.outgoing.updated_at
     if timedelta(0) <= age < timedelta(seconds=UNCREDITED_SECONDS):

@@ -43,7 +43,7 @@ def row(amount_msat: int, status: str, **more: Any) -> LnbitsRow:
     [
         (None, None, Outcome.NOT_TRIED),
         (None, "pending", Outcome.NOT_TRIED),
-        (None, "success", Outcome.NOT_TRIED),
+        (None, "success", Outcome.TAKEN),
         (None, "failed", Outcome.INVOICE_FAILED),
         ("pending", None, Outcome.IN_FLIGHT),
         ("pending", "pending", Outcome.IN_FLIGHT),
@@ -79,7 +79,14 @@ def test_whose_row_it_is() -> None:
         [fee, elsewhere, received, mine],
     ):
         assert _observe(PAYOUT, found) == Observation(Outcome.PAID, mine, received)
-    assert _observe(PAYOUT, [elsewhere]) == Observation(Outcome.NOT_TRIED)
+    for status in ("failed", "pending", "success"):
+        tried = row(-5_000, status, wallet_id="somebody's")
+        assert _observe(PAYOUT, [tried]) == Observation(Outcome.TAKEN)
+    earned = row(50, "success", checking_id="service_fee_c", wallet_id="fees")
+    assert _observe(PAYOUT, [earned]) == Observation(Outcome.NOT_TRIED)
+    unpaid = row(5_000, "pending", wallet_id="lp")
+    assert _observe(PAYOUT, [earned, unpaid]).outcome is Outcome.NOT_TRIED
+    assert _observe(PAYOUT, [earned, received]).outcome is Outcome.TAKEN
     assert _observe(PAYOUT, [mine, fee]) == Observation(Outcome.PAID, mine)
     # a row of nothing is neither side
     nothing = row(0, "failed")
