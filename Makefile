@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 READY := .venv/.ready
 
-.PHONY: help setup run test lint format torture mutants soak bench screenshots dist clean
+.PHONY: help setup run test quick lint format torture mutants soak bench screenshots dist clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -36,6 +36,9 @@ run: setup ## LNbits with this extension and a simulated machine, until Ctrl-C
 test: lint ## all tests, on SQLite and on PostgreSQL
 	@$(PY) -m dev.browser
 	@$(PY) -m dev.tests $(ARGS)
+
+quick: lint ## lint, types, and the tests that need no server (two minutes)
+	@$(PY) -m dev.tests --quick $(ARGS)
 
 lint: setup ## ruff, black, prettier and mypy
 	@$(PY) -m dev.lint

@@ -4,19 +4,23 @@
     python -m dev.tests -k crash -x       what follows goes to pytest
     python -m dev.tests --db postgres     one database
     python -m dev.tests --workers 1       processes for each database (default 3)
+    python -m dev.tests --quick           what needs no LNbits, on SQLite: `make quick`
 
 Most of a test's time is waiting: for a server that starts, a lease that ends, a page
 that loads. So each database's tests are spread over a few processes, every one of them
 with an LNbits, and a PostgreSQL, of its own.
 
 What failed is run once more by itself, alone on the machine: real servers, browsers and
-kills depend on the machine's moment. What fails twice fails the run.
+kills depend on the machine's moment. What fails twice fails the run; what needed its
+second try is listed at the end, with why, and is a fault to be mended.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -31,6 +35,8 @@ TESTS = ROOT / "tests"
 PYTEST = (sys.executable, "-m", "pytest", "-c", str(TESTS / "pytest.ini"), str(TESTS))
 DATABASES = ("sqlite", "postgres")
 STILL_SECONDS = 30
+# Where the time goes, at the end of each log.
+SLOWEST = ("--durations=40", "--durations-min=5")
 # pytest's exit codes
 TESTS_FAILED, NO_TESTS = 1, 5
 
@@ -52,7 +58,8 @@ class Run:
         return ROOT / ".pytest_cache" / self.database
 
     def command(self, *more: str) -> list[str]:
-        return [*PYTEST, "-o", f"cache_dir={self.cache}", *self.arguments, *more]
+        caching = ("-o", f"cache_dir={self.cache}")
+        return [*PYTEST, *caching, *SLOWEST, *self.arguments, *more]
 
     @property
     def environment(self) -> dict[str, str]:
@@ -83,6 +90,15 @@ class Run:
             check=False,
         ).returncode
 
+    def failed(self) -> list[str]:
+        """What failed at the first try, each with pytest's reason."""
+        found = self.cache / "v" / "cache" / "lastfailed"
+        if not found.exists():
+            return []
+        log = self.log.read_text(errors="replace")
+        reasons = dict(re.findall(r"^(?:FAILED|ERROR) (\S+)(?: - (.*))?$", log, re.M))
+        return [f"{n}: {reasons.get(n) or '?'}" for n in json.loads(found.read_text())]
+
     def last_line(self) -> str:
         lines = self.log.read_text(errors="replace").split("\n")
         return next((line[-80:] for line in reversed(lines) if line.strip()), "")
@@ -106,11 +122,14 @@ def run(databases: list[str], workers: int, arguments: list[str]) -> int:
     codes = {one.database: under_way[one.database].returncode for one in runs}
     if set(codes.values()) == {NO_TESTS}:
         return NO_TESTS
+    again: list[str] = []
     for one in runs:
         if codes[one.database] == TESTS_FAILED:
+            again += [f"{one.database} {name}" for name in one.failed()]
             codes[one.database] = one.again()
         elif codes[one.database] == NO_TESTS:
             codes[one.database] = 0  # what `-k` named is a test of the other database
+    print(f"\nSecond tries: {len(again)}", *again, sep="\n  ", flush=True)
     return max(codes.values(), key=abs)
 
 
@@ -131,7 +150,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m dev.tests", description=__doc__)
     parser.add_argument("--db", choices=DATABASES)
     parser.add_argument("--workers", type=int, default=3)
+    parser.add_argument("--quick", action="store_true")
     chosen, arguments = parser.parse_known_args()
+    if chosen.quick:
+        return run(["sqlite"], 2, ["--quick", *arguments])
     databases = [chosen.db] if chosen.db else list(DATABASES)
     return run(databases, max(1, chosen.workers), arguments)
 

@@ -46,6 +46,17 @@ MakeWallet = Callable[..., Awaitable[WalletKeys]]
 Fund = Callable[..., Awaitable[None]]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="only what needs no LNbits")
+
+
+def _needs_lnbits(item: pytest.Item) -> bool:
+    """Whether it boots an LNbits, in this process or another, or kills one."""
+    fixtures = getattr(item, "fixturenames", ())
+    marks = ("server", "browser", "longest")
+    return "app" in fixtures or any(item.get_closest_marker(m) for m in marks)
+
+
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
@@ -53,6 +64,9 @@ def pytest_collection_modifyitems(
 
     Pure functions are run once: a database can make no difference to them.
     """
+    if config.getoption("--quick"):
+        config.hook.pytest_deselected(items=[i for i in items if _needs_lnbits(i)])
+        items[:] = [item for item in items if not _needs_lnbits(item)]
     if environment.DATABASE != "sqlite":
         pure = [item for item in items if item.get_closest_marker("pure")]
         assert not any("app" in getattr(i, "fixturenames", ()) for i in pure)
