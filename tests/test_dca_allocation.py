@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,7 +27,7 @@ from satmachineadmin.calculations import (
 
 pytestmark = pytest.mark.pure
 
-all_cases = settings(deadline=None, database=None, max_examples=400)
+all_cases = settings(deadline=None, database=None, max_examples=examples(400))
 
 
 def lp(client_id: str, balance_cents: int, cap_cents: int | None = None) -> Any:

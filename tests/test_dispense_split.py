@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +17,7 @@ from satmachineadmin.calculations import DispenseSplit, dispense_split
 
 pytestmark = pytest.mark.pure
 
-all_cases = settings(deadline=None, database=None, max_examples=400)
+all_cases = settings(deadline=None, database=None, max_examples=examples(400))
 
 LANDED: dict[str, Any] = {
     "principal_sats": 100_000,

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from examples import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +23,7 @@ from satmachineadmin.calculations import (
 
 pytestmark = pytest.mark.pure
 
-all_cases = settings(deadline=None, database=None, max_examples=300)
+all_cases = settings(deadline=None, database=None, max_examples=examples(300))
 
 CENTS = st.integers(-MAX_FIAT_CENTS, MAX_FIAT_CENTS)
 

@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +21,7 @@ from satmachineadmin.models import CommissionSplit
 
 pytestmark = pytest.mark.pure
 
-all_cases = settings(deadline=None, database=None, max_examples=300)
+all_cases = settings(deadline=None, database=None, max_examples=examples(300))
 
 SATS = st.integers(min_value=0, max_value=2_100_000_000_000_000)
 

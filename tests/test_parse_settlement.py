@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
+from examples import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from lnbits.core.models import Payment
@@ -37,7 +38,7 @@ from satmachineadmin.models import Machine, Settlement, SuperConfig, utc_now
 
 pytestmark = pytest.mark.pure
 
-all_cases = settings(deadline=None, database=None, max_examples=400)
+all_cases = settings(deadline=None, database=None, max_examples=examples(400))
 
 MACHINE = Machine(
     id="machine",

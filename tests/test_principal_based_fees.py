@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,7 +25,7 @@ from satmachineadmin.calculations import (
 
 pytestmark = pytest.mark.pure
 
-all_cases = settings(deadline=None, database=None, max_examples=300)
+all_cases = settings(deadline=None, database=None, max_examples=examples(300))
 
 SATS = st.integers(min_value=0, max_value=2_100_000_000_000_000)
 FRACTIONS = st.integers(min_value=0, max_value=10_000).map(

@@ -37,7 +37,7 @@ SILENT_FILES = {
 }
 # Calls whose texts are for developers: the log, OpenAPI, SQL.
 SILENT_CALLS = re.compile(
-    r"logger\.\w+|\w*router\.\w+|Field|Query|Path|run|run_many|one|rows"
+    r"logger\.(opt\(.*\)\.)?\w+|\w*router\.\w+|Field|Query|Path|run|run_many|one|rows"
 )
 SQL = re.compile(
     r"\b(SELECT|FROM|WHERE|UPDATE|INSERT|AND|ORDER|NULLS?|COALESCE|DELETE|CASE|EXISTS"

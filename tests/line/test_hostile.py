@@ -274,7 +274,11 @@ async def test_no_body_makes_a_call_fail(make_on_line: MakeOnLine) -> None:
         st.dictionaries(FIELDS, VALUES, max_size=6),
         st.booleans(),
     )
-    @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=examples(400),
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
     def collect(rpc: str, changes: dict[str, Any], starts_good: bool) -> None:
         examples.append((rpc, {**(GOOD if starts_good else {}), **changes}))
 

@@ -14,6 +14,7 @@ import tracemalloc
 from typing import Any
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nostr_sdk import (
@@ -334,7 +335,7 @@ JSON_VALUES = st.recursive(
 
 
 @given(JSON_VALUES)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_any_json_reads_or_is_a_bad_request(value: Any) -> None:
     try:
         request = read_request(json.dumps(value))
@@ -345,7 +346,7 @@ def test_any_json_reads_or_is_a_bad_request(value: Any) -> None:
 
 
 @given(st.binary(max_size=300) | st.text(max_size=300).map(str.encode))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_any_bytes_are_ignored(raw: bytes) -> None:
     for text in (raw.decode(errors="replace"), raw.decode(errors="surrogateescape")):
         with pytest.raises(IgnoredError):
@@ -362,7 +363,7 @@ GOOD = event(sealed('{"rpcName": "ping", "requestId": "1"}'))
         min_size=1,
     )
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_a_changed_event_is_ignored(changes: dict[str, Any]) -> None:
     changed = GOOD | changes
     if changed == GOOD:
@@ -372,7 +373,7 @@ def test_a_changed_event_is_ignored(changes: dict[str, Any]) -> None:
 
 
 @given(st.binary(max_size=500) | st.text(max_size=500).map(str.encode))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_any_payload_decrypts_or_is_refused(raw: bytes) -> None:
     with pytest.raises(LineError) as refused:
         SERVICE.decrypt(MACHINE_HEX, raw.decode(errors="replace"))

@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
+from examples import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.pure
 
 NOW = datetime(2025, 1, 31, tzinfo=timezone.utc)
 MACHINE = Machine(id="m", operator_user_id="o", machine_npub="n", wallet_id="w")
-all_cases = settings(deadline=None, database=None, max_examples=300)
+all_cases = settings(deadline=None, database=None, max_examples=examples(300))
 
 # pending, on its way, failed, paid, voided
 STATES = st.sampled_from(["pending", "moving", "failed", "completed", "voided"])
