@@ -275,7 +275,7 @@ async def test_no_body_makes_a_call_fail(make_on_line: MakeOnLine) -> None:
         st.booleans(),
     )
     @settings(
-        max_examples=examples(400),
+        max_examples=enough(400),
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
