@@ -17,6 +17,7 @@ import time
 from typing import Any
 
 import pytest
+from examples import examples as enough
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from line_world import Lines, MakeOnLine, OnLine, set_relays
