@@ -18,8 +18,8 @@ from lnbits.core.models.extensions import UserExtension
 from sqlalchemy.exc import IntegrityError
 
 from ..base.database import db
-from ..base.refusals import BadInputError, NotFoundError
-from ..books.lists import ListQuery, fetch_page
+from ..base.refusals import BadInputError
+from ..books.lists import ListQuery, fetch_page, fetch_row
 from ..books.reports import (
     CLIENT_FIELDS,
     DEPOSIT_FIELDS,
@@ -64,10 +64,7 @@ AskedOfDeposits = Annotated[ListQuery, Depends(asked_of(DEPOSIT_FIELDS))]
 
 async def _client_answer(user_id: str, client_id: str) -> ClientAnswer:
     source = clients_source(user_id, False, client_id)
-    found, _ = await fetch_page(source, ListQuery(CLIENT_FIELDS, limit=1))
-    if not found:
-        raise NotFoundError(lps.NO_CLIENT)
-    return ClientAnswer(**found[0])
+    return ClientAnswer(**await fetch_row(source, CLIENT_FIELDS, lps.NO_CLIENT))
 
 
 async def _account_of(body: ClientInput) -> Account:
@@ -198,10 +195,7 @@ async def api_balance(account: Caller, client_id: ClientId) -> BalanceAnswer:
 
 async def _deposit_answer(account: Account, deposit_id: str) -> DepositAnswer:
     source = deposits_source(account.id, acts_as_super(account), deposit_id)
-    found, _ = await fetch_page(source, ListQuery(DEPOSIT_FIELDS, limit=1))
-    if not found:
-        raise NotFoundError(lps.NO_DEPOSIT)
-    return DepositAnswer(**found[0])
+    return DepositAnswer(**await fetch_row(source, DEPOSIT_FIELDS, lps.NO_DEPOSIT))
 
 
 @router.get(

@@ -254,8 +254,10 @@ class Fraction(Decimal):
         return fraction4(value, field.name)
 
 
-class PositiveFiat(Decimal):
-    """Fiat above 0 with at most two places."""
+class FiatFigure(Decimal):
+    """Fiat of 0 or more with at most two places."""
+
+    may_be_zero: ClassVar[bool] = True
 
     @classmethod
     def __get_validators__(cls) -> Validators:
@@ -268,6 +270,38 @@ class PositiveFiat(Decimal):
     @classmethod
     def validate(cls, value: Any, field: ModelField) -> Decimal:
         cents = fiat_cents(value, field.name)
-        if cents <= 0:
+        if cents <= 0 and not cls.may_be_zero:
             raise ValueError(f"{field.name} is {shown(value)}: it must be more than 0.")
+        if cents < 0:
+            raise ValueError(
+                f"{field.name} is {shown(value)}: it must not be negative."
+            )
         return Decimal(cents_text(cents))
+
+
+class PositiveFiat(FiatFigure):
+    """Fiat above 0 with at most two places."""
+
+    may_be_zero = False
+
+
+class Rate(Decimal):
+    """Sats for one unit of fiat."""
+
+    @classmethod
+    def __get_validators__(cls) -> Validators:
+        yield cls.validate
+
+    @classmethod
+    def __modify_schema__(cls, schema: dict[str, Any]) -> None:
+        schema.update(type="number", example=133.3333)
+
+    @classmethod
+    def validate(cls, value: Any, field: ModelField) -> Decimal:
+        rate = exact_number(value, field.name)
+        if rate <= 0 or not -20 <= rate.adjusted() <= 20:
+            raise ValueError(
+                f"{field.name} is {shown(value)}: it must be sats for one unit of "
+                "fiat, like 133.3333."
+            )
+        return rate

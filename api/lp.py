@@ -57,10 +57,7 @@ async def _answer(user_id: str) -> LpAnswer:
 
 async def _check_wallet(fields: Mapping[str, Any], user_id: str) -> None:
     if "dca_wallet_id" in fields:
-        try:
-            await check_own_wallet(fields["dca_wallet_id"], user_id, "dca_wallet_id")
-        except ValueError as exc:
-            raise BadInputError(str(exc)) from exc
+        await check_own_wallet(fields["dca_wallet_id"], user_id, "dca_wallet_id")
 
 
 @router.get(

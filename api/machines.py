@@ -121,10 +121,7 @@ async def _answer(user_id: str, machine_id: str) -> MachineAnswer:
 
 async def _check_wallet(fields: Mapping[str, Any], user_id: str) -> None:
     if "wallet_id" in fields:
-        try:
-            await check_own_wallet(fields["wallet_id"], user_id, "wallet_id")
-        except ValueError as exc:
-            raise BadInputError(str(exc)) from exc
+        await check_own_wallet(fields["wallet_id"], user_id, "wallet_id")
 
 
 @router.get(

@@ -6,32 +6,30 @@ one sentence, and answers with the object as it then stands.
 
 from __future__ import annotations
 
-from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Path
 from lnbits.db import Operator
 from pydantic import Field
-from pydantic.fields import ModelField
 
-from ..base.refusals import BadInputError, NotFoundError
-from ..books.lists import Condition, ListQuery, Source, fetch_page
+from ..books.lists import Condition, Source, fetch_row
 from ..books.reports import LEG_FIELDS, legs_source, lp_legs_source, wallets_of
-from ..calculations import cents_text, exact_number, fiat_cents, shown
-from ..desk import repairs
+from ..calculations import fiat_cents
+from ..desk import balances, dispense, legs, quarantine, refund, settlements, stops
 from ..money.targets import check_own_wallet
 from .fields import (
     Direction,
     FiatCode,
+    FiatFigure,
     Input,
     Note,
     PositiveFiat,
     PositiveSats,
+    Rate,
     Reason,
     RowId,
     Sats,
     Text,
-    Validators,
 )
 from .machines import api_machine
 from .models import LegAnswer, MachineAnswer, SettlementDetail
@@ -60,49 +58,6 @@ class NoteText(Note):
     may_be_empty = False
 
 
-class DispensedFiat(Decimal):
-    """Fiat of 0 or more with at most two places."""
-
-    @classmethod
-    def __get_validators__(cls) -> Validators:
-        yield cls.validate
-
-    @classmethod
-    def __modify_schema__(cls, schema: dict[str, Any]) -> None:
-        schema.update(type="string", example="750.00")
-
-    @classmethod
-    def validate(cls, value: Any, field: ModelField) -> Decimal:
-        cents = fiat_cents(value, field.name)
-        if cents < 0:
-            raise ValueError(
-                f"{field.name} is {shown(value)}: it must not be negative."
-            )
-        return Decimal(cents_text(cents))
-
-
-class Rate(Decimal):
-    """Sats for one unit of fiat."""
-
-    @classmethod
-    def __get_validators__(cls) -> Validators:
-        yield cls.validate
-
-    @classmethod
-    def __modify_schema__(cls, schema: dict[str, Any]) -> None:
-        schema.update(type="number", example=133.3333)
-
-    @classmethod
-    def validate(cls, value: Any, field: ModelField) -> Decimal:
-        rate = exact_number(value, field.name)
-        if rate <= 0 or not -20 <= rate.adjusted() <= 20:
-            raise ValueError(
-                f"{field.name} is {shown(value)}: it must be sats for one unit of "
-                "fiat, like 133.3333."
-            )
-        return rate
-
-
 class WhyInput(Input):
     reason: Reason = Field(..., description="kept in the log, with your name")
 
@@ -120,7 +75,7 @@ class ResolveInput(WhyInput):
 
 
 class DispenseInput(WhyInput):
-    dispensed_fiat: DispensedFiat
+    dispensed_fiat: FiatFigure
 
 
 class RefundInput(WhyInput):
@@ -161,7 +116,7 @@ async def api_resolve(
     account: Caller, settlement_id: SettlementId, body: ResolveInput
 ) -> SettlementDetail:
     fields = body.dict(exclude={"reason"})
-    await repairs.resolve(account.id, settlement_id, fields, body.reason)
+    await quarantine.resolve(account.id, settlement_id, fields, body.reason)
     return await settlement_detail(account.id, settlement_id)
 
 
@@ -177,7 +132,7 @@ async def api_dispense(
     account: Caller, settlement_id: SettlementId, body: DispenseInput
 ) -> SettlementDetail:
     cents = fiat_cents(body.dispensed_fiat)
-    await repairs.report_dispense(account.id, settlement_id, cents, body.reason)
+    await dispense.report_dispense(account.id, settlement_id, cents, body.reason)
     return await settlement_detail(account.id, settlement_id)
 
 
@@ -192,7 +147,7 @@ async def api_dispense(
 async def api_refund(
     account: Caller, settlement_id: SettlementId, body: RefundInput
 ) -> SettlementDetail:
-    await repairs.refund(
+    await refund.refund(
         account.id, settlement_id, body.destination, body.reason, body.idempotency_key
     )
     return await settlement_detail(account.id, settlement_id)
@@ -207,7 +162,7 @@ async def api_refund(
 async def api_retry_settlement(
     account: Caller, settlement_id: SettlementId, body: WhyInput
 ) -> SettlementDetail:
-    await repairs.retry_settlement(account.id, settlement_id, body.reason)
+    await settlements.retry_settlement(account.id, settlement_id, body.reason)
     return await settlement_detail(account.id, settlement_id)
 
 
@@ -221,7 +176,7 @@ async def api_retry_settlement(
 async def api_void_settlement(
     account: Caller, settlement_id: SettlementId, body: WhyInput
 ) -> SettlementDetail:
-    await repairs.void_settlement(account.id, settlement_id, body.reason)
+    await settlements.void_settlement(account.id, settlement_id, body.reason)
     return await settlement_detail(account.id, settlement_id)
 
 
@@ -235,7 +190,7 @@ async def api_void_settlement(
 async def api_note(
     account: Caller, settlement_id: SettlementId, body: NoteInput
 ) -> SettlementDetail:
-    await repairs.add_note(account.id, settlement_id, body.note)
+    await settlements.add_note(account.id, settlement_id, body.note)
     return await settlement_detail(account.id, settlement_id)
 
 
@@ -248,7 +203,7 @@ async def api_note(
 async def api_test(
     account: Caller, settlement_id: SettlementId, body: TestInput
 ) -> SettlementDetail:
-    await repairs.mark_test(account.id, settlement_id, body.is_test, body.reason)
+    await settlements.mark_test(account.id, settlement_id, body.is_test, body.reason)
     return await settlement_detail(account.id, settlement_id)
 
 
@@ -256,13 +211,9 @@ async def api_test(
 
 
 async def _one_leg(source: Source, leg_id: str) -> LegAnswer:
-    query = ListQuery(
-        LEG_FIELDS, conditions=[Condition("id", Operator.EQ, [leg_id])], limit=1
-    )
-    found, _ = await fetch_page(source, query)
-    if not found:
-        raise NotFoundError("There is no such payment of yours.")
-    return LegAnswer(**found[0])
+    is_it = Condition("id", Operator.EQ, [leg_id])
+    missing = "There is no such payment of yours."
+    return LegAnswer(**await fetch_row(source, LEG_FIELDS, missing, is_it))
 
 
 async def _own_leg(user_id: str, leg_id: str) -> LegAnswer:
@@ -282,7 +233,7 @@ async def _lp_leg(user_id: str, leg_id: str) -> LegAnswer:
     responses=refusals(400, 404, 409),
 )
 async def api_retry_leg(account: Caller, leg_id: LegId, body: WhyInput) -> LegAnswer:
-    await repairs.retry_leg(account.id, leg_id, body.reason)
+    await legs.retry_leg(account.id, leg_id, body.reason)
     return await _own_leg(account.id, leg_id)
 
 
@@ -293,7 +244,7 @@ async def api_retry_leg(account: Caller, leg_id: LegId, body: WhyInput) -> LegAn
     responses=refusals(400, 404, 409),
 )
 async def api_void_leg(account: Caller, leg_id: LegId, body: WhyInput) -> LegAnswer:
-    await repairs.void_leg(account.id, leg_id, body.reason)
+    await legs.void_leg(account.id, leg_id, body.reason)
     return await _own_leg(account.id, leg_id)
 
 
@@ -306,7 +257,7 @@ async def api_void_leg(account: Caller, leg_id: LegId, body: WhyInput) -> LegAns
 async def api_mark_paid(
     account: Caller, leg_id: LegId, body: MarkPaidInput
 ) -> LegAnswer:
-    await repairs.mark_leg_paid(account.id, leg_id, body.reference, body.reason)
+    await legs.mark_leg_paid(account.id, leg_id, body.reference, body.reason)
     return await _own_leg(account.id, leg_id)
 
 
@@ -320,7 +271,7 @@ async def api_retry_autoforward(
     account: Caller, leg_id: OwnLegId, body: MaybeWhyInput | None = None
 ) -> LegAnswer:
     reason = body.reason if body else None
-    await repairs.retry_autoforward(account.id, leg_id, reason)
+    await legs.retry_autoforward(account.id, leg_id, reason)
     return await _lp_leg(account.id, leg_id)
 
 
@@ -334,7 +285,7 @@ async def api_void_autoforward(
     account: Caller, leg_id: OwnLegId, body: MaybeWhyInput | None = None
 ) -> LegAnswer:
     reason = body.reason if body else None
-    await repairs.void_autoforward(account.id, leg_id, reason)
+    await legs.void_autoforward(account.id, leg_id, reason)
     return await _lp_leg(account.id, leg_id)
 
 
@@ -353,11 +304,8 @@ async def api_void_autoforward(
 async def api_close_balance(
     account: Caller, client_id: ClientId, body: CloseBalanceInput
 ) -> LegAnswer:
-    try:
-        wallet_id = await check_own_wallet(body.wallet_id, account.id, "wallet_id")
-    except ValueError as exc:
-        raise BadInputError(str(exc)) from exc
-    leg_id = await repairs.close_balance(
+    wallet_id = await check_own_wallet(body.wallet_id, account.id, "wallet_id")
+    leg_id = await balances.close_balance(
         account.id,
         client_id,
         wallet_id,
@@ -377,5 +325,5 @@ async def api_close_balance(
 async def api_resume_payouts(
     account: Caller, machine_id: MachineId, body: WhyInput
 ) -> MachineAnswer:
-    await repairs.resume_payouts(account.id, machine_id, body.reason)
+    await stops.resume_payouts(account.id, machine_id, body.reason)
     return await api_machine(account, machine_id)

@@ -9,8 +9,7 @@ from fastapi import Depends
 from fastapi.responses import StreamingResponse
 from lnbits.settings import settings
 
-from ..base.refusals import NotFoundError
-from ..books.lists import MAX_ROWS, ListQuery, fetch_page
+from ..books.lists import MAX_ROWS, ListQuery, fetch_page, fetch_row
 from ..books.reports import (
     AUDIT_FIELDS,
     LEG_FIELDS,
@@ -81,13 +80,11 @@ async def api_settlement(
 
 async def settlement_detail(user_id: str, settlement_id: str) -> SettlementDetail:
     """The operator's settlement with everything that became of it."""
-    found, _ = await fetch_page(
+    row = await fetch_row(
         settlements_source(user_id, False, settlement_id),
-        ListQuery(SETTLEMENT_DETAIL, limit=1),
+        SETTLEMENT_DETAIL,
+        "There is no such settlement of yours.",
     )
-    if not found:
-        raise NotFoundError("There is no such settlement of yours.")
-    row = found[0]
     source = legs_source(user_id, False, await wallets_of(user_id), settlement_id)
     oldest_first = ListQuery(
         LEG_FIELDS, sortby="created_at", direction="asc", limit=MOST_LEGS

@@ -5,7 +5,6 @@ from __future__ import annotations
 from fastapi import Depends
 from lnbits.decorators import check_super_user
 
-from ..base.refusals import BadInputError
 from ..crud import get_super_config
 from ..money.targets import check_own_wallet
 from ..parties import machines as registry
@@ -40,8 +39,5 @@ async def api_update_super_config(
     changes = named_fields(body, ("super_fee_wallet_id",))
     wallet_id = changes.get("super_fee_wallet_id")
     if wallet_id and wallet_id != (await get_super_config()).super_fee_wallet_id:
-        try:
-            await check_own_wallet(wallet_id, account.id, "super_fee_wallet_id")
-        except ValueError as exc:
-            raise BadInputError(str(exc)) from exc
+        await check_own_wallet(wallet_id, account.id, "super_fee_wallet_id")
     return SuperConfigAnswer.of(await registry.update_super_config(account.id, changes))

@@ -28,7 +28,7 @@ from pydantic.errors import DateTimeError
 
 from ..api.fields import storable_text
 from ..base.database import cents_sql, db, db_time, fetch_all, fetch_one, from_db_time
-from ..base.refusals import BadInputError
+from ..base.refusals import BadInputError, NotFoundError
 from ..calculations import exact_number, fiat_cents, shown
 
 Kind = Literal["text", "int", "fiat", "fraction", "number", "bool", "time"]
@@ -447,6 +447,17 @@ async def fetch_page(
         else:
             total = await _count(conn, source, query)
     return [decode(row, query.fields) for row in found], total
+
+
+async def fetch_row(
+    source: Source, fields: Fields, missing: str, *conditions: Condition
+) -> dict[str, Any]:
+    """The one decoded row of a source. `NotFoundError`, saying `missing`, for none."""
+    query = ListQuery(fields, conditions=list(conditions), limit=1)
+    found, _ = await fetch_page(source, query)
+    if not found:
+        raise NotFoundError(missing)
+    return found[0]
 
 
 async def ids_of(source: Source) -> list[str]:

@@ -2,17 +2,18 @@
 
 Guaranteed here: the owner is in the statement that reads a row, so somebody else's is
 never found; every change of a leg asks again, in the same statement, that it is unpaid
-and in no payout. What may follow from what is decided in `repairs.py`.
+and in no payout. What may follow from what is decided by the modules that ask.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from lnbits.core.db import db as core_db
 from lnbits.db import Connection
+from pydantic import BaseModel
 
 from ..base.database import (
     CHUNK,
@@ -31,6 +32,7 @@ from ..calculations import cents_text
 from ..models import Client, Leg, Settlement, utc_now
 from ..money.replanning import Resize
 
+M = TypeVar("M", bound=BaseModel)
 S = "satoshimachine"
 # The leg is unpaid, and nothing that could pay it exists.
 OPEN = "status IN ('pending', 'failed') AND payout_id IS NULL"
@@ -42,64 +44,61 @@ OWN_MACHINES = (
 # ------------------------------------------------------------------------- whose row
 
 
+async def _own(
+    conn: Connection,
+    model: type[M],
+    where: str,
+    row_id: str,
+    user_id: str,
+    missing: str,
+) -> M:
+    """The row of a table that `where` says is this user's. `NotFoundError` else."""
+    found = await fetch_models(
+        conn,
+        f"SELECT * FROM {S}.{where} AND id = :id",  # noqa: S608
+        model,
+        {"id": row_id, "user": user_id},
+    )
+    if not found:
+        raise NotFoundError(missing)
+    return found[0]
+
+
 async def get_own_settlement(
     conn: Connection, settlement_id: str, operator_user_id: str
 ) -> Settlement:
     """The operator's settlement. `NotFoundError` for anybody else's."""
-    found = await fetch_models(
-        conn,
-        f"SELECT * FROM {S}.dca_settlements "  # noqa: S608
-        f"WHERE id = :id AND machine_id IN {OWN_MACHINES}",
-        Settlement,
-        {"id": settlement_id, "user": operator_user_id},
-    )
-    if not found:
-        raise NotFoundError("There is no such settlement of yours.")
-    return found[0]
+    where = f"dca_settlements WHERE machine_id IN {OWN_MACHINES}"
+    missing = "There is no such settlement of yours."
+    return await _own(conn, Settlement, where, settlement_id, operator_user_id, missing)
 
 
 async def get_own_leg(conn: Connection, leg_id: str, operator_user_id: str) -> Leg:
     """A leg at the operator's machines. What LPs forward is theirs alone."""
-    found = await fetch_models(
-        conn,
-        f"SELECT * FROM {S}.dca_payments WHERE id = :id "  # noqa: S608
-        f"AND leg_type <> 'autoforward' AND machine_id IN {OWN_MACHINES}",
-        Leg,
-        {"id": leg_id, "user": operator_user_id},
+    where = (
+        "dca_payments WHERE leg_type <> 'autoforward' AND "
+        f"machine_id IN {OWN_MACHINES}"
     )
-    if not found:
-        raise NotFoundError("There is no such payment of yours.")
-    return found[0]
+    missing = "There is no such payment of yours."
+    return await _own(conn, Leg, where, leg_id, operator_user_id, missing)
 
 
 async def get_own_autoforward(conn: Connection, leg_id: str, lp_user_id: str) -> Leg:
     """What this LP forwards. `NotFoundError` for any other leg."""
-    found = await fetch_models(
-        conn,
-        f"SELECT * FROM {S}.dca_payments WHERE id = :id "  # noqa: S608
-        "AND leg_type = 'autoforward' AND client_id IN ("
-        f"SELECT id FROM {S}.dca_clients WHERE user_id = :user)",
-        Leg,
-        {"id": leg_id, "user": lp_user_id},
+    where = (
+        "dca_payments WHERE leg_type = 'autoforward' AND client_id IN ("  # noqa: S608
+        f"SELECT id FROM {S}.dca_clients WHERE user_id = :user)"
     )
-    if not found:
-        raise NotFoundError("There is no such forwarding of yours.")
-    return found[0]
+    missing = "There is no such forwarding of yours."
+    return await _own(conn, Leg, where, leg_id, lp_user_id, missing)
 
 
 async def get_own_client(
     conn: Connection, client_id: str, operator_user_id: str
 ) -> Client:
-    found = await fetch_models(
-        conn,
-        f"SELECT * FROM {S}.dca_clients "  # noqa: S608
-        f"WHERE id = :id AND machine_id IN {OWN_MACHINES}",
-        Client,
-        {"id": client_id, "user": operator_user_id},
-    )
-    if not found:
-        raise NotFoundError("There is no such LP of yours.")
-    return found[0]
+    where = f"dca_clients WHERE machine_id IN {OWN_MACHINES}"
+    missing = "There is no such LP of yours."
+    return await _own(conn, Client, where, client_id, operator_user_id, missing)
 
 
 # ------------------------------------------------------------------------------ legs

@@ -11,7 +11,6 @@ Not guaranteed: that the machine hears the answer.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import json
@@ -29,12 +28,12 @@ from lnbits.exceptions import InvoiceError
 from loguru import logger
 
 from .. import bitspire, crud, distribution
-from ..base.audit import MACHINE
-from ..base.database import db, fetch_all, in_list, transaction
+from ..base.database import db, fetch_all, in_list
 from ..base.refusals import BadInputError, RefusedError
 from ..bitspire import FeeFractions, Figures, SettlementInvariantError
 from ..calculations import fiat_cents, split_principal_based
-from ..desk import repairs
+from ..desk.actions import ConcurrentChangeError
+from ..desk.dispense import machine_reports
 from ..models import CASH_IN, CASH_OUT, Fiat, Machine, Settlement, utc_now
 from ..money import landing
 from . import crud as line_crud
@@ -521,17 +520,11 @@ async def dispense(
 
 async def report_dispense(settlement: Settlement, cents: int) -> None:
     """Plan by what was dispensed. Raises LineError; said again, nothing changes."""
-    for attempt in range(repairs.MAX_CAS_ATTEMPTS):
-        try:
-            async with transaction() as conn:
-                await repairs.apply_dispense(conn, settlement, cents, MACHINE)
-            break
-        except repairs.ConcurrentChangeError as exc:
-            if attempt == repairs.MAX_CAS_ATTEMPTS - 1:
-                raise LineError("busy", str(exc)) from exc
-            await asyncio.sleep(0)
-        except BadInputError as exc:
-            raise LineError("bad_request", str(exc)) from exc
-        except RefusedError as exc:
-            raise LineError("conflict", str(exc)) from exc
-    distribution.wake()
+    try:
+        await machine_reports(settlement, cents)
+    except ConcurrentChangeError as exc:
+        raise LineError("busy", str(exc)) from exc
+    except BadInputError as exc:
+        raise LineError("bad_request", str(exc)) from exc
+    except RefusedError as exc:
+        raise LineError("conflict", str(exc)) from exc

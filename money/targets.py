@@ -14,6 +14,7 @@ from typing import Any
 from lnurl import LnAddress, LnurlException
 from lnurl import decode as lnurl_decode
 
+from ..base.refusals import BadInputError
 from ..host.wallets import find_wallet, local_wallet_of_address, wallet_facts
 
 _KEY = re.compile(r"^[0-9a-f]{32}$")
@@ -32,19 +33,19 @@ class ResolvedTarget:
 async def check_own_wallet(wallet_id: Any, user_id: str, what: str) -> str:
     """The wallet id, if it is an ordinary wallet of this user.
 
-    Raises `ValueError` with a sentence: unknown, deleted, somebody else's, or shared (a
-    shared wallet's payments carry another wallet's id).
+    Raises `BadInputError`: unknown, deleted, somebody else's, or shared (a shared
+    wallet's payments carry another wallet's id).
     """
     if not isinstance(wallet_id, str) or not wallet_id.strip():
-        raise ValueError(f"{what} must be the id of one of your wallets.")
+        raise BadInputError(f"{what} must be the id of one of your wallets.")
     wallet_id = wallet_id.strip()
     if "\x00" in wallet_id or not wallet_id.isprintable():
-        raise ValueError(f"{what} must be the id of one of your wallets.")
+        raise BadInputError(f"{what} must be the id of one of your wallets.")
     facts = (await wallet_facts([wallet_id])).get(wallet_id)
     if facts is None or facts.is_deleted or facts.user_id != user_id:
-        raise ValueError(f"{what} is not a wallet of yours.")
+        raise BadInputError(f"{what} is not a wallet of yours.")
     if not facts.is_usable:
-        raise ValueError(f"{what} is a shared wallet; choose one of your own.")
+        raise BadInputError(f"{what} is a shared wallet; choose one of your own.")
     return wallet_id
 
 

@@ -47,7 +47,14 @@ from satmachineadmin.base.database import (
     transaction,
 )
 from satmachineadmin.base.refusals import RefusedError
-from satmachineadmin.desk import repairs
+from satmachineadmin.desk import (
+    balances,
+    dispense,
+    legs,
+    quarantine,
+    refund,
+    settlements,
+)
 from satmachineadmin.models import (
     Client,
     CommissionSplit,
@@ -465,13 +472,13 @@ class Desk(RuleBasedStateMachine):
     @rule(pick=PICK, cents=FIAT)
     def report_dispense(self, pick: int, cents: int) -> None:
         self.ask(
-            repairs.report_dispense(self.operator, self.a_settlement(pick), cents, WHY)
+            dispense.report_dispense(self.operator, self.a_settlement(pick), cents, WHY)
         )
 
     @rule(pick=PICK)
     def nothing_was_dispensed(self, pick: int) -> None:
         self.ask(
-            repairs.report_dispense(self.operator, self.a_settlement(pick), 0, WHY)
+            dispense.report_dispense(self.operator, self.a_settlement(pick), 0, WHY)
         )
 
     @rule(pick=PICK, sats=st.one_of(st.none(), st.integers(1, 60_000)), key=PICK)
@@ -482,33 +489,37 @@ class Desk(RuleBasedStateMachine):
             target = f"ln.r{self.hashes}{self.tag}.{sats}"
         settlement_id = self.a_settlement(pick)
         self.ask(
-            repairs.refund(self.operator, settlement_id, target, WHY, f"k{key % 5}")
+            refund.refund(self.operator, settlement_id, target, WHY, f"k{key % 5}")
         )
 
     @rule(pick=PICK)
     def retry_settlement(self, pick: int) -> None:
-        self.ask(repairs.retry_settlement(self.operator, self.a_settlement(pick), WHY))
+        self.ask(
+            settlements.retry_settlement(self.operator, self.a_settlement(pick), WHY)
+        )
 
     @rule(pick=PICK)
     def void_settlement(self, pick: int) -> None:
-        self.ask(repairs.void_settlement(self.operator, self.a_settlement(pick), WHY))
+        self.ask(
+            settlements.void_settlement(self.operator, self.a_settlement(pick), WHY)
+        )
 
     @rule(pick=PICK)
     def retry_leg(self, pick: int) -> None:
-        self.ask(repairs.retry_leg(self.operator, self.a_leg(pick), WHY))
+        self.ask(legs.retry_leg(self.operator, self.a_leg(pick), WHY))
 
     @rule(pick=PICK)
     def void_leg(self, pick: int) -> None:
-        self.ask(repairs.void_leg(self.operator, self.a_leg(pick), WHY))
+        self.ask(legs.void_leg(self.operator, self.a_leg(pick), WHY))
 
     @rule(pick=PICK)
     def mark_leg_paid(self, pick: int) -> None:
-        self.ask(repairs.mark_leg_paid(self.operator, self.a_leg(pick), "slip", WHY))
+        self.ask(legs.mark_leg_paid(self.operator, self.a_leg(pick), "slip", WHY))
 
     @rule(pick=PICK, is_test=st.booleans())
     def mark_test(self, pick: int, is_test: bool) -> None:
         self.ask(
-            repairs.mark_test(self.operator, self.a_settlement(pick), is_test, WHY)
+            settlements.mark_test(self.operator, self.a_settlement(pick), is_test, WHY)
         )
 
     @rule(pick=PICK)
@@ -526,7 +537,7 @@ class Desk(RuleBasedStateMachine):
             "fiat_amount": f"{cents // 100}.{cents % 100:02d}",
             "fiat_code": "GTQ",
         }
-        self.ask(repairs.resolve(self.operator, settlement["id"], fields, WHY))
+        self.ask(quarantine.resolve(self.operator, settlement["id"], fields, WHY))
 
     @rule(person=st.integers(0, 2), cents=FIAT)
     def deposit(self, person: int, cents: int) -> None:
@@ -564,7 +575,7 @@ class Desk(RuleBasedStateMachine):
         wallet = self.wallet if is_own else self.cash_box
         name = f"close{key % 4}"
         leg_id = self.ask(
-            repairs.close_balance(
+            balances.close_balance(
                 self.operator, self.clients[person], wallet, Decimal("5"), WHY, name
             )
         )

@@ -19,7 +19,7 @@ from world import Killed, MakeWorld, World, balance_sats, update
 
 from satmachineadmin import distribution, tasks
 from satmachineadmin.base.database import db, db_time, fetch_all
-from satmachineadmin.desk import repairs
+from satmachineadmin.desk import balances
 from satmachineadmin.models import utc_now
 from satmachineadmin.money import payouts, payouts_crud, planning, rounds
 
@@ -792,7 +792,7 @@ async def test_a_close_is_replayed_after_the_process_died_behind_the_commit(
     with monkeypatch.context() as patch:
         patch.setattr(distribution, "wake", dies)
         with pytest.raises(Killed):
-            await repairs.close_balance(
+            await balances.close_balance(
                 world.operator.user_id,
                 lp.client.id,
                 world.operator.wallet.id,

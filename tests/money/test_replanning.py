@@ -120,7 +120,7 @@ def put(leg: Leg, state: str) -> Leg:
 
 
 def applied(legs: list[Leg], plan: Replan) -> list[Leg]:
-    """The legs as `repairs.py` leaves them."""
+    """The legs as `desk/dispense.py` leaves them."""
     after = {leg.id: leg for leg in legs}
     for change in plan.resized:
         assert is_open(change.leg)

@@ -18,8 +18,8 @@ from lnbits.helpers import urlsafe_short_hash
 
 from satmachineadmin import distribution
 from satmachineadmin.base.refusals import BadInputError
-from satmachineadmin.desk import repairs
-from satmachineadmin.desk.repairs import RefundTarget
+from satmachineadmin.desk import refund, repairs_crud
+from satmachineadmin.desk.refund import RefundTarget
 from satmachineadmin.host import limits
 from satmachineadmin.host.wallets import WalletFacts
 from satmachineadmin.models import Payout, utc_now
@@ -189,9 +189,9 @@ class FakeLightning:
             "read_outcomes",
         ):
             patch.setattr(payouts, name, getattr(self, name))
-        patch.setattr(repairs, "read_refund_target", self.read_refund_target)
-        patch.setattr(repairs, "local_wallet_of_address", self.local_wallet_of_address)
-        patch.setattr(repairs.sql, "lnbits_sides", self.lnbits_sides)
+        patch.setattr(refund, "read_refund_target", self.read_refund_target)
+        patch.setattr(refund, "local_wallet_of_address", self.local_wallet_of_address)
+        patch.setattr(repairs_crud, "lnbits_sides", self.lnbits_sides)
         patch.setattr(distribution, "core_db", NoDatabase())
         patch.setattr(distribution, "deferred_commit", NoDatabase.connect)
 

@@ -46,6 +46,7 @@ NOT_THE_MONEY_PATH = {
     "cash.bays": "counts the notes in a machine, for a screen and a warning",
     "cash.pace": "reads history, for advice on a screen",
     "desk.attention": "reads what waits for a person",
+    "desk.differences": "holds against each other what was read",
     "desk.notices": "tells people what happened",
     "desk.reconciliation": "compares what was paid with what was owed: pays nothing",
     "desk.reconciliation_crud": "reads for it, and stops a machine: see its tests",

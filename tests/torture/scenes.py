@@ -29,7 +29,14 @@ from world import World, age_core, edit_core
 
 from satmachineadmin import crud, distribution, tasks
 from satmachineadmin.base.database import db_time, execute, fetch_all, transaction
-from satmachineadmin.desk import repairs
+from satmachineadmin.desk import (
+    balances,
+    dispense,
+    legs,
+    quarantine,
+    refund,
+    settlements,
+)
 from satmachineadmin.line import calls as line_calls
 from satmachineadmin.line import payout as line_payout
 from satmachineadmin.line.nostr import RPC_KIND, Incoming, LineError
@@ -200,13 +207,13 @@ class Scene:
     async def report(self, fiat_cents: int) -> None:
         settlement = await self.world.settlement(self.hashes[-1])
         if settlement.dispensed_fiat is None:
-            await repairs.report_dispense(
+            await dispense.report_dispense(
                 self.world.operator.user_id, settlement.id, fiat_cents, "a bill jammed"
             )
 
     async def refund_to(self, destination: str) -> None:
         settlement = await self.world.settlement(self.hashes[-1])
-        await repairs.refund(
+        await refund.refund(
             self.world.operator.user_id,
             settlement.id,
             destination,
@@ -225,7 +232,7 @@ class Scene:
 
     async def _refund_anew(self, leg: Leg) -> None:
         made: Any = await get_funding_source().create_invoice(50_000, "once more")
-        await repairs.refund(
+        await refund.refund(
             self.world.operator.user_id,
             str(leg.settlement_id),
             str(made.payment_request),
@@ -474,14 +481,14 @@ class Quarantine(Scene):
         settlement = await self.world.settlement(self.hashes[0])
         if settlement.status == "quarantined":
             fields = {**self.world.stamp(), "txid": None}
-            await repairs.resolve(
+            await quarantine.resolve(
                 self.world.operator.user_id, settlement.id, fields, "a typing error"
             )
 
     async def void(self) -> None:
         settlement = await self.world.settlement(self.hashes[1])
         if settlement.status == "quarantined":
-            await repairs.void_settlement(
+            await settlements.void_settlement(
                 self.world.operator.user_id, settlement.id, "not a customer"
             )
 
@@ -528,15 +535,15 @@ class Desk(Scene):
         leg = await self._open_leg("operator_split")
         if leg:
             operator = self.world.operator.user_id
-            await repairs.mark_leg_paid(operator, leg.id, "in cash", None)
+            await legs.mark_leg_paid(operator, leg.id, "in cash", None)
 
     async def void(self) -> None:
         leg = await self._open_leg("dca")
         if leg:
             operator = self.world.operator.user_id
-            await repairs.retry_leg(operator, leg.id, "once more")
+            await legs.retry_leg(operator, leg.id, "once more")
             await settle()
-            await repairs.void_leg(operator, leg.id, "the wallet is gone")
+            await legs.void_leg(operator, leg.id, "the wallet is gone")
 
     async def take_deposit(self) -> None:
         operator = self.world.operator.user_id
@@ -563,7 +570,7 @@ class Desk(Scene):
             )
 
     async def close(self) -> None:
-        await repairs.close_balance(
+        await balances.close_balance(
             self.world.operator.user_id,
             self.world.lps[0].client.id,
             self.world.machine_wallet.id,

@@ -34,7 +34,7 @@ from world import Lp, MakeWorld, World, balance_sats, set_platform, update
 from satmachineadmin import crud, distribution
 from satmachineadmin.base import lease
 from satmachineadmin.base.database import db
-from satmachineadmin.desk import repairs
+from satmachineadmin.desk import balances, legs
 from satmachineadmin.models import Client, Leg, Settlement
 from satmachineadmin.parties import lps
 
@@ -237,7 +237,7 @@ async def old_parties_are_paid(world: World, cast: Cast, shop: LnurlServer) -> N
     assert await balance_sats(ids["w-super"]) == 6_000
 
     before = await balance_sats(ids["w-ana-new"])
-    await repairs.close_balance(
+    await balances.close_balance(
         world.operator.user_id,
         "ana-1",
         world.machine_wallet.id,
@@ -253,7 +253,7 @@ async def old_parties_are_paid(world: World, cast: Cast, shop: LnurlServer) -> N
 async def old_debt_is_settled(world: World) -> None:
     """The leg that had failed is paid by hand, and with it the old settlement."""
     operator = world.operator.user_id
-    await repairs.mark_leg_paid(operator, "leg-split", "in cash", "by hand")
+    await legs.mark_leg_paid(operator, "leg-split", "in cash", "by hand")
     settlement = await crud.get_settlement("set-out")
     assert settlement and settlement.status == "completed"
 

@@ -1,0 +1,238 @@
+"""A machine paid out less cash than was sold: what is planned, and what is owed then.
+
+Not guaranteed: that a reported dispense is true. What the operator or the machine says
+was paid out in cash is what is planned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from lnbits.db import Connection
+
+from .. import bitspire, crud, distribution
+from ..base.audit import MACHINE
+from ..base.database import transaction
+from ..base.refusals import BadInputError, ConflictError, NotFoundError
+from ..calculations import cents_text, dispense_split, fiat_cents
+from ..models import CASH_OUT, Fiat, Machine, Settlement, utc_now
+from ..money.replanning import Replan, Resize, replan
+from . import repairs_crud as sql
+from .actions import (
+    MAX_CAS_ATTEMPTS,
+    ConcurrentChangeError,
+    audit_legs,
+    audit_settlement,
+)
+
+DISPENSED = (
+    "dispensed_fiat",
+    "dispensed_principal_sats",
+    "dispensed_fee_sats",
+    "dispensed_platform_fee_sats",
+    "dispensed_operator_fee_sats",
+    "dispense_state",
+    "refund_sats",
+)
+
+
+async def report_dispense(
+    user_id: str, settlement_id: str, dispensed_cents: int, reason: str
+) -> None:
+    """What the operator says that the machine paid out in cash."""
+
+    async def own(conn: Connection) -> Settlement:
+        return await sql.get_own_settlement(conn, settlement_id, user_id)
+
+    await _apply_and_wake(own, dispensed_cents, user_id, reason)
+
+
+async def machine_reports(settlement: Settlement, dispensed_cents: int) -> None:
+    """What the machine says that it paid out; said again, nothing changes."""
+
+    async def landed(conn: Connection) -> Settlement:
+        return settlement
+
+    await _apply_and_wake(landed, dispensed_cents, MACHINE, None)
+
+
+async def _apply_and_wake(
+    settlement_of: Callable[[Connection], Awaitable[Settlement]],
+    dispensed_cents: int,
+    source: str,
+    reason: str | None,
+) -> None:
+    """Raises `ConcurrentChangeError` if payouts were faster every time."""
+    for attempt in range(MAX_CAS_ATTEMPTS):
+        try:
+            async with transaction() as conn:
+                await crud.lock_ledger(conn)
+                settlement = await settlement_of(conn)
+                await apply_dispense(conn, settlement, dispensed_cents, source, reason)
+            break
+        except ConcurrentChangeError:
+            if attempt == MAX_CAS_ATTEMPTS - 1:
+                raise
+            await asyncio.sleep(0)
+    distribution.wake()
+
+
+async def apply_dispense(
+    conn: Connection,
+    settlement: Settlement,
+    dispensed_cents: int,
+    source: str,
+    reason: str | None = None,
+) -> Settlement:
+    """Plan a cash-out by what was really dispensed; its row afterwards.
+
+    `source` is who says so, for the log: a user id or `audit.MACHINE`. Said again,
+    nothing changes. After planning it can only become less: legs that are not paid and
+    not on their way shrink, and the rest of what the customer is owed comes out of the
+    wallet's free balance. The caller commits, and then wakes the engine.
+    Raises `BadInputError` and `ConflictError`.
+    """
+    await crud.lock_ledger(conn)
+    before = await crud.get_settlement(settlement.id, conn)
+    machine = await crud.get_machine(settlement.machine_id, conn)
+    if before is None or machine is None:
+        raise NotFoundError("There is no such settlement.")
+    _must_be_dispensable(before)
+    after = _dispensed(before, dispensed_cents)
+    columns: tuple[str, ...]
+    if before.planned_at is None:
+        if _is_known(before, dispensed_cents):
+            return before
+        after.status, after.error_message = "pending", None
+        columns = (*DISPENSED, "status", "error_message")
+        was = ["awaiting_dispense", "attention", "pending"]
+    else:
+        plan = await _plan_less(conn, before, after, machine)
+        if plan is None:
+            return before
+        await _apply_plan(conn, plan, source, reason)
+        after.retained_sats, after.loss_sats = plan.retained_sats, plan.loss_sats
+        columns = (*DISPENSED, "retained_sats", "loss_sats")
+        was = ["processing", "attention", "completed"]
+    if not await sql.change_settlement(conn, after, columns, was):
+        raise ConcurrentChangeError
+    await crud.refresh_settlements(conn, [after.id])
+    await audit_settlement(
+        conn,
+        source,
+        "dispense",
+        before,
+        machine,
+        {name: getattr(before, name) for name in columns},
+        {name: getattr(after, name) for name in columns},
+        reason,
+    )
+    return await crud.get_settlement(settlement.id, conn) or after
+
+
+def _must_be_dispensable(settlement: Settlement) -> None:
+    if settlement.status == "quarantined":
+        raise ConflictError("This settlement is quarantined: resolve it first.")
+    if settlement.status == "voided":
+        raise ConflictError("This settlement was voided.")
+    if settlement.tx_type != CASH_OUT:
+        raise ConflictError("Only a cash-out is dispensed.")
+
+
+def _planned_cents(settlement: Settlement) -> int:
+    dispensed = settlement.dispensed_fiat
+    return fiat_cents(settlement.fiat_amount if dispensed is None else dispensed)
+
+
+def _is_known(settlement: Settlement, dispensed_cents: int) -> bool:
+    is_open = settlement.dispense_state == bitspire.AWAITING
+    is_stuck = settlement.status == "attention"
+    same = _planned_cents(settlement) == dispensed_cents
+    return same and not is_open and not is_stuck
+
+
+def _dispensed(settlement: Settlement, dispensed_cents: int) -> Settlement:
+    landed_cents = fiat_cents(settlement.fiat_amount)
+    try:
+        split = dispense_split(
+            settlement.principal_sats,
+            settlement.fee_sats,
+            settlement.platform_fee_sats,
+            settlement.operator_fee_sats,
+            settlement.wire_sats,
+            landed_cents,
+            dispensed_cents,
+        )
+    except ValueError as exc:
+        raise BadInputError(str(exc)) from exc
+    is_full = dispensed_cents == landed_cents
+    return settlement.copy(
+        update={
+            "dispensed_fiat": Fiat(cents_text(dispensed_cents)),
+            "dispensed_principal_sats": split.principal_sats,
+            "dispensed_fee_sats": split.fee_sats,
+            "dispensed_platform_fee_sats": split.platform_fee_sats,
+            "dispensed_operator_fee_sats": split.operator_fee_sats,
+            "dispense_state": bitspire.CONFIRMED if is_full else "partial",
+            "refund_sats": split.refund_sats,
+        }
+    )
+
+
+async def _plan_less(
+    conn: Connection, before: Settlement, after: Settlement, machine: Machine
+) -> Replan | None:
+    """How what is open of a planned settlement shrinks; None if nothing changes.
+
+    Said again, a short dispense may still change something: a payment that was on its
+    way then may have failed since.
+    """
+    planned, now_cents = _planned_cents(before), _planned_cents(after)
+    if now_cents > planned:
+        raise ConflictError(
+            f"{cents_text(planned)} {before.fiat_code} dispensed is what was planned: "
+            "it can become less, not more."
+        )
+    if now_cents == planned and before.dispense_state != "partial":
+        return None
+    legs = await crud.legs_of(before.id, conn)
+    plan = replan(before, after, machine, legs, utc_now())
+    is_same = now_cents == planned and not plan.resized and not plan.added
+    return None if is_same else plan
+
+
+async def _apply_plan(
+    conn: Connection, plan: Replan, source: str, reason: str | None
+) -> None:
+    for change in plan.resized:
+        await _apply_resize(conn, change)
+    debits = {
+        change.leg.client_id: change.debit_change_cents
+        for change in plan.resized
+        if change.leg.client_id
+    }
+    await crud.add_debits(conn, debits)
+    await crud.insert_legs(conn, plan.added)
+    changed = [(r.leg, _resized_facts(r)) for r in plan.resized]
+    await audit_legs(conn, source, "resize", changed, reason)
+
+
+async def _apply_resize(conn: Connection, change: Resize) -> None:
+    if change.is_voided:
+        why = "Voided: the machine paid out less cash than was planned."
+        done = await sql.void_legs(conn, [change.leg.id], why)
+    else:
+        done = await sql.resize(conn, change)
+    if done != 1:
+        raise ConcurrentChangeError
+
+
+def _resized_facts(change: Resize) -> dict[str, Any]:
+    if change.is_voided:
+        return {"status": "voided"}
+    facts: dict[str, Any] = {"amount_sats": change.amount_sats}
+    if change.leg.amount_fiat is not None:
+        facts["amount_fiat"] = cents_text(change.fiat_cents or 0)
+    return facts

@@ -1,0 +1,170 @@
+"""Where the sats go that a customer is owed: once, and at most what is owed.
+
+What moves money does so once for each idempotency key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bolt11 import Bolt11Exception
+from bolt11 import decode as bolt11_decode
+from lnbits.db import Connection
+
+from .. import crud, distribution
+from ..base.database import transaction
+from ..base.refusals import BadInputError, ConflictError
+from ..host.limits import reserve_sats
+from ..host.wallets import local_wallet_of_address
+from ..models import Leg
+from ..money.replanning import is_open
+from ..money.targets import normalise_address
+from . import repairs_crud as sql
+from .actions import (
+    BEING_PAID,
+    ConcurrentChangeError,
+    audit_settlement,
+    check_same_action,
+)
+
+
+@dataclass(frozen=True)
+class RefundTarget:
+    """Where a customer's refund goes: an address, or an invoice of so many sats."""
+
+    target: str
+    address: str | None = None
+    payment_hash: str | None = None
+    amount_sats: int | None = None
+    is_expired: bool = False
+
+
+def read_refund_target(destination: str) -> RefundTarget:
+    """A bolt11 invoice or a Lightning address. `BadInputError` for anything else."""
+    text = destination.strip()
+    if "@" in text:
+        try:
+            address = normalise_address(text)
+        except ValueError as exc:
+            raise BadInputError(f"destination: {exc}") from exc
+        return RefundTarget(address, address=address)
+    bolt11 = text.lower().removeprefix("lightning:").strip()
+    try:
+        invoice = bolt11_decode(bolt11)
+    except (Bolt11Exception, ValueError) as exc:
+        raise BadInputError(
+            "destination is neither a Lightning invoice nor a Lightning address like "
+            "name@domain.com."
+        ) from exc
+    sats, rest = divmod(int(invoice.amount_msat or 0), 1000)
+    if not sats or rest:
+        raise BadInputError(
+            "destination: the invoice must name a whole amount of sats; ask the "
+            "customer for one that does."
+        )
+    return RefundTarget(
+        bolt11,
+        payment_hash=invoice.payment_hash,
+        amount_sats=sats,
+        is_expired=invoice.has_expired(),
+    )
+
+
+async def refund(
+    user_id: str, settlement_id: str, destination: str, reason: str, key: str
+) -> None:
+    """Say where the customer's refund goes; it is paid once, at most what is owed."""
+    target = read_refund_target(destination)
+    problem = await _destination_problem(target)
+    async with transaction() as conn:
+        await crud.lock_ledger(conn)
+        settlement = await sql.get_own_settlement(conn, settlement_id, user_id)
+        machine = await crud.get_machine(settlement.machine_id, conn)
+        action = f"refund:{settlement_id}"
+        used = await sql.claim_idempotency_key(
+            conn, user_id, key, action, settlement_id
+        )
+        if used:
+            check_same_action(used, action)
+            return
+        if problem:
+            raise BadInputError(problem)
+        legs = await crud.legs_of(settlement_id, conn)
+        open_legs = _refunds_to_claim(legs)
+        await _check_refund(conn, target, sum(x.amount_sats for x in open_legs))
+        ids = [leg.id for leg in open_legs]
+        set_now = await sql.set_refund_target(conn, ids, target.target, target.address)
+        if set_now != len(ids):
+            raise ConcurrentChangeError
+        await crud.refresh_settlements(conn, [settlement_id])
+        await audit_settlement(
+            conn,
+            user_id,
+            "refund",
+            settlement,
+            machine,
+            {"destination": [leg.target for leg in open_legs]},
+            {
+                "destination": target.target,
+                "owed_sats": sum(x.amount_sats for x in open_legs),
+            },
+            reason,
+        )
+    distribution.wake()
+
+
+def _refunds_to_claim(legs: Sequence[Leg]) -> list[Leg]:
+    refunds = [leg for leg in legs if leg.leg_type == "refund"]
+    if any(leg.status == "pending" and leg.payout_id for leg in refunds):
+        raise ConflictError(BEING_PAID)
+    open_legs = [leg for leg in refunds if is_open(leg)]
+    if not open_legs:
+        raise ConflictError("Nothing is owed to the customer of this settlement.")
+    if all(x.target and x.attempts == 0 and x.status == "pending" for x in open_legs):
+        raise ConflictError(
+            "This refund has a destination and waits to be paid. Another can be given "
+            "once the payment has failed; to stop it, void it."
+        )
+    return open_legs
+
+
+async def _destination_problem(target: RefundTarget) -> str | None:
+    """What LNbits knows against a destination: read before our own database."""
+    wallets = await crud.machine_wallets()
+    if target.payment_hash is None:
+        wallet_id = await local_wallet_of_address(target.target)
+        if wallet_id in wallets:
+            return "destination is the address of a machine's wallet."
+        return None
+    sides = await sql.lnbits_sides(target.payment_hash)
+    if any(side["wallet_id"] in wallets for side in sides):
+        return (
+            "destination is an invoice of a machine on this server: the customer must "
+            "make one in their own wallet."
+        )
+    if any(side["status"] == "success" for side in sides):
+        return "destination: this invoice has been paid already; ask for a new one."
+    return None
+
+
+async def _check_refund(conn: Connection, target: RefundTarget, owed_sats: int) -> None:
+    most = owed_sats - reserve_sats(owed_sats, False)
+    if most <= 0:
+        raise ConflictError(
+            f"The {owed_sats} sat owed do not cover the routing: pay them in cash and "
+            "mark the refund as paid, or void it."
+        )
+    if target.payment_hash is None:
+        return
+    if target.is_expired:
+        raise BadInputError("destination: this invoice has expired; ask for a new one.")
+    if (target.amount_sats or 0) > most:
+        raise BadInputError(
+            f"destination: the invoice is for {target.amount_sats} sat, but at most "
+            f"{most} sat can be refunded."
+        )
+    if await sql.known_hash(conn, target.payment_hash):
+        raise BadInputError(
+            "destination: this invoice was used before; ask for a new one."
+        )
