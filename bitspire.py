@@ -18,7 +18,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -116,9 +116,8 @@ class Figures:
 class ParsedSettlement(Figures):
     """A payment of a machine and what its stamp or report says, ready to be landed.
 
-    `dispense` is "awaiting" or "confirmed" (a cash-in has nothing to wait for), or
-    None in `minimal_fields` when it was not readable. `stamp` is all that was said,
-    in a form that can be stored and sent.
+    `dispense` is "awaiting" or "confirmed" (a cash-in has nothing to wait for).
+    `stamp` is all that was said, in a form that can be stored and sent.
     """
 
     payment_hash: str
@@ -127,7 +126,7 @@ class ParsedSettlement(Figures):
     bitspire_txid: str | None
     bills_json: str | None
     cassettes_json: str | None
-    dispense: str | None
+    dispense: str
     stamp: dict[str, Any]
 
     @property
@@ -166,10 +165,6 @@ class Reading:
         if self.problem:
             return "quarantined"
         return "awaiting_dispense" if self.parsed.dispense == AWAITING else "pending"
-
-    def held_back(self, problem: str) -> Reading:
-        """The same for a person to look at; the first reason is told."""
-        return replace(self, problem=self.problem or problem)
 
 
 def read_payment(
@@ -343,8 +338,19 @@ def minimal_fields(
         fiat_code=_or_default(lambda: _fiat_code(known, machine.fiat_code), ""),
         exchange_rate=float(_or_default(lambda: _stated_rate(known), None) or exact),
     )
-    dispense = _or_default(lambda: _dispense(known, tx_type), None)
+    dispense = dispense_said(known) if amount_msat > 0 else CONFIRMED
     return _with_facts(figures, payment, said, dispense)
+
+
+def dispense_said(fields: Any) -> str:
+    """What a stamp whose figures are not believed says of the dispense.
+
+    Whatever it says that is not a clear yes waits for somebody to say what came out:
+    nobody is paid for notes that stayed in the machine. Without a word about it the
+    machine dispensed before it stamped.
+    """
+    said = fields.get("dispense") if isinstance(fields, Mapping) else None
+    return CONFIRMED if said in (None, CONFIRMED) else AWAITING
 
 
 def report_conflict(fields: Mapping[str, Any], landed: Settlement) -> str | None:
@@ -566,7 +572,7 @@ def _rate_text(rate: Fraction) -> str:
 
 
 def _with_facts(
-    figures: Figures, payment: Payment, said: Any, dispense: str | None
+    figures: Figures, payment: Payment, said: Any, dispense: str
 ) -> ParsedSettlement:
     known: Mapping[Any, Any] = said if isinstance(said, Mapping) else {}
     stamp = _Storable().of(said)

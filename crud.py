@@ -33,6 +33,8 @@ from .base.database import (
 )
 from .base.lease import lease_held_sql
 from .models import (
+    CASH_IN,
+    CASH_OUT,
     CommissionSplit,
     Leg,
     LpProfile,
@@ -144,10 +146,11 @@ def from_time(value: Any) -> datetime:
     return datetime.fromtimestamp(float(value or 0), timezone.utc)
 
 
-async def wallet_machine_id(
+async def wallet_owner(
     conn: Connection, wallet_id: str, at: datetime
-) -> str | None:
-    """The machine whose wallet this was at that time (or first was, if earlier)."""
+) -> tuple[str, datetime] | None:
+    """The machine whose wallet this was at that time (or first was, if earlier), and
+    when the wallet was first registered for a machine; None if it never was."""
     found = await fetch_all(
         conn,
         "SELECT machine_id, since_at FROM satoshimachine.dca_machine_wallets "
@@ -160,7 +163,31 @@ async def wallet_machine_id(
     for row in found:
         if from_time(row["since_at"]) <= at:
             owner = row["machine_id"]
-    return owner
+    return owner, from_time(found[0]["since_at"])
+
+
+async def has_line(conn: Connection, machine: Machine) -> bool:
+    """Whether the machine trades over its line: it is paired, or was paired once."""
+    if machine.is_paired or machine.paired_at:
+        return True
+    found = await fetch_one(
+        conn,
+        "SELECT 1 AS yes FROM satoshimachine.dca_machine_lines "
+        "WHERE machine_id = :machine AND used_code IS NOT NULL",
+        {"machine": machine.id},
+    )
+    return found is not None
+
+
+async def is_line_invoice(conn: Connection, machine_id: str, payment_hash: str) -> bool:
+    """Whether this machine asked for this invoice over its line."""
+    found = await fetch_one(
+        conn,
+        "SELECT 1 AS yes FROM satoshimachine.dca_machine_requests "
+        "WHERE machine_id = :machine AND payment_hash = :hash AND rpc = 'invoice'",
+        {"machine": machine_id, "hash": payment_hash},
+    )
+    return found is not None
 
 
 async def get_settlement(
@@ -196,55 +223,85 @@ async def insert_settlement(conn: Connection, settlement: Settlement) -> bool:
     return await execute(conn, sql, params) == 1
 
 
+# One side of a payment: its hash, the wallet, and whether that wallet paid it. One
+# wallet can be both sides of a payment to itself.
+PaymentSide = tuple[str, str, bool]
+
+
 async def recorded_keys(
     conn: Connection, sides: Iterable[tuple[str, str]]
 ) -> set[tuple[str, str]]:
-    """Those sides (payment hash, wallet id) of payments that need no landing: landed
-    before, or payouts of our own."""
+    """Those (payment hash, wallet id) that need no landing, in either direction."""
     wanted = set(sides)
-    known = await _first_keys(conn, sorted({h for h, _ in wanted}))
+    both = {(h, w, out) for h, w in wanted for out in (True, False)}
+    return {(h, w) for h, w, _ in await recorded_sides(conn, both)}
+
+
+async def recorded_sides(
+    conn: Connection, sides: Iterable[PaymentSide]
+) -> set[PaymentSide]:
+    """Those sides of payments that need no landing: landed before, or payouts of our
+    own."""
+    wanted = set(sides)
+    known = await _sides_of(conn, sorted({side[0] for side in wanted}))
     unknown = wanted - known
     if unknown:
-        known |= await _second_keys(conn, unknown)
+        known |= await _second_sides(conn, unknown)
     return known & wanted
 
 
-async def _second_keys(
-    conn: Connection, sides: Iterable[tuple[str, str]]
-) -> set[tuple[str, str]]:
-    """Those that landed as `<hash>:<machine id>`: one machine's customer was paid
-    through another machine, which landed first."""
+def second_hash(payment_hash: str, first: Settlement, second: Settlement) -> str:
+    """What the second side of a payment lands under; the first has the bare hash."""
+    if first.machine_id != second.machine_id:
+        return f"{payment_hash}:{second.machine_id}"
+    return f"{payment_hash}:{CASH_IN if second.is_outgoing else CASH_OUT}"
+
+
+async def _second_sides(
+    conn: Connection, sides: Iterable[PaymentSide]
+) -> set[PaymentSide]:
+    """Those that landed as `second_hash`: one machine's customer was paid through
+    another machine, or a wallet paid itself, and the other side landed first."""
     wallets = await machine_wallets(conn)
-    hashes = sorted(
-        f"{payment_hash}:{machine_id}"
-        for payment_hash, wallet_id in sides
-        for machine_id in {m for m, _ in wallets.get(wallet_id, [])}
-    )
-    found = await _first_keys(conn, hashes)
-    return {(name.partition(":")[0], wallet_id) for name, wallet_id in found}
+    names = {
+        f"{payment_hash}:{name}"
+        for payment_hash, wallet_id, _ in sides
+        for name in {CASH_IN, CASH_OUT, *(m for m, _ in wallets.get(wallet_id, []))}
+    }
+    found = await _sides_of(conn, sorted(names))
+    return {(name.partition(":")[0], wallet, out) for name, wallet, out in found}
 
 
-async def _first_keys(conn: Connection, hashes: Sequence[str]) -> set[tuple[str, str]]:
-    known: set[tuple[str, str]] = set()
+async def _sides_of(conn: Connection, hashes: Sequence[str]) -> set[PaymentSide]:
+    known: set[PaymentSide] = set()
     for start in range(0, len(hashes), CHUNK):
-        params: dict[str, Any] = {}
+        params: dict[str, Any] = {"yes": True, "no": False}
         listed = in_list("h", hashes[start : start + CHUNK], params)
         found = await fetch_all(
             conn,
             f"""
-            SELECT payment_hash, wallet_id FROM satoshimachine.dca_settlements
+            SELECT payment_hash, wallet_id, is_outgoing
+            FROM satoshimachine.dca_settlements
             WHERE payment_hash IN {listed}
             UNION ALL
-            SELECT payment_hash, source_wallet_id AS wallet_id
+            SELECT payment_hash, source_wallet_id AS wallet_id, :yes AS is_outgoing
             FROM satoshimachine.dca_payouts
             WHERE payment_hash IN {listed}
             UNION ALL
-            SELECT payment_hash, destination_wallet_id AS wallet_id
+            SELECT payment_hash, destination_wallet_id AS wallet_id,
+                :no AS is_outgoing
             FROM satoshimachine.dca_payouts WHERE payment_hash IN {listed}
             """,  # noqa: S608
             params,
         )
-        known.update((row["payment_hash"], row["wallet_id"]) for row in found)
+        for row in found:
+            # an old row that was quarantined unread does not know which side it was
+            outs = (
+                (True, False)
+                if row["is_outgoing"] is None
+                else (bool(row["is_outgoing"]),)
+            )
+            known.update((row["payment_hash"], row["wallet_id"], out) for out in outs)
     return known
 
 
@@ -342,6 +399,20 @@ async def set_settlement_status(
             f"error_message = :error WHERE id = :id "
             f"AND status IN {in_list('was', was, params)}",
             params,
+        )
+        == 1
+    )
+
+
+async def release_settlement(conn: Connection, settlement_id: str, status: str) -> bool:
+    """A held-back settlement goes its way; False if it is held back no more."""
+    return (
+        await execute(
+            conn,
+            "UPDATE satoshimachine.dca_settlements SET status = :status, "
+            "error_message = NULL, quarantine_code = NULL "
+            "WHERE id = :id AND status = 'quarantined'",
+            {"id": settlement_id, "status": status},
         )
         == 1
     )
@@ -543,7 +614,8 @@ async def lp_positions(
 
     Columns: client_id, user_id, the `dca_lp` columns (None without a profile),
     `limit_cents` (None without one, 0 for one that is no amount of money),
-    `deposited_cents` (confirmed no later than `at`), `debited_cents`.
+    `deposited_cents` (confirmed no later than `at`; databases older than
+    `confirmed_at` have only when it was recorded), `debited_cents`.
     """
     found = await fetch_all(
         conn,
@@ -560,7 +632,7 @@ async def lp_positions(
             SELECT client_id, SUM({cents_sql("amount")}) AS cents
             FROM satoshimachine.dca_deposits
             WHERE machine_id = :machine AND status = 'confirmed'
-              AND confirmed_at <= :at
+              AND COALESCE(confirmed_at, created_at) <= :at
             GROUP BY client_id
         ) d ON d.client_id = c.id
         WHERE c.machine_id = :machine AND c.status = 'active'

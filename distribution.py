@@ -27,7 +27,7 @@ from .base import lease
 from .base.database import deferred_commit
 from .host import limits
 from .models import Payout, Settlement, utc_now
-from .money import forwards, payouts, payouts_crud, planning, rounds
+from .money import forwards, payouts, payouts_crud, planning, receipts, rounds
 from .money.payouts import DestinationError, Observation, Outcome, in_flight_payments
 from .money.rush import debouncer
 
@@ -466,10 +466,7 @@ async def recheck_paid_payouts(paid: Iterable[Payout]) -> int:
 async def look_again_at_landed(hashes: Sequence[str]) -> int:
     """The same for payments between a machine and a customer of this instance, in
     either direction: the machine of a cash-out, the customer of a cash-in."""
-    mended = 0
-    for seen in await payouts.undone_receipts(hashes):
-        mended += await payouts.credit_receiver(seen)
-    return mended
+    return await receipts.finish_payments(list(hashes))
 
 
 def _slices(items: Sequence[Payout], size: int) -> list[list[Payout]]:

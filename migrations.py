@@ -20,6 +20,7 @@ A landed migration is never edited. A new one goes below the last, and adds with
 `_create_table`, `_create_index` and `_add_column` (or `_add_columns`).
 """
 
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from lnbits.db import SQLITE, Connection
@@ -795,6 +796,65 @@ async def m015_sums(db: Connection) -> None:
         " principal_sats, dispensed_principal_sats, platform_fee_sats,"
         " dispensed_platform_fee_sats, operator_fee_sats,"
         " dispensed_operator_fee_sats, fiat_amount, dispensed_fiat, paid_to_lps_sats",
+    )
+
+
+async def m018_second_audit(db: Connection) -> None:
+    """What the second audit of the money path asked to be kept.
+
+    Of a settlement: which way its payment went, why it is held back (a word, beside
+    the sentence), what was reported of the dispense meanwhile, marks, and that the
+    operator has seen them. Of a machine: whether others may make its invoices. And
+    payments of ours that only LNbits knows, or only we.
+    """
+    await _add_columns(
+        db,
+        "dca_settlements",
+        {
+            "is_outgoing": "BOOLEAN",
+            "quarantine_code": "TEXT",
+            "reported_fiat": "DECIMAL(20,2)",
+            "reported_by": "TEXT",
+            "marks": "TEXT NOT NULL DEFAULT ''",
+            "seen_at": "TIMESTAMP",
+        },
+    )
+    await _add_column(db, "dca_machines", "allow_stamped_invoices", "BOOLEAN")
+    # What was quarantined unread keeps its direction open: only LNbits knows it.
+    await db.execute("""
+        UPDATE satoshimachine.dca_settlements SET is_outgoing = (tx_type = 'cash_in')
+        WHERE is_outgoing IS NULL AND tx_type IN ('cash_in', 'cash_out')
+        """)
+    # A paired machine whose invoices somebody else makes goes on as it is. Decided
+    # once: what its operator has set since stays.
+    since = datetime.now(timezone.utc) - timedelta(days=30)
+    at = int(since.timestamp()) if db.type == SQLITE else f"'{since:%Y-%m-%d %H:%M:%S}'"
+    await db.execute(f"""
+        UPDATE satoshimachine.dca_machines
+        SET allow_stamped_invoices = (is_paired = true AND EXISTS (
+            SELECT 1 FROM satoshimachine.dca_settlements s
+            WHERE s.machine_id = dca_machines.id AND s.tx_type = 'cash_out'
+              AND s.status <> 'quarantined' AND s.transaction_time >= {at}
+              AND NOT EXISTS (
+                SELECT 1 FROM satoshimachine.dca_machine_requests r
+                WHERE r.payment_hash = s.payment_hash AND r.rpc = 'invoice')))
+        WHERE allow_stamped_invoices IS NULL
+        """)  # noqa: S608 (a time of this moment)
+    await _create_table(
+        db,
+        "dca_stray_payments",
+        """
+        kind TEXT NOT NULL,
+        payment_hash TEXT NOT NULL,
+        wallet_id TEXT NOT NULL,
+        machine_id TEXT,
+        amount_sats BIGINT NOT NULL,
+        extra_json TEXT,
+        found_at TIMESTAMP NOT NULL,
+        ended_at TIMESTAMP,
+        ended_as TEXT,
+        PRIMARY KEY (kind, payment_hash, wallet_id)
+        """,
     )
 
 

@@ -106,6 +106,7 @@ class Machine(BaseModel):
     payouts_stopped_reason: str | None = None
     silent_after_minutes: int = 15
     low_cash_fraction: Fraction4 = Fraction4("0.2000")
+    allow_stamped_invoices: bool | None = False
     created_at: datetime = Field(default_factory=utc_now)
     updated_at: datetime = Field(default_factory=utc_now)
 
@@ -211,6 +212,16 @@ class Settlement(BaseModel):
     loss_sats: int = 0
     planned_at: datetime | None = None
     is_test: bool = False
+    # which way the payment went; None in a row that was quarantined unread long ago
+    is_outgoing: bool | None = None
+    # why it is held back, as a word; the sentence is `error_message`
+    quarantine_code: str | None = None
+    # the dispense that was reported while it was held back, and by whom
+    reported_fiat: Fiat | None = None
+    reported_by: str | None = None
+    # words, each with a comma before and behind it
+    marks: str = ""
+    seen_at: datetime | None = None
 
 
 class Leg(BaseModel):

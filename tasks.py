@@ -31,7 +31,7 @@ from .desk import notices, reconciliation
 from .host import limits
 from .line import engine as line
 from .models import utc_now
-from .money import forwards, landing, payouts_crud, planning
+from .money import forwards, landing, payouts_crud, planning, receipts
 from .money.rush import debouncer
 
 PREFIX = "ext_satmachineadmin"
@@ -94,6 +94,8 @@ async def sweep(*, is_full: bool = False) -> int:
     """
     started = utc_now()
     since = None if is_full else await _sweep_from()
+    if state.is_engine:
+        await receipts.finish_receipts(since)
     landed = 0
     wallets = sorted(await crud.machine_wallets())
     for index in range(0, len(wallets), CHUNK):
@@ -152,14 +154,18 @@ async def _payments_page(
 
 async def _land_page(page: list[Mapping[str, Any]]) -> int:
     stamped = [row for row in page if bitspire.SOURCE in str(row["extra"])]
+    sides = [_side(row) for row in stamped]
     async with db.connect() as conn:
-        sides = [(row["payment_hash"], row["wallet_id"]) for row in stamped]
-        known = await crud.recorded_keys(conn, sides)
+        known = await crud.recorded_sides(conn, sides)
     landed = 0
-    for row in stamped:
-        if (row["payment_hash"], row["wallet_id"]) not in known:
+    for row, side in zip(stamped, sides, strict=True):
+        if side not in known:
             landed += await _land_row(row)
     return landed
+
+
+def _side(row: Mapping[str, Any]) -> crud.PaymentSide:
+    return row["payment_hash"], row["wallet_id"], int(row["amount"]) < 0
 
 
 async def _land_row(row: Mapping[str, Any]) -> int:

@@ -91,9 +91,11 @@ async def lp_statement(
             conn,
             f"""
             SELECT d.client_id, {cents_sql("d.amount")} AS cents, d.notes, d.reason,
-                d.status, d.confirmed_at, d.reversed_at
+                d.status, d.reversed_at,
+                COALESCE(d.confirmed_at, d.created_at) AS confirmed_at
             FROM {S}.dca_deposits d JOIN {S}.dca_clients c ON c.id = d.client_id
-            WHERE c.user_id = :me AND d.confirmed_at < :until
+            WHERE c.user_id = :me
+              AND COALESCE(d.confirmed_at, d.created_at) < :until
               AND d.status IN ('confirmed', 'reversed')
             """,  # noqa: S608
             period,

@@ -399,6 +399,9 @@ async def settlement(
     contradiction = bitspire.report_conflict(body, settlement)
     if contradiction:
         raise LineError("conflict", contradiction, settlement_id=settlement.id)
+    if settlement.quarantine_code == landing.NOT_MADE_HERE:
+        settlement = await landing.release(settlement, body, event.id)
+        distribution.wake()
     await _complete(settlement, body, event)
     return {
         "settlement_id": settlement.id,

@@ -159,17 +159,23 @@ async def read_outcomes(
 
 
 async def undone_receipts(hashes: Sequence[str]) -> list[Observation]:
-    """Payments within this instance whose payer paid and whose receipt LNbits calls
-    failed: a status check of another process, or a slow one, wrote over the success."""
+    """Payments within this instance whose payer paid and whose receipt is no success:
+    LNbits died between its two commits, or a status check of another process, or a
+    slow one, wrote `failed` over the success."""
     undone = []
     async with core_db.connect() as conn:
         by_hash = await _rows_by_hash(hashes, conn)
     for found in by_hash.values():
-        received = [r for r in found if _is_receipt(r) and r.status == "failed"]
-        paid = [r for r in found if r.amount_msat < 0 and r.status == "success"]
-        if received and paid:
-            undone.append(Observation(Outcome.UNCREDITED, paid[0], received[0]))
+        for receipt in (r for r in found if _is_receipt(r) and r.status != "success"):
+            paid = next((r for r in found if _pays(r, receipt)), None)
+            if paid:
+                undone.append(Observation(Outcome.UNCREDITED, paid, receipt))
     return undone
+
+
+def _pays(row: LnbitsRow, receipt: LnbitsRow) -> bool:
+    """Whether this row is the paid other side of the receipt: the same sats left."""
+    return row.status == "success" and row.amount_msat == -receipt.amount_msat
 
 
 async def _rows_by_hash(

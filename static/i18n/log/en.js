@@ -36,6 +36,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       lp: {create: 'DCA started', change: 'DCA settings changed'},
       splits: {change: 'Splits changed'},
       settlement: {
+        release: 'Confirmed by the machine',
         resolve: 'Resolved',
         dispense: 'Dispense reported',
         refund: 'Refund ordered',

@@ -36,6 +36,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       lp: {create: 'DCA empezado', change: 'Ajustes de DCA cambiados'},
       splits: {change: 'Reparto cambiado'},
       settlement: {
+        release: 'Confirmada por el cajero',
         resolve: 'Resuelta',
         dispense: 'Entrega informada',
         refund: 'Reembolso ordenado',
