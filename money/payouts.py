@@ -403,8 +403,8 @@ async def credit_receiver(seen: Observation) -> bool:
     if seen.incoming.amount_msat != -seen.outgoing.amount_msat:
         logger.error(
             f"satmachineadmin: {seen.outgoing.checking_id} took "
-            f"{-seen.outgoing.amount_msat} msat, and {seen.incoming.checking_id} is for "
-            f"{seen.incoming.amount_msat} msat: nothing is credited"
+            f"{-seen.outgoing.amount_msat} msat, and {seen.incoming.checking_id} is "
+            f"for {seen.incoming.amount_msat} msat: nothing is credited"
         )
         return False
     age = utc_now() - seen.outgoing.updated_at

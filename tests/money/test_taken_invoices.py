@@ -103,9 +103,8 @@ async def test_a_refund_invoice_that_another_wallet_pays_first_is_dead(
     assert (leg.status, leg.payout_id, leg.target) == ("pending", None, None)
     assert "Another wallet has paid this invoice" in str(leg.error_message)
     assert await balance_sats(world.machine_wallet.id) == had
-    assert [r for r in await core_rows(taken) if r["amount"] < 0][0]["wallet_id"] != (
-        world.machine_wallet.id
-    )
+    payer = next(r for r in await core_rows(taken) if r["amount"] < 0)
+    assert payer["wallet_id"] != world.machine_wallet.id
     # the customer gives another one, and is paid once
     second = await of_customer(world, 50_000)
     await give(world, payment_hash, second)
