@@ -858,6 +858,59 @@ async def m018_second_audit(db: Connection) -> None:
     )
 
 
+async def m021_parties(db: Connection) -> None:
+    """Invitations, disputes, claims and consent: what each party says of another's.
+
+    Enrolments of today were made without asking, and stay `active`; deposits stay as
+    they are, undisputed.
+    """
+    await _create_table(
+        db,
+        "dca_invitations",
+        """
+        id TEXT PRIMARY KEY NOT NULL,
+        machine_id TEXT NOT NULL,
+        operator_user_id TEXT NOT NULL,
+        code TEXT NOT NULL,
+        username TEXT,
+        name_key TEXT,
+        user_id TEXT,
+        client_id TEXT,
+        state TEXT NOT NULL,
+        created_at TIMESTAMP NOT NULL,
+        expires_at TIMESTAMP NOT NULL,
+        answered_at TIMESTAMP
+        """,
+    )
+    await _create_unique_index(db, "dca_invitations_code_uq", "dca_invitations", "code")
+    await _create_index(
+        db, "dca_invitations_operator_idx", "dca_invitations", "operator_user_id, state"
+    )
+    await _create_index(
+        db, "dca_invitations_machine_idx", "dca_invitations", "machine_id"
+    )
+    await _create_index(db, "dca_invitations_user_idx", "dca_invitations", "user_id")
+    # What is asked of a deposit and not decided yet is a state beside its own. A part
+    # that was taken back is a row of its own, so that every sum stays a sum of rows.
+    await _add_columns(
+        db,
+        "dca_deposits",
+        {
+            "dispute_state": "TEXT",
+            "dispute_by": "TEXT",
+            "dispute_reason": "TEXT",
+            "dispute_opened_at": "TIMESTAMP",
+            "dispute_closed_at": "TIMESTAMP",
+            "dispute_outcome": "TEXT",
+            "reversal_state": "TEXT",
+            "reversal_amount": "DECIMAL(20,2)",
+            "reversal_reason": "TEXT",
+            "reversal_at": "TIMESTAMP",
+            "part_of": "TEXT",
+        },
+    )
+
+
 # Parts of single migrations ---------------------------------------------------------
 
 

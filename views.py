@@ -38,6 +38,7 @@ PAGES = (
     "/settlements/{settlement_id}",
     "/payments",
     "/lps",
+    "/invitations/{code}",
     "/lps/{client_id}",
     "/splits",
     "/books",

@@ -6,19 +6,8 @@ from typing import Annotated, Any
 
 from fastapi import Depends
 from fastapi.responses import StreamingResponse
-from lnbits.core.crud.extensions import (
-    create_user_extension,
-    get_user_extension,
-    update_user_extension,
-)
-from lnbits.core.crud.users import get_account, get_account_by_username
-from lnbits.core.db import db as core_db
 from lnbits.core.models import Account
-from lnbits.core.models.extensions import UserExtension
-from sqlalchemy.exc import IntegrityError
 
-from ..base.database import db
-from ..base.refusals import BadInputError
 from ..books.lists import ListQuery, fetch_page, fetch_row
 from ..books.reports import (
     CLIENT_FIELDS,
@@ -27,8 +16,9 @@ from ..books.reports import (
     deposits_source,
 )
 from ..books.summaries import client_balance
+from ..parties import invitations_crud as invitations
 from ..parties import lps
-from ..parties import machines as registry
+from .invitations import enable_extension, user_named
 from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
 from .models import (
     BalanceAnswer,
@@ -54,7 +44,6 @@ from .route import (
 )
 
 router = new_router()
-EXTENSION_ID = "satmachineadmin"
 AskedOfClients = Annotated[ListQuery, Depends(asked_of(CLIENT_FIELDS))]
 AskedOfDeposits = Annotated[ListQuery, Depends(asked_of(DEPOSIT_FIELDS))]
 
@@ -67,44 +56,9 @@ async def _client_answer(user_id: str, client_id: str) -> ClientAnswer:
     return ClientAnswer(**await fetch_row(source, CLIENT_FIELDS, lps.NO_CLIENT))
 
 
-async def _account_of(body: ClientInput) -> Account:
-    """The LNbits user to enrol. `BadInputError` if there is none."""
-    account: Account | None = None
-    if body.user_id:
-        account = await get_account(body.user_id)
-        # LNbits strips tags from what it looks for: take no near match
-        if account is None or account.id != body.user_id:
-            raise BadInputError("user_id: there is no LNbits user with this id.")
-    elif body.username:
-        account = await get_account_by_username(body.username)
-        if not account or (account.username or "").lower() != body.username.lower():
-            raise BadInputError("username: there is no LNbits user of this name.")
-    if account is None:
-        raise BadInputError("user_id or username is missing: who is the LP?")
-    return account
-
-
-async def _enable_extension(user_id: str) -> None:
-    """Enable this extension for an LP. Looks first: a second row for one user is a
-    unique violation that LNbits trips over."""
-    new = UserExtension(user=user_id, extension=EXTENSION_ID, active=True)
-    async with core_db.connect() as conn:
-        present = await get_user_extension(user_id, EXTENSION_ID, conn=conn)
-        if present and not present.active:
-            present.active = True
-            await update_user_extension(present, conn=conn)
-        if present:
-            return
-        try:
-            await create_user_extension(new, conn=conn)
-        except IntegrityError:
-            # another process was faster; its row says the same
-            await conn.conn.rollback()
-
-
 @router.get(
     "/clients",
-    summary="The LPs enrolled at the caller's machines",
+    summary="The LPs at the caller's machines, and those who have not answered yet",
     response_model=ClientPage,
     responses=refusals(400),
     openapi_extra=filter_docs(CLIENT_FIELDS, "ClientFilters"),
@@ -129,20 +83,21 @@ async def api_clients_csv(scope: InScope, query: AskedOfClients) -> Any:
 @router.post(
     "/clients",
     status_code=201,
-    summary="Enrol an LNbits user as an LP at a machine",
-    description="Named by `user_id` or `username`. Enables this extension for them.",
+    summary="Invite an LNbits user to be an LP at a machine",
+    description="By `username`. The answer is the same whether there is such a user or "
+    "not: `invited` until they say yes or 14 days are over. Enables this extension for "
+    "them. At most 20 invitations wait at a time, and one for a person in 14 days.",
     response_model=ClientAnswer,
     responses=refusals(400, 404, 409),
 )
-async def api_enrol(account: Caller, body: ClientInput) -> ClientAnswer:
-    async with db.connect() as conn:
-        await registry.get_own_machine(conn, body.machine_id, account.id)
-    lp = await _account_of(body)
-    await _enable_extension(lp.id)
-    client = await lps.enrol(
-        account.id, body.machine_id, lp.id, body.username or lp.username
+async def api_invite(account: Caller, body: ClientInput) -> ClientAnswer:
+    lp = await user_named(body.username)
+    invitation = await invitations.invite(
+        account.id, body.machine_id, body.username, lp.id if lp else None
     )
-    return await _client_answer(account.id, client.id)
+    if lp:
+        await enable_extension(lp.id)
+    return await _client_answer(account.id, invitation.id)
 
 
 @router.get(
@@ -158,13 +113,18 @@ async def api_client(account: Caller, client_id: ClientId) -> ClientAnswer:
 @router.put(
     "/clients/{client_id}",
     summary="Pause an LP, take them up again, or change how they are called",
+    description="What was read of an invitation may be sent back; nothing else of it "
+    "can be changed.",
     response_model=ClientAnswer,
-    responses=refusals(400, 404),
+    responses=refusals(400, 404, 409),
 )
 async def api_update_client(
     account: Caller, client_id: ClientId, body: ClientChanges
 ) -> ClientAnswer:
     changes = named_fields(body, ("username",))
+    present = await _client_answer(account.id, client_id)
+    if all(getattr(present, key) == value for key, value in changes.items()):
+        return present
     await lps.update_client(account.id, client_id, changes)
     return await _client_answer(account.id, client_id)
 
@@ -173,11 +133,12 @@ async def api_update_client(
     "/clients/{client_id}",
     status_code=204,
     response_model=None,
-    summary="Take an LP without money history off a machine",
+    summary="Take an LP without money history off a machine, or an invitation back",
     responses=refusals(404, 409),
 )
 async def api_delete_client(account: Caller, client_id: ClientId) -> None:
-    await lps.delete_client(account.id, client_id)
+    if not await invitations.withdraw(account.id, client_id):
+        await lps.delete_client(account.id, client_id)
 
 
 @router.get(

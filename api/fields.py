@@ -87,6 +87,13 @@ class Name(Text):
     may_be_empty = True
 
 
+class Username(Text):
+    """What somebody calls themselves in LNbits, as another typed it. Shorter than a
+    key pasted by mistake."""
+
+    max_length = 60
+
+
 class Note(Text):
     max_length = 2000
     may_be_empty = True
@@ -127,7 +134,10 @@ class DcaMode(Choice):
 
 
 class ClientStatus(Choice):
-    choices = ("active", "paused")
+    """`active` or `paused`; the others only where they are so: what was read can be
+    sent back."""
+
+    choices = ("active", "paused", "invited", "left")
 
 
 class DepositStep(Choice):

@@ -36,6 +36,7 @@ from .fields import (
     Sats,
     SortOrder,
     Target,
+    Username,
 )
 
 # ---------------------------------------------------------------------------- inputs
@@ -115,8 +116,23 @@ class PreviewInput(Input):
 
 class ClientInput(Input):
     machine_id: RowId
-    user_id: RowId | None = None
-    username: Name | None = None
+    username: Username
+
+
+class LinkInput(Input):
+    username: Name | None = Field(
+        None, description="what you call who it is for, until they say yes"
+    )
+
+
+class AnswerInput(Input):
+    """What may be said with a yes or a no."""
+
+    reason: Reason | None = None
+
+
+class CodeInput(Input):
+    code: RowId = Field(..., description="of a link that invites")
 
 
 class ClientChanges(Input):
@@ -163,7 +179,10 @@ class Me(BaseModel):
     super: bool
     operator: bool
     lp: bool
-    enrolled: bool = Field(..., description="an operator's LP, with a profile or not")
+    enrolled: bool = Field(
+        ..., description="an operator's LP or invited to be one, with a profile or not"
+    )
+    invitations: int = Field(0, description="that wait for the caller's yes")
     service_npub: str | None = None
     relays: list[str] = []
 
@@ -300,10 +319,10 @@ class PreviewAnswer(BaseModel):
 
 
 class ClientAnswer(BaseModel):
-    id: str
+    id: str = Field(..., description="of the invitation, and kept after the yes")
     machine_id: str
     username: str | None = None
-    status: str
+    status: str = Field(..., description="invited, active, paused, or left (by the LP)")
     has_profile: bool = Field(
         ..., description="whether the LP has said where their sats go"
     )
@@ -318,6 +337,32 @@ class ClientAnswer(BaseModel):
 
 class ClientPage(Page[ClientAnswer]):
     data: list[ClientAnswer]
+
+
+class InvitationAnswer(BaseModel):
+    """A link for one person; whoever opens it may say yes once."""
+
+    id: str
+    code: str
+    url: str
+    expires_at: datetime
+
+
+class EnrolmentAnswer(BaseModel):
+    """A machine that invites the caller, or where they are an LP."""
+
+    id: str
+    machine_id: str
+    machine: str = Field(..., description="its name, or the beginning of its npub")
+    operator_name: str | None = None
+    currency: str
+    status: str = Field(..., description="invited, active, paused, left or declined")
+    created_at: datetime
+    expires_at: datetime | None = Field(None, description="of an invitation")
+
+
+class EnrolmentPage(Page[EnrolmentAnswer]):
+    data: list[EnrolmentAnswer]
 
 
 class BalanceAnswer(BaseModel):

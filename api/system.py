@@ -41,6 +41,7 @@ async def api_me(account: Caller) -> Me:
         operator=roles.operator,
         lp=roles.lp,
         enrolled=roles.enrolled,
+        invitations=roles.invitations,
         service_npub=(await line_keys.key_ring()).npub,
         relays=await line_crud.get_relays(),
     )

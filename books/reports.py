@@ -18,6 +18,7 @@ from lnbits.db import SQLITE
 
 from ..base.database import db, db_time, fetch_all, in_list
 from ..models import utc_now
+from ..parties.invitations_crud import UNANSWERED_SQL
 from ..parties.lps import (
     debited_cents_sql,
     deposited_cents_sql,
@@ -206,6 +207,18 @@ CLIENT_FIELDS = Fields(
 )
 
 
+def _clients_and_invited_sql() -> str:
+    """LPs, and those who have not said yes: of them nothing is told but their name."""
+    return f"""
+        (SELECT id, machine_id, user_id, username, status, created_at
+         FROM {S}.dca_clients
+         UNION ALL
+         SELECT id, machine_id, NULL, username, 'invited', created_at
+         FROM {S}.dca_invitations
+         WHERE {UNANSWERED_SQL} AND expires_at > :now)
+        """  # noqa: S608
+
+
 def clients_source(user_id: str, is_all: bool, client_id: str | None = None) -> Source:
     remaining = f"({deposited_cents_sql('c.id')} - {debited_cents_sql('c.id')})"
     preference = (
@@ -213,7 +226,7 @@ def clients_source(user_id: str, is_all: bool, client_id: str | None = None) -> 
         "WHERE l.user_id = c.user_id)"
     )
     where = [f"c.machine_id IN {own_machines_sql(is_all)}"]
-    params = whose(user_id, is_all)
+    params = {**whose(user_id, is_all), "now": db_time(utc_now())}
     if client_id is not None:
         where.append("c.id = :client_id")
         params["client_id"] = client_id
@@ -237,7 +250,10 @@ def clients_source(user_id: str, is_all: bool, client_id: str | None = None) -> 
             "sats_on_the_way": on_the_way_sql("c.id"),
             "created_at": "c.created_at",
         },
-        tables=f"{S}.dca_clients c JOIN {S}.dca_machines m ON m.id = c.machine_id",
+        tables=(
+            f"{_clients_and_invited_sql()} c "
+            f"JOIN {S}.dca_machines m ON m.id = c.machine_id"
+        ),
         where=where,
         params=params,
         key="c.id",

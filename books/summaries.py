@@ -27,6 +27,7 @@ from ..calculations import cents_text
 from ..cash import bays as cash
 from ..crud import RECEIVED_SQL
 from ..models import CASH_OUT, utc_now
+from ..parties.invitations_crud import UNANSWERED_SQL
 from ..parties.lps import (
     NO_CLIENT,
     debited_cents_sql,
@@ -61,6 +62,8 @@ async def client_balance(operator_user_id: str, client_id: str) -> BalanceAnswer
             """,  # noqa: S608
             {"id": client_id, "me": operator_user_id},
         )
+        if row is None:
+            row = await _invited(conn, operator_user_id, client_id)
     if row is None:
         raise NotFoundError(NO_CLIENT)
     deposited, debited = int(row["deposited"]), int(row["debited"])
@@ -72,6 +75,23 @@ async def client_balance(operator_user_id: str, client_id: str) -> BalanceAnswer
         remaining=cents_text(deposited - debited),
         sats_received=int(row["received"]),
         sats_on_the_way=int(row["on_the_way"]),
+    )
+
+
+async def _invited(
+    conn: Connection, operator_user_id: str, invitation_id: str
+) -> Mapping[str, Any] | None:
+    """Nothing, in the machine's currency, for who has not said yes."""
+    return await fetch_one(
+        conn,
+        f"""
+        SELECT m.fiat_code, 0 AS deposited, 0 AS pending, 0 AS debited, 0 AS received,
+            0 AS on_the_way
+        FROM {S}.dca_invitations i JOIN {S}.dca_machines m ON m.id = i.machine_id
+        WHERE i.id = :id AND i.machine_id IN {own_machines_sql(False)}
+          AND i.{UNANSWERED_SQL} AND i.expires_at > :now
+        """,  # noqa: S608
+        {"id": invitation_id, "me": operator_user_id, "now": db_time(utc_now())},
     )
 
 

@@ -31,9 +31,12 @@ from ..base.refusals import BadInputError, ConflictError, NotFoundError
 from ..calculations import cents_text
 from ..crud import lock_ledger
 from ..models import CENT, Client, Deposit, LpProfile, utc_now
+from .invitations_crud import get_own_invitation
 
 S = "satoshimachine"
 NO_CLIENT = "There is no such LP of yours."
+NOT_YET = "This LP has not said yes to your invitation yet."
+LEFT = "This LP has left this machine: only they can come back, by an invitation."
 NO_DEPOSIT = "There is no such deposit of yours."
 
 
@@ -100,61 +103,29 @@ async def get_own_client(
         params,
     )
     if row is None:
+        if await get_own_invitation(conn, client_id, user_id):
+            raise ConflictError(NOT_YET)
         raise NotFoundError(NO_CLIENT)
     return dict_to_model(dict(row), Client), row["fiat_code"], row["operator_user_id"]
-
-
-async def enrol(
-    operator_user_id: str, machine_id: str, lp_user_id: str, username: str | None
-) -> Client:
-    """Enrol an LNbits user at a machine of this operator's."""
-    client = Client(
-        id=urlsafe_short_hash(),
-        machine_id=machine_id,
-        user_id=lp_user_id,
-        username=username,
-    )
-    async with transaction() as conn:
-        await lock_ledger(conn)
-        machine = await fetch_one(
-            conn,
-            f"SELECT id FROM {S}.dca_machines "  # noqa: S608
-            "WHERE id = :id AND operator_user_id = :user",
-            {"id": machine_id, "user": operator_user_id},
-        )
-        if machine is None:
-            raise NotFoundError("There is no such machine of yours.")
-        params = row_params(client)
-        inserted = await execute(
-            conn, insert_sql("dca_clients", params, "ON CONFLICT DO NOTHING"), params
-        )
-        if not inserted:
-            raise ConflictError("This LP is enrolled at this machine already.")
-        await write_audit(
-            conn,
-            operator_user_id,
-            "client.create",
-            "client",
-            client.id,
-            None,
-            {"username": username, "status": client.status},
-            operator_user_id=operator_user_id,
-            machine_id=machine_id,
-            client_user_id=lp_user_id,
-        )
-    return client
 
 
 async def update_client(
     operator_user_id: str, client_id: str, changes: Mapping[str, Any]
 ) -> Client:
-    """Change `status` or `username` of a client of this operator's."""
+    """Change `status` or `username` of a client of this operator's.
+
+    `ConflictError` for a status that is the LP's own to choose.
+    """
     async with transaction() as conn:
         await lock_ledger(conn)
         before, _, _ = await get_own_client(conn, client_id, operator_user_id)
         old, new = changed(before.dict(), dict(changes))
         if not new:
             return before
+        if "status" in new and before.status == "left":
+            raise ConflictError(LEFT)
+        if new.get("status") not in (None, "active", "paused"):
+            raise BadInputError("status must be active or paused.")
         written = {**new, "updated_at": utc_now()}
         after = before.copy(update=written)
         params = row_params(after)
@@ -363,6 +334,8 @@ async def create_deposit(
         client, fiat_code, operator = await get_own_client(
             conn, client_id, actor, is_super
         )
+        if client.status == "left":
+            raise ConflictError(LEFT)
         if await get_profile(conn, client.user_id) is None:
             raise ConflictError(
                 "This LP has not chosen a wallet yet. Ask them to open the extension "

@@ -19,6 +19,7 @@ from lnbits.helpers import urlsafe_short_hash
 from ..base.audit import changed, write_audit
 from ..base.database import (
     db,
+    db_time,
     execute,
     fetch_all,
     fetch_models,
@@ -65,11 +66,13 @@ UNPAIRED = {
 
 
 class Roles(NamedTuple):
-    """Whether a user owns a machine, has an LP profile, is enrolled as an LP."""
+    """Whether a user owns a machine, has an LP profile, is enrolled as an LP or
+    invited to be one."""
 
     operator: bool
     lp: bool
     enrolled: bool
+    invitations: int
 
 
 async def roles(user_id: str) -> Roles:
@@ -82,12 +85,21 @@ async def roles(user_id: str) -> Roles:
                       WHERE operator_user_id = :user) AS operator,
               EXISTS (SELECT 1 FROM {S}.dca_lp WHERE user_id = :user) AS lp,
               EXISTS (SELECT 1 FROM {S}.dca_clients
-                      WHERE user_id = :user) AS enrolled
+                      WHERE user_id = :user) AS enrolled,
+              (SELECT COUNT(*) FROM {S}.dca_invitations WHERE user_id = :user
+                 AND state = 'open' AND expires_at > :now) AS invitations
             """,  # noqa: S608
-            {"user": user_id},
+            {"user": user_id, "now": db_time(utc_now())},
         )
-    names = Roles._fields
-    return Roles(*(bool(row and row[name]) for name in names))
+    if row is None:
+        return Roles(False, False, False, 0)
+    invitations = int(row["invitations"])
+    return Roles(
+        bool(row["operator"]),
+        bool(row["lp"]),
+        bool(row["enrolled"]) or invitations > 0,
+        invitations,
+    )
 
 
 # ---------------------------------------------------------------- the platform's fees
@@ -389,6 +401,7 @@ async def _delete(conn: Connection, machine: Machine) -> None:
     for table in (
         "dca_commission_splits",
         "dca_clients",
+        "dca_invitations",
         "dca_machine_wallets",
         "dca_telemetry",
         "cassette_configs",

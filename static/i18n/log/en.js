@@ -21,6 +21,11 @@ window.i18n.global.mergeLocaleMessage('en', {
         resume_payouts: 'Payouts let go on'
       },
       client: {
+        invite: 'Invited',
+        withdraw: 'Invitation taken back',
+        accept: 'Said yes to the invitation',
+        decline: 'Said no to the invitation',
+        leave: 'Left the machine',
         create: 'LP enrolled',
         change: 'LP changed',
         delete: 'LP removed',

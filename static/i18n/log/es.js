@@ -21,6 +21,11 @@ window.i18n.global.mergeLocaleMessage('es', {
         resume_payouts: 'Pagos reanudados'
       },
       client: {
+        invite: 'Invitación enviada',
+        withdraw: 'Invitación retirada',
+        accept: 'Aceptó la invitación',
+        decline: 'Rechazó la invitación',
+        leave: 'Dejó el cajero',
         create: 'LP inscrito',
         change: 'LP cambiado',
         delete: 'LP quitado',
