@@ -858,6 +858,43 @@ async def m018_second_audit(db: Connection) -> None:
     )
 
 
+async def m019_line_events(db: Connection) -> None:
+    """What became of each event that asks for money, so that a copy of one that was
+    refused is never paid; and when cassettes were sent without a relay saying so."""
+    await _create_table(
+        db,
+        "dca_line_events",
+        """
+        event_id TEXT PRIMARY KEY NOT NULL,
+        machine_id TEXT NOT NULL,
+        verdict TEXT NOT NULL,
+        code TEXT,
+        reason TEXT,
+        keep_until_epoch BIGINT NOT NULL
+        """,
+    )
+    await _create_index(
+        db,
+        "dca_line_events_machine_idx",
+        "dca_line_events",
+        "machine_id, keep_until_epoch",
+    )
+    # An event that an older version refused stays refused: its id is in the request.
+    # Events are fresh for ten minutes, and twenty are more than that.
+    await db.execute("""
+        INSERT INTO satoshimachine.dca_line_events (
+            event_id, machine_id, verdict, code, reason, keep_until_epoch
+        )
+        SELECT event_id, MIN(machine_id), 'refused', MIN(code), MIN(reason),
+            MAX(event_epoch) + 1200
+        FROM satoshimachine.dca_machine_requests
+        WHERE rpc = 'payout' AND code IS NOT NULL AND event_id <> ''
+        GROUP BY event_id
+        ON CONFLICT (event_id) DO NOTHING
+        """)
+    await _add_column(db, "dca_cassette_events", "offered_at", "TIMESTAMP")
+
+
 async def m021_parties(db: Connection) -> None:
     """Invitations, disputes, claims and consent: what each party says of another's.
 

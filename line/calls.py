@@ -1,5 +1,7 @@
 """What does a machine ask, and what is it told? The calls of kind 21000, but `payout`.
 
+Each is `(call, body)`: who asks by which event, and what was decrypted.
+
 Every call is answered from the present state, whatever was answered before: a machine
 repeats what it must report until it has an OK. Money is idempotent by payment hash and
 by (machine, txid), never by requestId.
@@ -38,26 +40,39 @@ from ..models import CASH_IN, CASH_OUT, Fiat, Machine, Settlement, utc_now
 from ..money import landing
 from . import crud as line_crud
 from . import requests as requests_crud
+from .available import cash_facts, must_have_cash, open_invoices
 from .funds import max_cash_in_sats
 from .nostr import Incoming, LineError
 from .requests import MachineRequest
 
 FRESH_SECONDS = 600
 MAX_TXID_LENGTH = 200
+MAX_OPEN_INVOICES = 50
+
+
+@dataclass(frozen=True)
+class Call:
+    """Who asks, by which event. `holder` is the process that answers: it may pay only
+    while it holds the lease."""
+
+    machine: Machine
+    event: Incoming
+    holder: str
 
 
 # -------------------------------------------------------------------- small questions
 
 
-async def pair(machine: Machine, body: Mapping[str, Any], to: str) -> dict[str, Any]:
+async def pair(call: Call, body: Mapping[str, Any]) -> dict[str, Any]:
     """Prove that the machine's key and the operator's code belong together.
 
     Repeated with the code it paired with, the machine is told that it is paired.
     """
+    machine = call.machine
     code = body.get("code")
     if not isinstance(code, str) or not code:
         raise LineError("bad_request", "code is missing: scan the pairing QR again.")
-    paired = await line_crud.pair_machine(machine, code, to)
+    paired = await line_crud.pair_machine(machine, code, call.event.to)
     if not paired:
         line = await line_crud.get_line(machine.id)
         repeated = hmac.compare_digest((line.used_code or "").encode(), code.encode())
@@ -77,8 +92,14 @@ async def pair(machine: Machine, body: Mapping[str, Any], to: str) -> dict[str, 
     }
 
 
-async def quote(machine: Machine, body: Mapping[str, Any]) -> dict[str, Any]:
-    """The fractions in force for a direction, and how much a customer may sell."""
+async def ping(call: Call, body: Mapping[str, Any]) -> dict[str, Any]:
+    return {"pong": True}
+
+
+async def quote(call: Call, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The fractions in force for a direction, how much a customer may sell, and what
+    the machine can pay out."""
+    machine = call.machine
     tx_type = body.get("tx_type")
     if tx_type not in (CASH_IN, CASH_OUT):
         raise LineError("bad_request", 'tx_type must be "cash_out" or "cash_in".')
@@ -93,6 +114,7 @@ async def quote(machine: Machine, body: Mapping[str, Any]) -> dict[str, Any]:
         "platform_fee_fraction": format(platform, "f"),
         "operator_fee_fraction": format(operator, "f"),
         "max_cash_in_sats": await max_cash_in_sats(machine),
+        **await cash_facts(machine),
     }
 
 
@@ -208,7 +230,7 @@ def new_request(machine: Machine, rpc: str, terms: Terms, event: Incoming) -> An
         fiat_code=terms.figures.fiat_code,
         stamp_json=json.dumps(terms.stamp, ensure_ascii=False),
         event_id=event.id,
-        event_epoch=event.created_at,
+        event_epoch=0,  # nothing was decided upon yet
         created_at=now,
         updated_at=now,
     )
@@ -239,9 +261,10 @@ def must_be_same(request: MachineRequest, rpc: str, body: Mapping[str, Any]) -> 
 
 
 async def request_for(
-    machine: Machine, rpc: str, tx_type: str, body: Mapping[str, Any], event: Incoming
+    call: Call, rpc: str, tx_type: str, body: Mapping[str, Any]
 ) -> MachineRequest:
     """The row of this (machine, txid), written now if there is none."""
+    machine, event = call.machine, call.event
     txid = read_txid(body)
     request = await requests_crud.get_request(machine.id, txid)
     if request is None:
@@ -257,14 +280,15 @@ async def request_for(
 # ---------------------------------------------------------------------------- invoice
 
 
-async def invoice(
-    machine: Machine, body: Mapping[str, Any], event: Incoming
-) -> dict[str, Any]:
+async def invoice(call: Call, body: Mapping[str, Any]) -> dict[str, Any]:
     """A stamped cash-out invoice in the machine's wallet: one for each txid."""
-    must_be_fresh(event)
+    machine = call.machine
+    must_be_fresh(call.event)
     must_be_active(machine)
-    request = await request_for(machine, "invoice", CASH_OUT, body, event)
+    request = await request_for(call, "invoice", CASH_OUT, body)
     if request.payment_hash is None:
+        await _must_have_few_open(machine)
+        await must_have_cash(machine, request.fiat_amount, request.stamp.get("bills"))
         payment_hash, bolt11 = await _made_before(request) or await _make(
             machine, request
         )
@@ -282,6 +306,17 @@ async def invoice(
         "dispense": bitspire.AWAITING,
         "payment_status": "paid" if is_paid else "pending",
     }
+
+
+async def _must_have_few_open(machine: Machine) -> None:
+    """Each open invoice costs the server memory and checks, and holds cash back."""
+    hashes = await open_invoices(machine)
+    if len(hashes) >= MAX_OPEN_INVOICES:
+        raise LineError(
+            "limit",
+            f"This machine has {len(hashes)} invoices that nobody has paid yet, and "
+            f"may have {MAX_OPEN_INVOICES}: wait until they expire.",
+        )
 
 
 def external_id(request: MachineRequest) -> str:
@@ -384,10 +419,9 @@ async def landed_at(machine: Machine, payment_hash: str) -> Settlement | None:
     return None
 
 
-async def settlement(
-    machine: Machine, body: Mapping[str, Any], event: Incoming
-) -> dict[str, Any]:
+async def settlement(call: Call, body: Mapping[str, Any]) -> dict[str, Any]:
     """Land the payment that the report names, or complete what has landed."""
+    machine, event = call.machine, call.event
     payment_hash = read_hash(body)
     if body.get("tx_type") not in (CASH_IN, CASH_OUT):
         raise LineError("bad_request", 'tx_type must be "cash_out" or "cash_in".')
@@ -488,10 +522,9 @@ def _json_fact(value: Any) -> str | None:
 # --------------------------------------------------------------------------- dispense
 
 
-async def dispense(
-    machine: Machine, body: Mapping[str, Any], event: Incoming
-) -> dict[str, Any]:
+async def dispense(call: Call, body: Mapping[str, Any]) -> dict[str, Any]:
     """The machine paid out the cash, all of it or a part."""
+    machine, event = call.machine, call.event
     payment_hash = read_hash(body)
     settlement = await landed_at(machine, payment_hash)
     if settlement is None:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -32,11 +32,12 @@ from ..base.database import from_db_time
 from ..base.events import wait_for_event
 from ..host import limits
 from ..models import Machine, utc_now
-from . import calls as line_calls
-from . import cassettes
+from . import answers, cassettes
 from . import crud as line_crud
 from . import keys as line_keys
 from . import payout as line_payout
+from .answers import Answer
+from .calls import Call
 from .keys import KeyRing
 from .nostr import (
     APP_DATA_KIND,
@@ -49,7 +50,6 @@ from .nostr import (
     hex_of,
     npub_of,
     open_event,
-    read_request,
     reply_event,
 )
 from .relays import RelayPool
@@ -64,8 +64,6 @@ AUTHORS_PER_FILTER = 200
 MAX_WAITING_PER_MACHINE = 100
 MAX_STRANGERS_KEPT = 100
 STRANGER_SECONDS = 1
-
-Answer = dict[str, Any]
 
 # Set by whatever changes what the line must do: relays, keys, machines, cassettes.
 changed = asyncio.Event()
@@ -294,6 +292,9 @@ class Line:
         if key is None or self.ring is None:
             return  # rotated out while it waited
         answer = await self.answer(machine, event)
+        if answer is None:
+            self.ignored.note("nothing may be said")
+            return
         if event.to != self.ring.current_pubkey and self.ring.current:
             answer["service_npub"] = self.ring.npub
         self.pool.send(reply_event(key, event, answer))
@@ -308,65 +309,13 @@ class Line:
         except SQLAlchemyError:
             logger.exception(f"satmachineadmin: machine {machine.id} was heard")
 
-    async def answer(self, machine: Machine, event: Incoming) -> Answer:
-        """The answer to a machine's request, whatever it is; never raises.
-
-        The broad except is the last one on this path: a machine must hear that its
-        request failed here, and what failed is logged.
-        """
-        request_id: str | int | None = None
-        try:
-            plaintext = self._key_of(event).decrypt(event.pubkey, event.content)
-            request = read_request(plaintext)
-            request_id = request.request_id
-            result = await self._call(machine, request.rpc, request.body, event)
-        except LineError as exc:
-            request_id = exc.facts.pop("requestId", request_id)
-            return exc.facts | _error(request_id, exc.code, exc.reason)
-        except Exception:
-            logger.exception(f"satmachineadmin: request {event.id} of {machine.id}")
-            return _error(
-                request_id, "server_error", "The server failed; repeat the request."
-            )
-        return result | {
-            "status": "OK",
-            "requestId": request_id,
-            "server_time": int(time.time()),
-        }
-
-    def _key_of(self, event: Incoming) -> Any:
-        key = self.ring.readable.get(event.to) if self.ring else None
-        if key is None:
-            raise LineError("undecryptable", "This service key is no longer read.")
-        return key
-
-    async def _call(
-        self, machine: Machine, rpc: str, body: Mapping[str, Any], event: Incoming
-    ) -> Answer:
-        if rpc == "pair":
-            answer = await line_calls.pair(machine, body, event.to)
-            wake()
-            return answer
-        if not machine.is_paired:
-            raise LineError(
-                "not_paired", "Pair this machine first: show its QR in the dashboard."
-            )
-        if rpc == "ping":
-            return {"pong": True}
-        if rpc == "quote":
-            return await line_calls.quote(machine, body)
-        if rpc == "payout":
-            return await line_payout.payout(
-                machine, body, event, distribution.INSTANCE_ID
-            )
-        calls = {
-            "invoice": line_calls.invoice,
-            "settlement": line_calls.settlement,
-            "dispense": line_calls.dispense,
-        }
-        if rpc not in calls:
-            raise LineError("unknown_rpc", f"There is no call {rpc[:40]!r}.")
-        return await calls[rpc](machine, body, event)
+    async def answer(self, machine: Machine, event: Incoming) -> Answer | None:
+        """The answer to a machine's request; None if nothing may be said."""
+        call = Call(machine, event, distribution.INSTANCE_ID)
+        answer = await answers.answer(call, self.ring)
+        if answer and not machine.is_paired and answer["status"] == "OK":
+            wake()  # it has paired: what it publishes is asked for now
+        return answer
 
     # what goes out ---------------------------------------------------------------
 
@@ -433,16 +382,6 @@ def _time_of(event: Incoming) -> datetime:
         return datetime.fromtimestamp(event.created_at, timezone.utc)
     except (OverflowError, OSError, ValueError):
         return utc_now()
-
-
-def _error(request_id: str | int | None, code: str, reason: str) -> Answer:
-    return {
-        "status": "ERROR",
-        "requestId": request_id,
-        "server_time": int(time.time()),
-        "code": code,
-        "reason": reason,
-    }
 
 
 # --------------------------------------------------------------------- this process

@@ -23,9 +23,11 @@ from hypothesis import strategies as st
 from line_world import Lines, MakeOnLine, OnLine, set_relays
 from nostr_sdk import Event, Keys, PublicKey, nip04_encrypt
 
+from satmachineadmin.base.database import execute, transaction
 from satmachineadmin.line import crud as line_crud
 from satmachineadmin.line import engine as line
 from satmachineadmin.line import keys as line_keys
+from satmachineadmin.line.answers import CALLS
 from satmachineadmin.line.engine import Line
 from satmachineadmin.line.nostr import Incoming, open_event
 from satmachineadmin.models import Machine
@@ -258,7 +260,6 @@ GOOD = {
     "fiat_amount": "200.00",
     "payment_hash": "00" * 32,
 }
-CALLS = ["pair", "ping", "quote", "invoice", "payout", "settlement", "dispense"]
 
 
 async def test_no_body_makes_a_call_fail(make_on_line: MakeOnLine) -> None:
@@ -271,7 +272,7 @@ async def test_no_body_makes_a_call_fail(make_on_line: MakeOnLine) -> None:
     examples: list[tuple[str, dict[str, Any]]] = []
 
     @given(
-        st.sampled_from(CALLS),
+        st.sampled_from(sorted(CALLS)),
         st.dictionaries(FIELDS, VALUES, max_size=6),
         st.booleans(),
     )
@@ -300,7 +301,13 @@ async def test_no_body_makes_a_call_fail(make_on_line: MakeOnLine) -> None:
 async def _answered(here: Line, machine: Machine, event: Event) -> dict[str, Any]:
     assert here.ring
     opened = open_event(event.as_json(), here.ring.readable)
-    return dict(json.loads(json.dumps(await here.answer(machine, opened))))
+    told = await here.answer(machine, opened)
+    if told is None:
+        # it has been told so often that it hears nothing: the next one is judged anew
+        async with transaction() as conn:
+            await execute(conn, "DELETE FROM satoshimachine.dca_line_events")
+        told = await here.answer(machine, opened)
+    return dict(json.loads(json.dumps(told)))
 
 
 async def test_a_bug_is_answered_and_logged(
@@ -312,7 +319,7 @@ async def test_a_bug_is_answered_and_logged(
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:
-        patch.setattr("satmachineadmin.line.calls.quote", broken)
+        patch.setitem(CALLS, "quote", broken)
         told = await found.refused("quote", {"tx_type": "cash_in"})
         assert told["code"] == "server_error"
     assert (await found.ask("ping"))["pong"] is True

@@ -37,8 +37,9 @@ from satmachineadmin.desk import (
     refund,
     settlements,
 )
-from satmachineadmin.line import calls as line_calls
 from satmachineadmin.line import payout as line_payout
+from satmachineadmin.line.answers import CALLS
+from satmachineadmin.line.calls import Call
 from satmachineadmin.line.nostr import RPC_KIND, Incoming, LineError
 from satmachineadmin.models import CASH_IN, CASH_OUT, Leg, Machine, Settlement, utc_now
 from satmachineadmin.parties import lps
@@ -371,16 +372,8 @@ class OnLine(Scene):
         machine = await self.machine_now()
         while True:
             try:
-                if rpc == "payout":
-                    return await line_payout.payout(
-                        machine, body, self._event(), distribution.INSTANCE_ID
-                    )
-                call = {
-                    "invoice": line_calls.invoice,
-                    "settlement": line_calls.settlement,
-                    "dispense": line_calls.dispense,
-                }[rpc]
-                return await call(machine, body, self._event())
+                call = Call(machine, self._event(), distribution.INSTANCE_ID)
+                return await CALLS[rpc](call, body)
             except LineError as exc:
                 if exc.code != "busy":
                     raise
