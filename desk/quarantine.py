@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -16,6 +17,7 @@ from .actions import (
     ConcurrentChangeError,
     audit_settlement,
 )
+from .dispense import apply_kept_report
 
 RESOLVED = (
     "tx_type",
@@ -28,6 +30,7 @@ RESOLVED = (
     "fiat_amount",
     "fiat_code",
     "exchange_rate",
+    "dispense_state",
     "status",
     "error_message",
 )
@@ -61,11 +64,12 @@ async def resolve(
             )
         except SettlementInvariantError as exc:
             raise BadInputError(str(exc)) from exc
-        changes = {name: getattr(figures, name) for name in RESOLVED[:-2]}
+        changes = {name: getattr(figures, name) for name in RESOLVED[:-3]}
         changes["fiat_amount"] = Fiat(figures.fiat_amount)
-        after = before.copy(
-            update={**changes, "status": "pending", "error_message": None}
-        )
+        awaits = figures.tx_type == CASH_OUT and _awaits_dispense(before)
+        changes["dispense_state"] = bitspire.AWAITING if awaits else None
+        changes["status"] = "awaiting_dispense" if awaits else "pending"
+        after = before.copy(update={**changes, "error_message": None})
         if not await sql.change_settlement(conn, after, RESOLVED, ["quarantined"]):
             raise ConcurrentChangeError
         await audit_settlement(
@@ -78,7 +82,20 @@ async def resolve(
             {name: getattr(after, name) for name in RESOLVED},
             reason,
         )
+        await apply_kept_report(conn, after, reason)
     distribution.wake()
+
+
+def _awaits_dispense(settlement: Settlement) -> bool:
+    """Whether nobody has said yet that the cash came out. Rows that were held back by
+    an older version kept it in their stamp only."""
+    if settlement.dispense_state is not None:
+        return settlement.dispense_state == bitspire.AWAITING
+    try:
+        stamp = json.loads(settlement.stamp_json or "{}")
+    except ValueError:
+        return False
+    return bitspire.dispense_said(stamp) == bitspire.AWAITING
 
 
 def _fractions_at_landing(settlement: Settlement, machine: Machine) -> FeeFractions:
@@ -101,5 +118,9 @@ async def _amount_msat(settlement: Settlement, tx_type: Any) -> int:
         raise ConflictError(
             "LNbits does not know this payment any more: it can only be voided."
         )
-    wanted = [a for a in amounts if (a > 0) == (tx_type == CASH_OUT)]
+    # a wallet that paid itself has both sides of the payment: this row is one of them
+    is_outgoing = settlement.is_outgoing
+    if is_outgoing is None:
+        is_outgoing = tx_type != CASH_OUT
+    wanted = [a for a in amounts if (a < 0) == is_outgoing]
     return (wanted or amounts)[0]

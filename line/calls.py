@@ -35,7 +35,7 @@ from ..base.refusals import BadInputError, RefusedError
 from ..bitspire import FeeFractions, Figures, SettlementInvariantError
 from ..calculations import fiat_cents, split_principal_based
 from ..desk.actions import ConcurrentChangeError
-from ..desk.dispense import machine_reports
+from ..desk.dispense import apply_kept_reports, machine_reports
 from ..models import CASH_IN, CASH_OUT, Fiat, Machine, Settlement, utc_now
 from ..money import landing
 from . import crud as line_crud
@@ -435,7 +435,8 @@ async def settlement(call: Call, body: Mapping[str, Any]) -> dict[str, Any]:
         raise LineError("conflict", contradiction, settlement_id=settlement.id)
     if settlement.quarantine_code == landing.NOT_MADE_HERE:
         settlement = await landing.release(settlement, body, event.id)
-        distribution.wake()
+        if settlement.status != "quarantined":
+            await apply_kept_reports(settlement)
     await _complete(settlement, body, event)
     return {
         "settlement_id": settlement.id,
@@ -512,7 +513,16 @@ async def _complete(
     )
     is_open = settlement.dispense_state == bitspire.AWAITING
     if is_open and body.get("dispense") == bitspire.CONFIRMED:
-        await report_dispense(settlement, fiat_cents(settlement.fiat_amount))
+        # of a sale that was held back unread only the report says how much it was
+        said = settlement.fiat_amount or body.get("fiat_amount")
+        await report_dispense(settlement, _cents(said, "fiat_amount"))
+
+
+def _cents(value: Any, name: str) -> int:
+    try:
+        return fiat_cents(value, name)
+    except ValueError as exc:
+        raise LineError("bad_request", str(exc)) from exc
 
 
 def _json_fact(value: Any) -> str | None:
@@ -536,12 +546,10 @@ async def dispense(call: Call, body: Mapping[str, Any]) -> dict[str, Any]:
                 "This payment carries no stamp: send its settlement report first.",
             )
         settlement = landed.settlement
-    if settlement.tx_type != CASH_OUT:
+    is_unread = settlement.status == "quarantined" and not settlement.tx_type
+    if settlement.tx_type != CASH_OUT and not is_unread:
         raise LineError("bad_request", "Only a cash-out is dispensed.")
-    try:
-        cents = fiat_cents(body.get("dispensed_fiat"), "dispensed_fiat")
-    except ValueError as exc:
-        raise LineError("bad_request", str(exc)) from exc
+    cents = _cents(body.get("dispensed_fiat"), "dispensed_fiat")
     await requests_crud.complete_settlement_facts(
         settlement.id,
         event_id=event.id,

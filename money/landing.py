@@ -184,7 +184,10 @@ async def release(
         is_wrong = not machine.is_active or bitspire.report_conflict(report, now)
         if not is_held or is_wrong:
             return now
-        is_awaited = now.dispense_state == bitspire.AWAITING
+        # a report that was kept is applied by the caller: nothing is planned before
+        is_awaited = (
+            now.dispense_state == bitspire.AWAITING or now.reported_fiat is not None
+        )
         status = "awaiting_dispense" if is_awaited else "pending"
         await crud.release_settlement(conn, now.id, status)
         await write_audit(

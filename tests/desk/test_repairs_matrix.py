@@ -145,7 +145,7 @@ FLYING = {"status": "pending", "payout": {"status": "invoiced"}}
 DONE = {"status": "completed", "payout": {"status": "paid"}}
 REFUND = {"leg_type": "refund", "status": "pending", "client_id": None}
 STATES: dict[str, State] = {
-    "quarantined": State("resolve void", {"status": "quarantined"}),
+    "quarantined": State("resolve dispense void", {"status": "quarantined"}),
     "awaiting": State(
         "dispense void", {"status": "awaiting_dispense", "dispense_state": "awaiting"}
     ),

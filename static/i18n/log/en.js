@@ -94,6 +94,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       exchange_rate: 'rate',
       payouts_stopped_reason: 'why payouts stopped',
       error_message: 'reason',
+      reported_fiat: 'dispense reported meanwhile',
       dispensed_fiat: 'dispensed',
       dispensed_principal_sats: 'principal dispensed',
       dispensed_fee_sats: 'fee of that',

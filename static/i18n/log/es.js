@@ -94,6 +94,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       exchange_rate: 'tipo de cambio',
       payouts_stopped_reason: 'por qué se detuvieron los pagos',
       error_message: 'motivo',
+      reported_fiat: 'entrega informada entretanto',
       dispensed_fiat: 'entregado',
       dispensed_principal_sats: 'principal entregado',
       dispensed_fee_sats: 'comisión de ello',
