@@ -19,13 +19,12 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from lnbits.core.db import db as core_db
 from loguru import logger
 
 from . import crud
 from .base import lease
-from .base.database import deferred_commit
 from .host import limits
+from .host.database import core_connection, deferred_commit
 from .models import Payout, Settlement, utc_now
 from .money import forwards, payouts, payouts_crud, planning, receipts, rounds
 from .money.payouts import DestinationError, Observation, Outcome, in_flight_payments
@@ -219,7 +218,7 @@ async def _invoice_in_one_slice(
     wanted: Sequence[Payout], made: list[Payout], dead: list[tuple[Payout, str]]
 ) -> None:
     """Invoices for the first of these payouts, committed together."""
-    async with deferred_commit(core_db) as conn:
+    async with deferred_commit() as conn:
         slice_end = Deadline(MAX_CONNECTION_SECONDS)
         for payout in wanted:
             try:
@@ -266,7 +265,7 @@ async def _pay_for_a_while(stored: Sequence[Payout]) -> int:
     seen: dict[str, Observation] | None = None
     a_while = Deadline(OUTCOME_INTERVAL_SECONDS)
     while seen is None:
-        async with core_db.connect() as conn:
+        async with core_connection() as conn:
             slice_end = Deadline(MAX_CONNECTION_SECONDS)
             for payout in stored[len(tried) :]:
                 reason = await payouts.try_to_pay(payout, _description(payout), conn)

@@ -16,19 +16,18 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from lnbits.core.db import db as core_db
 from lnbits.core.models import Payment
-from lnbits.db import SQLITE, dict_to_model
 from lnbits.task_manager import task_manager
 from loguru import logger
 from sqlalchemy.exc import SQLAlchemyError
 
 from . import bitspire, crud, distribution
 from .base import lease
-from .base.database import CHUNK, db, db_time, fetch_all, in_list
+from .base.database import CHUNK, db, db_time
 from .base.events import wait_for_event
 from .desk import notices, reconciliation
 from .host import limits
+from .host.payments import as_payment, successful_page
 from .line import engine as line
 from .models import utc_now
 from .money import forwards, landing, payouts_crud, planning, receipts
@@ -118,38 +117,13 @@ async def _sweep_wallets(wallet_ids: list[str], since: datetime | None) -> int:
     landed = 0
     after = (db_time(since or BEFORE_BITCOIN), "")
     while True:
-        page = await _payments_page(wallet_ids, after)
+        page = await successful_page(wallet_ids, after, PAGE)
         if not page:
             return landed
         landed += await _land_page(page)
         after = (page[-1]["updated_at"], page[-1]["checking_id"])
         # the next page waits until others had their turn on LNbits' database
         await asyncio.sleep(0)
-
-
-def page_sql(listed: str) -> str:
-    """A page behind (`:after`, `:last`), of the wallets listed, read by the index of
-    `updated_at` alone: by another one each page reads and sorts the whole history.
-
-    SQLite would take those of status or wallet, and is kept from it by an expression.
-    PostgreSQL chooses by how many rows it expects, and an expression would hide that.
-    """
-    hide = " || ''" if core_db.type == SQLITE else ""
-    return (
-        "SELECT * FROM apipayments WHERE updated_at >= :after "  # noqa: S608
-        "AND (updated_at > :after OR checking_id > :last) "
-        f"AND (wallet_id{hide}) IN {listed} AND (status{hide}) = 'success' "
-        "ORDER BY updated_at, checking_id LIMIT :limit"
-    )
-
-
-async def _payments_page(
-    wallet_ids: list[str], after: tuple[Any, str]
-) -> list[Mapping[str, Any]]:
-    params: dict[str, Any] = {"limit": PAGE, "after": after[0], "last": after[1]}
-    listed = in_list("w", wallet_ids, params)
-    async with core_db.connect() as conn:
-        return await fetch_all(conn, page_sql(listed), params)
 
 
 async def _land_page(page: list[Mapping[str, Any]]) -> int:
@@ -171,7 +145,7 @@ def _side(row: Mapping[str, Any]) -> crud.PaymentSide:
 async def _land_row(row: Mapping[str, Any]) -> int:
     """One payment that cannot be landed never stops the ones behind it."""
     try:
-        found = await landing.land_payment(dict_to_model(dict(row), Payment))
+        found = await landing.land_payment(as_payment(row))
     except (
         *(SQLAlchemyError, ArithmeticError, LookupError, TypeError, ValueError),
         RecursionError,  # an `extra` of a thousand brackets, which LNbits cannot read

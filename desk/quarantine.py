@@ -11,6 +11,7 @@ from .. import bitspire, crud, distribution
 from ..base.database import db, transaction
 from ..base.refusals import BadInputError, ConflictError
 from ..bitspire import FeeFractions, SettlementInvariantError
+from ..host import payments as host_payments
 from ..models import CASH_OUT, Fiat, Machine, Settlement, utc_now
 from . import repairs_crud as sql
 from .actions import (
@@ -111,7 +112,7 @@ async def _amount_msat(settlement: Settlement, tx_type: Any) -> int:
     payment_hash = settlement.payment_hash.partition(":")[0]
     amounts = [
         int(side["amount"])
-        for side in await sql.lnbits_sides(payment_hash)
+        for side in await host_payments.sides_of(payment_hash)
         if side["wallet_id"] == settlement.wallet_id and side["status"] == "success"
     ]
     if not amounts:

@@ -6,14 +6,12 @@ LNbits' are two: neither is held while the other is asked.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from lnbits.core.db import db as core_db
 from lnbits.db import Connection, dict_to_model
 from lnbits.helpers import urlsafe_short_hash
 
@@ -35,7 +33,6 @@ from ..models import Settlement, utc_now
 
 S = "satoshimachine"
 Row = Mapping[str, Any]
-CORE_COLUMNS = "checking_id, payment_hash, wallet_id, amount, fee, status"
 LEG_COLUMNS = (
     "id, payout_id, settlement_id, leg_type, leg_key, amount_sats, status, reference, "
     "external_payment_hash"
@@ -343,68 +340,6 @@ def _msat(row: Row) -> int:
     if row["tx_type"] == "cash_in":
         return -(sats + fee) * 1000
     return UNKNOWN  # a quarantined row does not know its own direction
-
-
-# ------------------------------------------------------------------------ LNbits' rows
-
-
-async def core_rows(hashes: Iterable[str]) -> dict[str, list[Row]]:
-    """LNbits' rows of payments, by hash, without its service fees."""
-    wanted = sorted(set(hashes))
-    found: dict[str, list[Row]] = {}
-    for start in range(0, len(wanted), CHUNK):
-        params: dict[str, Any] = {}
-        listed = in_list("h", wanted[start : start + CHUNK], params)
-        async with core_db.connect() as conn:
-            page = await fetch_all(
-                conn,
-                f"SELECT {CORE_COLUMNS} FROM apipayments "  # noqa: S608
-                f"WHERE payment_hash IN {listed}",
-                params,
-            )
-        for row in page:
-            if not row["checking_id"].startswith("service_fee_"):
-                found.setdefault(row["payment_hash"], []).append(row)
-        await asyncio.sleep(0)
-    return found
-
-
-async def tagged_payments(
-    wallet_ids: Sequence[str], period: Period
-) -> AsyncIterator[list[Row]]:
-    """Payments of these wallets in a period that carry a machine's stamp or our mark,
-    and were not refused, page by page."""
-    last: str | None = ""
-    while last is not None:
-        params: dict[str, Any] = {**period.params, "last": last, "limit": PAGE}
-        listed = in_list("w", wallet_ids, params)
-        async with core_db.connect() as conn:
-            page = await fetch_all(
-                conn,
-                f"""
-                SELECT {CORE_COLUMNS}, external_id, extra FROM apipayments
-                WHERE wallet_id IN {listed} AND checking_id > :last
-                  AND updated_at >= :since AND updated_at < :until
-                  AND status IN ('success', 'pending')
-                  AND (extra LIKE '%bitspire%' OR extra LIKE '%satmachineadmin%')
-                ORDER BY checking_id LIMIT :limit
-                """,  # noqa: S608
-                params,
-            )
-        yield page
-        last = page[-1]["checking_id"] if len(page) == PAGE else None
-        await asyncio.sleep(0)
-
-
-def extra_of(row: Row) -> Mapping[str, Any]:
-    """LNbits' `extra` of a row, whatever form it came in."""
-    extra = row["extra"]
-    if isinstance(extra, str):
-        try:
-            extra = json.loads(extra)
-        except ValueError:
-            return {}
-    return extra if isinstance(extra, Mapping) else {}
 
 
 # ------------------------------------------------------------------------ what is kept

@@ -15,6 +15,7 @@ from lnbits.db import Connection
 from .. import crud, distribution
 from ..base.database import transaction
 from ..base.refusals import BadInputError, ConflictError
+from ..host import payments as host_payments
 from ..host.limits import reserve_sats
 from ..host.wallets import local_wallet_of_address
 from ..models import Leg
@@ -137,7 +138,7 @@ async def _destination_problem(target: RefundTarget) -> str | None:
         if wallet_id in wallets:
             return "destination is the address of a machine's wallet."
         return None
-    sides = await sql.lnbits_sides(target.payment_hash)
+    sides = await host_payments.sides_of(target.payment_hash)
     if any(side["wallet_id"] in wallets for side in sides):
         return (
             "destination is an invoice of a machine on this server: the customer must "

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from lnbits.core.db import db as core_db
 from lnbits.db import Connection
 from pydantic import BaseModel
 
@@ -350,19 +349,6 @@ async def known_hash(conn: Connection, payment_hash: str) -> bool:
         for table, column in tables
     )
     return await fetch_one(conn, sql, {"hash": payment_hash}) is not None
-
-
-async def lnbits_sides(payment_hash: str) -> list[Mapping[str, Any]]:
-    """LNbits' rows of a payment: wallet_id, amount (msat, signed), status."""
-    async with core_db.connect() as conn:
-        found = await fetch_all(
-            conn,
-            "SELECT checking_id, wallet_id, amount, status FROM apipayments "
-            "WHERE payment_hash = :hash",
-            {"hash": payment_hash},
-        )
-    # a service fee is a third row with the same hash
-    return [r for r in found if not r["checking_id"].startswith("service_fee_")]
 
 
 async def resume_payouts(

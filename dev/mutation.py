@@ -61,9 +61,9 @@ GROUPS = (
             "money/payouts.py": (
                 "classify",
                 "_observe",
-                "_is_receipt",
                 "Observation.network_fee_sats",
             ),
+            "host/payments.py": ("LnbitsRow.is_receipt", "is_service_fee"),
             "money/payouts_crud.py": ("backoff_seconds", "_as_decided"),
         },
         (

@@ -22,20 +22,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from bolt11 import decode as bolt11_decode
-from lnbits.core.db import db as core_db
 from lnbits.core.models import Payment
-from lnbits.core.services.payments import create_invoice
-from lnbits.db import dict_to_model
-from lnbits.exceptions import InvoiceError
 from loguru import logger
 
 from .. import bitspire, crud, distribution
-from ..base.database import db, fetch_all, in_list
+from ..base.database import db
 from ..base.refusals import BadInputError, RefusedError
 from ..bitspire import FeeFractions, Figures, SettlementInvariantError
 from ..calculations import fiat_cents, split_principal_based
 from ..desk.actions import ConcurrentChangeError
 from ..desk.dispense import apply_kept_reports, machine_reports
+from ..host import paying
+from ..host.payments import invoice_by_external_id, payment_of
 from ..models import CASH_IN, CASH_OUT, Fiat, Machine, Settlement, utc_now
 from ..money import landing
 from . import crud as line_crud
@@ -289,9 +287,9 @@ async def invoice(call: Call, body: Mapping[str, Any]) -> dict[str, Any]:
     if request.payment_hash is None:
         await _must_have_few_open(machine)
         await must_have_cash(machine, request.fiat_amount, request.stamp.get("bills"))
-        payment_hash, bolt11 = await _made_before(request) or await _make(
-            machine, request
-        )
+        payment_hash, bolt11 = await invoice_by_external_id(
+            request.wallet_id, external_id(request)
+        ) or await _make(machine, request)
         await requests_crud.store_made_invoice(
             machine.id, request.txid, payment_hash, bolt11
         )
@@ -325,31 +323,18 @@ def external_id(request: MachineRequest) -> str:
     return f"satmachine-{digest.hexdigest()[:40]}"
 
 
-async def _made_before(request: MachineRequest) -> tuple[str, str] | None:
-    """The invoice that was made before this process died and could not note it."""
-    async with core_db.connect() as conn:
-        found = await fetch_all(
-            conn,
-            "SELECT payment_hash, bolt11 FROM apipayments "
-            "WHERE wallet_id = :wallet AND external_id = :id AND amount > 0 "
-            "ORDER BY created_at LIMIT 1",
-            {"wallet": request.wallet_id, "id": external_id(request)},
-        )
-    return (found[0]["payment_hash"], found[0]["bolt11"]) if found else None
-
-
 async def _make(machine: Machine, request: MachineRequest) -> tuple[str, str]:
     try:
-        payment = await create_invoice(
-            wallet_id=request.wallet_id,
-            amount=request.wire_sats,
-            memo=f"{(machine.name or 'Satoshi Machine')[:100]}: "
+        payment = await paying.make_invoice(
+            request.wallet_id,
+            request.wire_sats,
+            f"{(machine.name or 'Satoshi Machine')[:100]}: "
             f"{request.fiat_amount} {request.fiat_code}",
             extra=request.stamp,
             external_id=external_id(request),
         )
-    except InvoiceError as exc:
-        raise LineError("refused", f"LNbits makes no invoice: {exc.message}") from exc
+    except paying.NoInvoiceError as exc:
+        raise LineError("refused", f"LNbits makes no invoice: {exc}") from exc
     return payment.payment_hash, payment.bolt11
 
 
@@ -378,25 +363,6 @@ async def _is_paid(request: MachineRequest) -> bool:
             f"The invoice of txid {request.txid[:40]} has expired: use a new txid.",
         )
     return False
-
-
-async def payment_of(
-    wallet_ids: list[str], payment_hash: str, *, is_incoming: bool
-) -> Payment | None:
-    """LNbits' row of a payment in one of these wallets, in one direction."""
-    params: dict[str, Any] = {"hash": payment_hash}
-    listed = in_list("w", wallet_ids, params)
-    sign = ">" if is_incoming else "<"
-    async with core_db.connect() as conn:
-        found = await fetch_all(
-            conn,
-            "SELECT * FROM apipayments WHERE payment_hash = :hash "  # noqa: S608
-            f"AND amount {sign} 0 AND wallet_id IN {listed}",
-            params,
-        )
-    # with a service fee, a third row has this hash
-    own = [r for r in found if not r["checking_id"].startswith("service_fee_")]
-    return dict_to_model(dict(own[0]), Payment) if own else None
 
 
 # ------------------------------------------------------------------------- settlement

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from lnbits.core.db import db as core_db
-
 from .. import bitspire, crud
-from ..base.database import db, db_time, fetch_all
+from ..base.database import db
 from ..host.balances import balances_msat
+from ..host.payments import received_since
 from ..models import Machine, utc_now
 from ..money import payouts_crud
 from . import requests as requests_crud
@@ -44,14 +43,7 @@ async def _owed_sats(wallet_id: str) -> int:
 
 async def _unlanded_sats(wallet_id: str) -> int:
     """Stamped payments that LNbits received and that are no settlement yet."""
-    async with core_db.connect() as conn:
-        received = await fetch_all(
-            conn,
-            "SELECT payment_hash, amount, extra FROM apipayments "
-            "WHERE wallet_id = :wallet AND amount > 0 AND status = 'success' "
-            "AND updated_at >= :since",
-            {"wallet": wallet_id, "since": db_time(utc_now() - UNLANDED)},
-        )
+    received = await received_since(wallet_id, utc_now() - UNLANDED)
     stamped = [row for row in received if bitspire.SOURCE in str(row["extra"])]
     async with db.connect() as conn:
         sides = [(row["payment_hash"], wallet_id) for row in stamped]

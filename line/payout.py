@@ -23,14 +23,13 @@ from datetime import timedelta
 from typing import Any
 
 from bolt11 import decode as bolt11_decode
-from lnbits.core.crud.payments import get_payment
-from lnbits.core.db import db as core_db
 from loguru import logger
 
 from .. import crud, distribution
 from ..base import lease
-from ..base.database import deferred_commit, fetch_one
 from ..host import limits
+from ..host.database import deferred_commit
+from ..host.payments import issuer_of, payment_by_checking_id
 from ..host.wallets import local_wallet_of_address, wallet_facts
 from ..models import CASH_IN, Machine, Payout, utc_now
 from ..money import landing, payouts, payouts_crud
@@ -278,7 +277,7 @@ async def _invoice_of_address(address: str, request: MachineRequest) -> str:
         if not wallet_id:
             return await payouts.invoice_from_outside(address, sats)
         memo = f"{request.fiat_amount} {request.fiat_code}"
-        async with deferred_commit(core_db) as conn:
+        async with deferred_commit() as conn:
             payment = await payouts.lasting_invoice(wallet_id, sats, memo, conn)
         return payment.bolt11
     except DestinationError as exc:
@@ -302,18 +301,7 @@ async def read_invoice(bolt11: str, wire_sats: int) -> Invoice:
             f"The invoice is for {amount_msat / 1000:g} sat; the customer gets "
             f"{wire_sats} sat.",
         )
-    return Invoice(bolt11, payment_hash, await _issuer(payment_hash), is_expired)
-
-
-async def _issuer(payment_hash: str) -> str | None:
-    async with core_db.connect() as conn:
-        row = await fetch_one(
-            conn,
-            "SELECT wallet_id FROM apipayments WHERE payment_hash = :hash "
-            "AND amount > 0 AND checking_id NOT LIKE 'service_fee_%' ",
-            {"hash": payment_hash},
-        )
-    return row["wallet_id"] if row else None
+    return Invoice(bolt11, payment_hash, await issuer_of(payment_hash), is_expired)
 
 
 async def _must_be_customers(request: MachineRequest, invoice: Invoice) -> None:
@@ -484,7 +472,7 @@ async def _land(request: MachineRequest, seen: Observation) -> None:
     """The sweep would land it too, by its stamp; this is only sooner."""
     if seen.outgoing is None:
         return
-    payment = await get_payment(seen.outgoing.checking_id)
+    payment = await payment_by_checking_id(seen.outgoing.checking_id)
     landed = await landing.land_payment(payment, event_id=request.event_id)
     if landed and landed.is_new:
         distribution.wake()

@@ -18,7 +18,7 @@ from money_rows import add_leg, add_payout, add_settlement
 
 from satmachineadmin import distribution
 from satmachineadmin.base.database import db, fetch_all
-from satmachineadmin.desk import repairs_crud
+from satmachineadmin.host import payments
 from satmachineadmin.models import utc_now
 
 from conftest import MakeUser, MakeWallet
@@ -213,7 +213,7 @@ async def test_every_action_on_a_settlement_from_every_state(
         wallet = desk.machine["wallet_id"]
         return [{"wallet_id": wallet, "amount": 108_000_000, "status": "success"}]
 
-    monkeypatch.setattr(repairs_crud, "lnbits_sides", one_side)
+    monkeypatch.setattr(payments, "sides_of", one_side)
     for name, state in STATES.items():
         settlement_id = await put(desk, state)
         before = await all_rows(desk)

@@ -30,6 +30,7 @@ from world import Killed, age_core, balance_sats, core_rows, edit_core, update
 
 from satmachineadmin import distribution, tasks
 from satmachineadmin.base.database import transaction
+from satmachineadmin.host import paying
 from satmachineadmin.line import engine as line
 from satmachineadmin.line import payout as line_payout
 from satmachineadmin.line import requests as requests_crud
@@ -419,7 +420,7 @@ async def test_an_address_is_asked_for_exactly_what_the_customer_gets(
         asked.append((address, amount_msat))
         return await found.customer_asks_for(amount_msat // 1000)
 
-    monkeypatch.setattr(payouts, "get_pr_from_lnurl", invoice_of)
+    monkeypatch.setattr(paying, "get_pr_from_lnurl", invoice_of)
     body = found.figures("one", ln_address=" Alice@Example.com")
     for _ in range(2):
         assert (await found.ask("payout", body))["payment_status"] == "paid"
@@ -442,7 +443,7 @@ async def test_a_server_outside_keeps_no_machine_waiting(
         raise RecursionError
 
     for txid, server in (("slow", drip), ("deep", deep)):
-        monkeypatch.setattr(payouts, "get_pr_from_lnurl", server)
+        monkeypatch.setattr(paying, "get_pr_from_lnurl", server)
         body = found.figures(txid, ln_address="mallory@example.com")
         told = await found.refused("payout", body)
         assert told["code"] == "bad_invoice"
@@ -464,7 +465,7 @@ async def test_a_node_that_raises_anything_leaves_the_line_open(
     async def raises(*_: Any) -> Any:
         raise ForeignError
 
-    monkeypatch.setattr(payouts, "update_pending_payment", raises)
+    monkeypatch.setattr(paying, "update_pending_payment", raises)
     await _look_now(told["payment_hash"])
     [attempt] = await requests_crud.attempts_of(found.world.machine.id, "one")
     assert (attempt.checks, attempt.failed_at) == (1, None)
@@ -473,7 +474,7 @@ async def test_a_node_that_raises_anything_leaves_the_line_open(
         "UPDATE apipayments SET status = 'failed' WHERE payment_hash = :hash",
         hash=told["payment_hash"],
     )
-    monkeypatch.setattr(payouts, "check_payment_status", raises)
+    monkeypatch.setattr(paying, "check_payment_status", raises)
     again = await ask_payout(found, "one", attempt.bolt11)
     assert (again["status"], again["payment_status"]) == ("OK", "pending")
 
@@ -519,7 +520,7 @@ async def test_known_failure_31_the_invoice_of_an_address_here_is_left_alone(
         with pytest.raises(Killed):
             await found.direct(found.client.request("payout", body))
     [attempt] = await requests_crud.attempts_of(found.world.machine.id, "one")
-    assert bolt11_decode(attempt.bolt11).expiry == payouts.INVOICE_EXPIRY_SECONDS
+    assert bolt11_decode(attempt.bolt11).expiry == paying.INVOICE_EXPIRY_SECONDS
     await check_pending_payments()
     told = await found.ask("payout", body)
     assert told["payment_status"] == "paid"

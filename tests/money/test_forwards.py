@@ -31,9 +31,10 @@ from world import (
 
 from satmachineadmin import crud, distribution, tasks
 from satmachineadmin.base.database import db_time
+from satmachineadmin.host import paying
 from satmachineadmin.host.limits import reserve_sats
 from satmachineadmin.models import Leg, utc_now
-from satmachineadmin.money import payouts, payouts_crud, rounds
+from satmachineadmin.money import payouts_crud, rounds
 
 SAVINGS = "savings@elsewhere.example"
 
@@ -42,13 +43,13 @@ SAVINGS = "savings@elsewhere.example"
 async def savings(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LnurlServer]:
     """Who answers for the address of `SAVINGS`."""
     async with LnurlServer() as server:
-        real = payouts.get_pr_from_lnurl
+        real = paying.get_pr_from_lnurl
 
         async def look_up(target: str, amount_msat: int) -> str:
             at = server.target if target == SAVINGS else target
             return await real(at, amount_msat)
 
-        monkeypatch.setattr(payouts, "get_pr_from_lnurl", look_up)
+        monkeypatch.setattr(paying, "get_pr_from_lnurl", look_up)
         yield server
 
 
@@ -153,13 +154,13 @@ async def test_a_forward_to_the_wallet_it_is_in_is_over(
 
 async def empty(world: World, lp: Lp) -> None:
     """The LP spends what is in their wallet."""
-    invoice = await payouts.create_invoice(
+    invoice = await paying.create_invoice(
         wallet_id=world.customer.wallet.id,
         amount=await lp.balance_sats(),
         memo="a holiday",
         internal=True,
     )
-    await payouts.pay_invoice(wallet_id=lp.wallet.id, payment_request=invoice.bolt11)
+    await paying.pay_invoice(wallet_id=lp.wallet.id, payment_request=invoice.bolt11)
 
 
 async def a_day_later(world: World, lp: Lp, leg: Leg, *, is_off: bool) -> None:
@@ -216,7 +217,7 @@ async def test_an_invoice_that_was_kept_and_not_tried_sends_no_salary(
     payment_hash = await world.cash_out()
     await world.settle(payment_hash)
     with monkeypatch.context() as patch:
-        patch.setattr(payouts, "pay_invoice", killed_at)
+        patch.setattr(paying, "pay_invoice", killed_at)
         with pytest.raises(Killed):
             await world.run_due()
     (leg,) = await forwards(world, payment_hash)
@@ -277,10 +278,10 @@ async def test_an_operator_who_forwards_spends_nothing_that_others_are_owed(
     (leg,) = await forwards(world, payment_hash)
     assert (leg.amount_sats, leg.source_wallet_id) == (75_000, operator.wallet.id)
     # the operator spends 60 000 of the 105 000 in the machine's wallet
-    invoice = await payouts.create_invoice(
+    invoice = await paying.create_invoice(
         wallet_id=world.customer.wallet.id, amount=60_000, memo="rent", internal=True
     )
-    await payouts.pay_invoice(
+    await paying.pay_invoice(
         wallet_id=operator.wallet.id, payment_request=invoice.bolt11
     )
     await update("dca_payments", leg.id, next_try_at=None)

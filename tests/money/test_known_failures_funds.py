@@ -25,9 +25,9 @@ from world import MakeWorld, World, age_core, balance_sats, edit_core, update
 
 from satmachineadmin import crud, distribution, tasks
 from satmachineadmin.base.database import fetch_all, transaction
-from satmachineadmin.host import limits
+from satmachineadmin.host import limits, paying
 from satmachineadmin.models import Leg
-from satmachineadmin.money import landing, payouts, payouts_crud, planning
+from satmachineadmin.money import landing, payouts_crud, planning
 
 from dev.accounts import UserSession
 
@@ -251,14 +251,14 @@ async def test_known_failure_40_only_incoming_after_the_invoice_was_made(
     world = await make_world(deposits=["300.00"])
     payment_hash = await world.cash_out()
     await world.landed(payment_hash)
-    real = payouts.pay_invoice
+    real = paying.pay_invoice
     with monkeypatch.context() as patch:
 
         async def closed(**kwargs: Any) -> Any:
             patch.setattr(settings, "lnbits_only_allow_incoming_payments", True)
             return await real(**kwargs)
 
-        patch.setattr(payouts, "pay_invoice", closed)
+        patch.setattr(paying, "pay_invoice", closed)
         for _ in range(12):
             await world.run_due()
         legs = await world.legs(payment_hash)

@@ -18,13 +18,14 @@ from lnbits.helpers import urlsafe_short_hash
 
 from satmachineadmin import distribution
 from satmachineadmin.base.refusals import BadInputError
-from satmachineadmin.desk import refund, repairs_crud
+from satmachineadmin.desk import refund
 from satmachineadmin.desk.refund import RefundTarget
-from satmachineadmin.host import limits
+from satmachineadmin.host import limits, payments
+from satmachineadmin.host.payments import LnbitsRow
 from satmachineadmin.host.wallets import WalletFacts
 from satmachineadmin.models import Payout, utc_now
 from satmachineadmin.money import payouts, rounds
-from satmachineadmin.money.payouts import LnbitsRow, Observation, classify
+from satmachineadmin.money.payouts import Observation, classify
 
 # What becomes of a payment that LNbits is asked to make.
 PAY, FAIL, PEND, REFUSE = "pay", "fail", "pend", "refuse"
@@ -191,9 +192,9 @@ class FakeLightning:
             patch.setattr(payouts, name, getattr(self, name))
         patch.setattr(refund, "read_refund_target", self.read_refund_target)
         patch.setattr(refund, "local_wallet_of_address", self.local_wallet_of_address)
-        patch.setattr(repairs_crud, "lnbits_sides", self.lnbits_sides)
-        patch.setattr(distribution, "core_db", NoDatabase())
-        patch.setattr(distribution, "deferred_commit", NoDatabase.connect)
+        patch.setattr(payments, "sides_of", self.lnbits_sides)
+        patch.setattr(distribution, "core_connection", no_connection)
+        patch.setattr(distribution, "deferred_commit", no_connection)
 
         async def really(_: Observation) -> bool:
             return True
@@ -201,9 +202,7 @@ class FakeLightning:
         patch.setattr(payouts, "is_really_failed", really)
 
 
-class NoDatabase:
+@asynccontextmanager
+async def no_connection() -> AsyncIterator[None]:
     """Stands for LNbits' database where only a connection to pass on is wanted."""
-
-    @asynccontextmanager
-    async def connect(self) -> AsyncIterator[None]:
-        yield None
+    yield None
