@@ -150,6 +150,17 @@ class Deposit(BaseModel):
     created_at: datetime = Field(default_factory=utc_now)
     confirmed_at: datetime | None = None
     reversed_at: datetime | None = None
+    dispute_state: str | None = None
+    dispute_by: str | None = None
+    dispute_reason: str | None = None
+    dispute_opened_at: datetime | None = None
+    dispute_closed_at: datetime | None = None
+    dispute_outcome: str | None = None
+    reversal_state: str | None = None
+    reversal_amount: Fiat | None = None
+    reversal_reason: str | None = None
+    reversal_at: datetime | None = None
+    part_of: str | None = None
 
 
 class CommissionSplit(BaseModel):

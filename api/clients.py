@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import Depends
+from fastapi import Depends, Response
 from fastapi.responses import StreamingResponse
 from lnbits.core.models import Account
 
@@ -16,8 +16,8 @@ from ..books.reports import (
     deposits_source,
 )
 from ..books.summaries import client_balance
+from ..parties import deposits, lps
 from ..parties import invitations_crud as invitations
-from ..parties import lps
 from .invitations import enable_extension, user_named
 from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
 from .models import (
@@ -156,7 +156,8 @@ async def api_balance(account: Caller, client_id: ClientId) -> BalanceAnswer:
 
 async def _deposit_answer(account: Account, deposit_id: str) -> DepositAnswer:
     source = deposits_source(account.id, acts_as_super(account), deposit_id)
-    return DepositAnswer(**await fetch_row(source, DEPOSIT_FIELDS, lps.NO_DEPOSIT))
+    row = await fetch_row(source, DEPOSIT_FIELDS, deposits.NO_DEPOSIT)
+    return DepositAnswer.of(row)
 
 
 @router.get(
@@ -169,7 +170,7 @@ async def _deposit_answer(account: Account, deposit_id: str) -> DepositAnswer:
 async def api_deposits(scope: InScope, query: AskedOfDeposits) -> DepositPage:
     source = deposits_source(scope.user_id, scope.is_all)
     found, total = await fetch_page(source, query)
-    return DepositPage(data=[DepositAnswer(**row) for row in found], total=total)
+    return DepositPage(data=[DepositAnswer.of(row) for row in found], total=total)
 
 
 @router.get(
@@ -188,14 +189,25 @@ async def api_deposits_csv(scope: InScope, query: AskedOfDeposits) -> Any:
     "/deposits",
     status_code=201,
     summary="Record cash that an LP handed over; it counts once confirmed",
+    description="With an `idempotency_key` once: the same again answers the first one, "
+    "with 200.",
     response_model=DepositAnswer,
-    responses=refusals(400, 404, 409),
+    responses={200: {"model": DepositAnswer}, **refusals(400, 404, 409)},
 )
-async def api_create_deposit(account: Caller, body: DepositInput) -> DepositAnswer:
-    deposit = await lps.create_deposit(
-        account.id, acts_as_super(account), body.client_id, body.amount, body.notes
+async def api_create_deposit(
+    account: Caller, body: DepositInput, response: Response
+) -> DepositAnswer:
+    deposit_id, is_new = await deposits.create_deposit(
+        account.id,
+        acts_as_super(account),
+        body.client_id,
+        body.amount,
+        body.notes,
+        body.idempotency_key,
     )
-    return await _deposit_answer(account, deposit.id)
+    if not is_new:
+        response.status_code = 200
+    return await _deposit_answer(account, deposit_id)
 
 
 @router.put(
@@ -208,22 +220,32 @@ async def api_update_deposit(
     account: Caller, deposit_id: DepositId, body: DepositChanges
 ) -> DepositAnswer:
     changes = named_fields(body, ("notes",))
-    await lps.update_deposit(account.id, acts_as_super(account), deposit_id, changes)
+    await deposits.update_deposit(
+        account.id, acts_as_super(account), deposit_id, changes
+    )
     return await _deposit_answer(account, deposit_id)
 
 
 @router.put(
     "/deposits/{deposit_id}/status",
-    summary="Confirm or cancel a pending deposit, or reverse a confirmed one",
+    summary="Confirm or cancel a pending or claimed deposit, or take one back",
     description="A reversal needs a reason, which the LP sees, and is refused if it "
-    "would take the LP's balance below zero.",
+    "would take the LP's balance below zero. Within an hour, and while nothing was "
+    "planned from the LP's balance since, the operator makes it alone; later it is "
+    "asked of the LP: the status stays confirmed, with `reversal.state` requested. A "
+    "claimed deposit is refused (cancelled) with a reason.",
     response_model=DepositAnswer,
     responses=refusals(400, 404, 409),
 )
 async def api_deposit_status(
     account: Caller, deposit_id: DepositId, body: DepositStatusInput
 ) -> DepositAnswer:
-    await lps.set_deposit_status(
-        account.id, acts_as_super(account), deposit_id, body.status, body.reason
+    await deposits.set_deposit_status(
+        account.id,
+        acts_as_super(account),
+        deposit_id,
+        body.status,
+        body.reason,
+        body.amount,
     )
     return await _deposit_answer(account, deposit_id)

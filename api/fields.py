@@ -144,6 +144,10 @@ class DepositStep(Choice):
     choices = ("confirmed", "cancelled", "reversed")
 
 
+class Outcome(Choice):
+    choices = ("accepted", "declined")
+
+
 class Direction(Choice):
     choices = ("cash_out", "cash_in")
 

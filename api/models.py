@@ -29,6 +29,7 @@ from .fields import (
     Name,
     Note,
     Npub,
+    Outcome,
     PositiveFiat,
     PositiveSats,
     Reason,
@@ -144,6 +145,32 @@ class DepositInput(Input):
     client_id: RowId
     amount: PositiveFiat
     notes: Note | None = None
+    idempotency_key: RowId | None = Field(
+        None, description="the same key and body again answers the first deposit"
+    )
+
+
+class DepositClaim(Input):
+    """Cash that the LP handed over and nobody recorded."""
+
+    client_id: RowId | None = Field(None, description="the enrolment; or machine_id")
+    machine_id: RowId | None = None
+    amount: PositiveFiat
+    notes: Note | None = None
+    idempotency_key: RowId | None = None
+
+
+class ReasonInput(Input):
+    reason: Reason
+
+
+class DecisionInput(Input):
+    outcome: Outcome = Field(
+        ...,
+        description="accepted: the reversal is made, the dispute upheld; declined: "
+        "neither",
+    )
+    reason: Reason
 
 
 class DepositChanges(Input):
@@ -153,6 +180,9 @@ class DepositChanges(Input):
 
 class DepositStatusInput(Input):
     status: DepositStep
+    amount: PositiveFiat | None = Field(
+        None, description="of a reversal: a part of the deposit"
+    )
     reason: Reason | None = None
 
 
@@ -375,6 +405,26 @@ class BalanceAnswer(BaseModel):
     sats_on_the_way: int
 
 
+class Dispute(BaseModel):
+    """An LP's word that a deposit is wrong. It changes nothing of the money."""
+
+    state: str = Field(..., description="open or closed")
+    opened_by: str = Field(..., description="lp")
+    reason: str
+    opened_at: datetime | None = None
+    closed_at: datetime | None = None
+    outcome: str | None = Field(None, description="withdrawn, upheld or dismissed")
+
+
+class Reversal(BaseModel):
+    """What the operator asks the LP to agree to: that cash was given back."""
+
+    state: str = Field(..., description="requested, accepted or declined")
+    amount: str
+    reason: str
+    requested_at: datetime | None = None
+
+
 class DepositAnswer(BaseModel):
     id: str
     client_id: str
@@ -388,6 +438,33 @@ class DepositAnswer(BaseModel):
     created_at: datetime
     confirmed_at: datetime | None = None
     reversed_at: datetime | None = None
+    dispute: Dispute | None = None
+    reversal: Reversal | None = None
+    part_of: str | None = Field(
+        None, description="the deposit of which this part was taken back"
+    )
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> DepositAnswer:
+        """A row of the lists, with what is open about it as objects of their own."""
+        dispute = reversal = None
+        if row["dispute_state"]:
+            dispute = Dispute(
+                state=row["dispute_state"],
+                opened_by=row["dispute_by"],
+                reason=row["dispute_reason"],
+                opened_at=row["dispute_opened_at"],
+                closed_at=row["dispute_closed_at"],
+                outcome=row["dispute_outcome"],
+            )
+        if row["reversal_state"]:
+            reversal = Reversal(
+                state=row["reversal_state"],
+                amount=row["reversal_amount"],
+                reason=row["reversal_reason"],
+                requested_at=row["reversal_at"],
+            )
+        return cls(**pick(row, cls), dispute=dispute, reversal=reversal)
 
 
 class DepositPage(Page[DepositAnswer]):

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from fastapi import Depends
+from typing import Annotated
+
+from fastapi import Depends, Path
 from lnbits.decorators import check_super_user
 
+from ..books.lists import fetch_row
+from ..books.reports import DEPOSIT_FIELDS, deposits_source
 from ..crud import get_super_config
 from ..money.targets import check_own_wallet
+from ..parties import deposits
 from ..parties import machines as registry
-from .models import SuperConfigAnswer, SuperConfigInput
+from .models import (
+    DecisionInput,
+    DepositAnswer,
+    SuperConfigAnswer,
+    SuperConfigInput,
+)
 from .route import Super, named_fields, new_router, refusals
 
 router = new_router()
+AnyDepositId = Annotated[str, Path(description="a deposit at any machine")]
 
 
 @router.get(
@@ -41,3 +52,21 @@ async def api_update_super_config(
     if wallet_id and wallet_id != (await get_super_config()).super_fee_wallet_id:
         await check_own_wallet(wallet_id, account.id, "super_fee_wallet_id")
     return SuperConfigAnswer.of(await registry.update_super_config(account.id, changes))
+
+
+@router.post(
+    "/super/deposits/{deposit_id}/decide",
+    summary="Decide what is open about a deposit: a reversal, a dispute",
+    description="`accepted` makes the reversal that was asked for and upholds the "
+    "dispute; `declined` leaves the money as it is and dismisses it.",
+    response_model=DepositAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_decide_deposit(
+    account: Super, deposit_id: AnyDepositId, body: DecisionInput
+) -> DepositAnswer:
+    granted = body.outcome == "accepted"
+    await deposits.decide(account.id, deposit_id, granted, body.reason)
+    source = deposits_source(account.id, True, deposit_id)
+    row = await fetch_row(source, DEPOSIT_FIELDS, deposits.NO_DEPOSIT)
+    return DepositAnswer.of(row)

@@ -276,6 +276,17 @@ DEPOSIT_FIELDS = Fields(
         "created_at": "time",
         "confirmed_at": "time",
         "reversed_at": "time",
+        "dispute_state": "text",
+        "dispute_by": "text",
+        "dispute_reason": "text",
+        "dispute_opened_at": "time",
+        "dispute_closed_at": "time",
+        "dispute_outcome": "text",
+        "reversal_state": "text",
+        "reversal_amount": "fiat",
+        "reversal_reason": "text",
+        "reversal_at": "time",
+        "part_of": "text",
     },
     search=("username", "notes", "reason", "currency", "status", "id"),
 )
@@ -306,13 +317,14 @@ def deposits_source(
     )
 
 
-def lp_deposits_source(user_id: str) -> Source:
+def lp_deposits_source(user_id: str, deposit_id: str | None = None) -> Source:
     """The LP's own deposits, at every machine."""
+    one = {} if deposit_id is None else {"deposit_id": deposit_id}
     return Source(
         columns=_deposit_columns(),
         tables=f"{S}.dca_deposits d JOIN {S}.dca_clients c ON c.id = d.client_id",
-        where=["c.user_id = :me"],
-        params={"me": user_id},
+        where=["c.user_id = :me", *(["d.id = :deposit_id"] if one else [])],
+        params={"me": user_id, **one},
         key="d.id",
     )
 

@@ -83,6 +83,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       refunded: 'refunded'
     },
     deposit_status: {
+      claimed: 'claimed by the LP',
       pending: 'waiting for confirmation',
       confirmed: 'confirmed',
       cancelled: 'cancelled',

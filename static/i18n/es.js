@@ -83,6 +83,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       refunded: 'reembolsado'
     },
     deposit_status: {
+      claimed: 'reclamado por el LP',
       pending: 'por confirmar',
       confirmed: 'confirmado',
       cancelled: 'cancelado',

@@ -202,6 +202,9 @@ async def test_a_deposit_from_recording_to_reversal(
         "created_at": deposit["created_at"],
         "confirmed_at": None,
         "reversed_at": None,
+        "dispute": None,
+        "reversal": None,
+        "part_of": None,
     }
     path = f"/deposits/{deposit['id']}"
     assert (await _remaining(api, client_id)) == "300.00"
@@ -320,7 +323,10 @@ async def test_10_a_reversal_never_takes_a_balance_below_zero(
     body = {"status": "reversed", "reason": "a mistake"}
     refused(await desk.operator.api.put(path, json=body), 409, "299.99")
     await add_deposit(desk.operator, desk.client["id"], "0.01")
+    # a leg was planned from it: it takes the LP's yes
     ok(await desk.operator.api.put(path, json=body))
+    assert await _remaining(desk.operator.api, desk.client["id"]) == "300.00"
+    ok(await desk.lp.api.post(f"/lp/deposits/{desk.deposit['id']}/accept-reversal"))
     assert await _remaining(desk.operator.api, desk.client["id"]) == "0.00"
 
 

@@ -16,6 +16,10 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("PUT", "/clients/{client_id}"): {"status": "paused"},
     ("PUT", "/deposits/{deposit_id}"): {"amount": "1.00"},
     ("PUT", "/deposits/{deposit_id}/status"): {"status": "reversed", "reason": "x"},
+    ("POST", "/super/deposits/{deposit_id}/decide"): {
+        "outcome": "declined",
+        "reason": "x",
+    },
     ("POST", "/settlements/{settlement_id}/resolve"): {
         "tx_type": "cash_out",
         "principal_sats": 100_000,

@@ -42,7 +42,7 @@ from satmachineadmin.line.answers import CALLS
 from satmachineadmin.line.calls import Call
 from satmachineadmin.line.nostr import RPC_KIND, Incoming, LineError
 from satmachineadmin.models import CASH_IN, CASH_OUT, Leg, Machine, Settlement, utc_now
-from satmachineadmin.parties import lps
+from satmachineadmin.parties import deposits
 
 OUTSIDE_ADDRESS = "shop@elsewhere.example"
 OWN_DOMAIN = "sats.example"
@@ -542,7 +542,7 @@ class Desk(Scene):
         operator = self.world.operator.user_id
         client = self.world.lps[0].client.id
         if not self.deposit_id:
-            made = await lps.create_deposit(
+            made = await deposits.create_deposit(
                 operator, False, client, Decimal("50.00"), "an envelope"
             )
             self.deposit_id = made.id
@@ -554,11 +554,11 @@ class Desk(Scene):
     async def _step_deposit(self, was: str, status: str, reason: str | None) -> None:
         operator = self.world.operator.user_id
         async with transaction() as conn:
-            deposit, _, _ = await lps.get_own_deposit(
+            deposit, _, _ = await deposits.get_own_deposit(
                 conn, self.deposit_id, operator, False
             )
         if deposit.status == was:
-            await lps.set_deposit_status(
+            await deposits.set_deposit_status(
                 operator, False, self.deposit_id, status, reason
             )
 

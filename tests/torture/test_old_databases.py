@@ -36,7 +36,7 @@ from satmachineadmin.base import lease
 from satmachineadmin.base.database import db
 from satmachineadmin.desk import balances, legs
 from satmachineadmin.models import Client, Leg, Settlement
-from satmachineadmin.parties import lps
+from satmachineadmin.parties import deposits as cash_deposits
 
 from dev.accounts import UserSession
 from ledger import assert_ledger_balances
@@ -197,8 +197,10 @@ def assert_paid(settlement: Settlement, legs: list[Leg]) -> None:
 
 async def deposits(world: World, client_id: str, amount: str) -> None:
     operator = world.operator.user_id
-    made = await lps.create_deposit(operator, False, client_id, Decimal(amount), None)
-    await lps.set_deposit_status(operator, False, made.id, "confirmed", None)
+    made = await cash_deposits.create_deposit(
+        operator, False, client_id, Decimal(amount), None
+    )
+    await cash_deposits.set_deposit_status(operator, False, made.id, "confirmed", None)
 
 
 async def old_parties_are_paid(world: World, cast: Cast, shop: LnurlServer) -> None:

@@ -32,6 +32,13 @@ window.i18n.global.mergeLocaleMessage('en', {
         close_balance: 'Balance paid out'
       },
       deposit: {
+        claim: 'Deposit claimed by the LP',
+        dispute: 'Deposit disputed',
+        dispute_withdrawn: 'Dispute taken back',
+        decided: 'Dispute decided',
+        reversal_requested: 'Reversal asked of the LP',
+        reversal_accepted: 'Reversal agreed',
+        reversal_declined: 'Reversal refused',
         create: 'Deposit recorded',
         change: 'Deposit changed',
         confirmed: 'Deposit confirmed',
@@ -61,6 +68,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       config: {change: 'Platform fees changed'}
     },
     field: {
+      outcome: 'outcome',
       status: 'state',
       amount: 'amount',
       currency: 'currency',

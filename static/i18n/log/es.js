@@ -32,6 +32,13 @@ window.i18n.global.mergeLocaleMessage('es', {
         close_balance: 'Saldo pagado'
       },
       deposit: {
+        claim: 'Depósito reclamado por el LP',
+        dispute: 'Depósito disputado',
+        dispute_withdrawn: 'Disputa retirada',
+        decided: 'Disputa decidida',
+        reversal_requested: 'Reversión pedida al LP',
+        reversal_accepted: 'Reversión aceptada',
+        reversal_declined: 'Reversión rechazada',
         create: 'Depósito anotado',
         change: 'Depósito cambiado',
         confirmed: 'Depósito confirmado',
@@ -61,6 +68,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       config: {change: 'Comisiones de la plataforma cambiadas'}
     },
     field: {
+      outcome: 'resultado',
       status: 'estado',
       amount: 'importe',
       currency: 'moneda',
