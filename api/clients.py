@@ -16,9 +16,9 @@ from ..books.reports import (
     deposits_source,
 )
 from ..books.summaries import client_balance
+from ..host.people import enable_extension, user_named
 from ..parties import deposits, lps
 from ..parties import invitations_crud as invitations
-from .invitations import enable_extension, user_named
 from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
 from .models import (
     BalanceAnswer,

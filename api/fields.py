@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, ClassVar, TypeVar
 
-from lnbits.utils.exchange_rates import currencies
 from pydantic import BaseModel
 from pydantic.errors import DictError
 from pydantic.fields import ModelField
 
 from ..calculations import cents_text, exact_number, fiat_cents, fraction4, shown
+from ..host.rates import is_currency
 from ..line.nostr import npub_of
 from ..money.targets import normalise_forwarding
 
@@ -162,7 +162,7 @@ class FiatCode(Text):
     @classmethod
     def validate(cls, value: Any, field: ModelField) -> str:
         code = storable_text(value, field.name).strip().upper()
-        if code not in currencies:
+        if not is_currency(code):
             raise ValueError(
                 f"{field.name} is {shown(value)}: it must be a currency code "
                 "like GTQ or USD."

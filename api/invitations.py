@@ -10,25 +10,21 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import Depends, HTTPException, Path, Request
-from lnbits.core.crud.extensions import (
-    create_user_extension,
-    get_user_extension,
-    update_user_extension,
-)
-from lnbits.core.crud.users import get_account, get_account_by_username
-from lnbits.core.db import db as core_db
 from lnbits.core.models import Account
-from lnbits.core.models.extensions import UserExtension
 from lnbits.decorators import check_access_token, check_account_exists
-from lnbits.settings import settings
 from pydantic import UUID4
-from sqlalchemy.exc import IntegrityError
 
 from ..base.database import db, from_db_time
 from ..base.refusals import NotFoundError
+from ..host.people import (
+    EXTENSION_ID,
+    account_of,
+    enable_extension,
+    may_use_extension,
+    usernames_of,
+)
 from ..models import utc_now
 from ..parties import invitations_crud as invitations
-from ..parties.machines import usernames_of
 from .models import (
     AnswerInput,
     CodeInput,
@@ -40,7 +36,6 @@ from .models import (
 from .route import Caller, MachineId, new_router, refusals
 
 router = new_router()
-EXTENSION_ID = "satmachineadmin"
 
 Code = Annotated[str, Path(description="of a link that invites")]
 EnrolmentId = Annotated[str, Path(description="an invitation or enrolment of yours")]
@@ -65,44 +60,15 @@ async def any_user(
     except HTTPException as exc:
         user_id = str(request.scope.get("user_id") or "")
         is_known = exc.status_code == 403 and user_id
-        if not is_known or not settings.is_user_allowed(user_id):
+        if not is_known or not may_use_extension(user_id):
             raise
-        if settings.is_admin_extension(EXTENSION_ID):
-            raise
-        account = await get_account(user_id)
+        account = await account_of(user_id)
         if account is None:
             raise
         return account
 
 
 AnyUser = Annotated[Account, Depends(any_user)]
-
-
-async def user_named(username: str) -> Account | None:
-    """The LNbits user of this name, in any spelling; LNbits strips tags from what it
-    looks for: no near match is taken."""
-    account = await get_account_by_username(username)
-    if not account or (account.username or "").lower() != username.lower():
-        return None
-    return account
-
-
-async def enable_extension(user_id: str) -> None:
-    """Enable this extension for an LP. Looks first: a second row for one user is a
-    unique violation that LNbits trips over."""
-    new = UserExtension(user=user_id, extension=EXTENSION_ID, active=True)
-    async with core_db.connect() as conn:
-        present = await get_user_extension(user_id, EXTENSION_ID, conn=conn)
-        if present and not present.active:
-            present.active = True
-            await update_user_extension(present, conn=conn)
-        if present:
-            return
-        try:
-            await create_user_extension(new, conn=conn)
-        except IntegrityError:
-            # another process was faster; its row says the same
-            await conn.conn.rollback()
 
 
 # ------------------------------------------------------------------------- the operator

@@ -16,9 +16,9 @@ from ..books.reports import (
     LEG_FIELDS,
     lp_deposits_source,
     lp_legs_source,
-    wallets_of,
 )
 from ..books.summaries import lp_history, lp_summary
+from ..host.wallets import wallets_of
 from ..money.targets import check_own_wallet
 from ..parties import deposits, lps
 from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs

@@ -15,6 +15,7 @@ from ..books.reports import MACHINE_FACTS, MACHINE_FIELDS, machines_source, with
 from ..calculations import cents_text
 from ..cash.pace import CashOfMachine, cash_of_machines
 from ..host.balances import balances_msat
+from ..host.people import usernames_of
 from ..models import CommissionSplit
 from ..money.payouts_crud import reserved_sats
 from ..money.targets import check_own_wallet, resolve_target
@@ -65,7 +66,7 @@ async def _facts(
     sats = await _wallet_sats([wallet for wallet, _ in known.values()])
     names: Mapping[str, str | None] = {}
     if with_operators:
-        names = await registry.usernames_of([owner for _, owner in known.values()])
+        names = await usernames_of([owner for _, owner in known.values()])
     async with db.connect() as conn:
         cash = await cash_of_machines(conn, list(known))
     facts = {}

@@ -13,9 +13,10 @@ from lnbits.db import Operator
 from pydantic import Field
 
 from ..books.lists import Condition, Source, fetch_row
-from ..books.reports import LEG_FIELDS, legs_source, lp_legs_source, wallets_of
+from ..books.reports import LEG_FIELDS, legs_source, lp_legs_source
 from ..calculations import fiat_cents
 from ..desk import balances, dispense, legs, quarantine, refund, settlements, stops
+from ..host.wallets import wallets_of
 from ..money.targets import check_own_wallet
 from .fields import (
     Direction,

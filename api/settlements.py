@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 from fastapi import Depends
 from fastapi.responses import StreamingResponse
-from lnbits.settings import settings
 
 from ..books.lists import MAX_ROWS, ListQuery, fetch_page, fetch_row
 from ..books.reports import (
@@ -19,9 +18,10 @@ from ..books.reports import (
     audit_of_source,
     legs_source,
     settlements_source,
-    wallets_of,
 )
 from ..host.limits import reserve_sats
+from ..host.people import super_user
+from ..host.wallets import wallets_of
 from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
 from .models import (
     AuditAnswer,
@@ -92,7 +92,7 @@ async def settlement_detail(user_id: str, settlement_id: str) -> SettlementDetai
     legs, _ = await fetch_page(source, oldest_first, MOST_LEGS)
     subjects = [settlement_id, *(leg["id"] for leg in legs)]
     newest, _ = await fetch_page(
-        audit_of_source(user_id, settings.super_user or "", subjects),
+        audit_of_source(user_id, super_user(), subjects),
         ListQuery(AUDIT_FIELDS, limit=MAX_ROWS),
     )
     refundable = sum(

@@ -13,10 +13,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from lnbits.core.db import db as core_db
 from lnbits.db import SQLITE
 
-from ..base.database import db, db_time, fetch_all, in_list
+from ..base.database import db, db_time, in_list
 from ..models import utc_now
 from ..parties.invitations_crud import UNANSWERED_SQL
 from ..parties.lps import (
@@ -66,15 +65,6 @@ def shortened_sql(column: str) -> str:
 
 def _own_or_short_sql(column: str, own: str) -> str:
     return f"CASE WHEN {own} THEN {column} ELSE {shortened_sql(column)} END"
-
-
-async def wallets_of(user_id: str) -> list[str]:
-    """Every wallet id of an LNbits user, deleted ones too."""
-    async with core_db.connect() as conn:
-        found = await fetch_all(
-            conn, 'SELECT id FROM wallets WHERE "user" = :user', {"user": user_id}
-        )
-    return [row["id"] for row in found]
 
 
 # --------------------------------------------------------------------------- machines

@@ -12,7 +12,6 @@ from datetime import datetime, time, timedelta, timezone
 from typing import Any
 
 from lnbits.db import Connection
-from lnbits.utils.cache import cache
 
 from ..api.models import (
     BalanceAnswer,
@@ -26,6 +25,7 @@ from ..base.refusals import NotFoundError
 from ..calculations import cents_text
 from ..cash import bays as cash
 from ..crud import RECEIVED_SQL
+from ..host.rates import price_now
 from ..models import CASH_OUT, utc_now
 from ..parties.invitations_crud import UNANSWERED_SQL
 from ..parties.lps import (
@@ -129,14 +129,8 @@ def _lp_machine(row: Mapping[str, Any]) -> LpMachineSummary:
         sats_received=int(row["received"]),
         sats_on_the_way=int(row["on_the_way"]),
         average_price=_price(int(row["paid"]), int(row["received"])),
-        price_now=_price_now(row["fiat_code"]),
+        price_now=price_now(row["fiat_code"]),
     )
-
-
-def _price_now(fiat_code: str) -> float | None:
-    """Fiat for one bitcoin as LNbits last heard: nobody waits for a price here."""
-    price = cache.get(f"btc-price-{fiat_code}")
-    return round(float(price), 2) if isinstance(price, (int, float)) else None
 
 
 def _price(cents: int, sats: int) -> float | None:

@@ -16,14 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from lnbits.core.crud.users import get_account
-from lnbits.core.models.notifications import NotificationType
-from lnbits.core.services.notifications import (
-    enqueue_user_notification,
-    send_admin_notification,
-)
 from lnbits.db import Connection
-from lnbits.settings import settings
 from loguru import logger
 
 from ..base.database import (
@@ -42,6 +35,8 @@ from ..base.database import (
 from ..books.reports import own_machines_sql
 from ..calculations import cents_text
 from ..cash import bays as cash
+from ..host.notices import tell_administrator, tell_user
+from ..host.people import super_user
 from ..models import utc_now
 from .attention import KINDS, LOW_CASH, Kind, moments
 
@@ -141,7 +136,7 @@ def _trouble(name: str, sentence: str) -> Cause:
     return Cause(
         key=f"trouble:{name}",
         kind="trouble",
-        user_id=settings.super_user or "",
+        user_id=super_user(),
         message=sentence,
         subject_type="server",
         subject_id=name,
@@ -343,14 +338,7 @@ async def _tell(cause: Cause) -> None:
     """Hand a message to LNbits, which sends it in the background."""
     message = f"Satoshi Machine: {cause.message}".translate(_MARKUP)
     if cause.kind == "trouble":
-        await send_admin_notification(message, NotificationType.text_message.value)
+        await tell_administrator(message)
         return
-    account = await get_account(cause.user_id)
-    if account is None:
+    if not await tell_user(cause.user_id, message):
         logger.warning(f"satmachineadmin: nobody to tell of {cause.key}")
-        return
-    enqueue_user_notification(
-        NotificationType.text_message,
-        {"message": message},
-        account.extra.notifications,
-    )

@@ -128,6 +128,38 @@ async def receipts_of(payment_hash: str) -> list[Row]:
     return sorted(found, key=lambda row: is_service_fee(row["checking_id"]))
 
 
+@dataclass(frozen=True)
+class InvoiceState:
+    """What LNbits' row of an invoice says."""
+
+    is_paid: bool
+    is_open: bool
+
+
+async def invoice_states(hashes: Sequence[str]) -> dict[str, InvoiceState]:
+    """Of invoices of this instance, by hash: paid, or may still be paid."""
+    found: dict[str, InvoiceState] = {}
+    now = utc_now()
+    async with core_connection() as conn:
+        for start in range(0, len(hashes), CHUNK):
+            params: dict[str, Any] = {}
+            listed = in_list("h", hashes[start : start + CHUNK], params)
+            for row in await fetch_all(
+                conn,
+                "SELECT payment_hash, status, expiry FROM apipayments "  # noqa: S608
+                f"WHERE amount > 0 AND payment_hash IN {listed} "
+                "AND checking_id NOT LIKE 'service_fee_%'",
+                params,
+            ):
+                expiry = from_db_time(row["expiry"])
+                is_over = expiry is not None and expiry < now
+                found[row["payment_hash"]] = InvoiceState(
+                    is_paid=row["status"] == "success",
+                    is_open=row["status"] == "pending" and not is_over,
+                )
+    return found
+
+
 async def issuer_of(payment_hash: str) -> str | None:
     """The wallet of this instance whose invoice has this hash."""
     found = await receipts_of(payment_hash)

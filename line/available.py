@@ -9,24 +9,18 @@ nothing is known and nobody is refused.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from functools import cache
 from typing import Any
 
-from lnbits.core.db import db as core_db
-
 from ..base.database import (
-    CHUNK,
     db,
     db_time,
-    fetch_all,
     fetch_models,
-    from_db_time,
-    in_list,
 )
 from ..cash.bays import bays
+from ..host.payments import invoice_states
 from ..models import Machine, utc_now
 from . import requests as requests_crud
 from .nostr import LineError
@@ -38,42 +32,11 @@ LONGEST_OPEN = timedelta(days=1)
 Notes = dict[int, int]  # denomination -> count
 
 
-@dataclass(frozen=True)
-class _Invoice:
-    """LNbits' row of an invoice."""
-
-    is_paid: bool
-    is_open: bool
-
-
-async def _invoices(hashes: list[str]) -> dict[str, _Invoice]:
-    found: dict[str, _Invoice] = {}
-    now = utc_now()
-    async with core_db.connect() as conn:
-        for start in range(0, len(hashes), CHUNK):
-            params: dict[str, Any] = {}
-            listed = in_list("h", hashes[start : start + CHUNK], params)
-            for row in await fetch_all(
-                conn,
-                "SELECT payment_hash, status, expiry FROM apipayments "  # noqa: S608
-                f"WHERE amount > 0 AND payment_hash IN {listed} "
-                "AND checking_id NOT LIKE 'service_fee_%'",
-                params,
-            ):
-                expiry = from_db_time(row["expiry"])
-                is_over = expiry is not None and expiry < now
-                found[row["payment_hash"]] = _Invoice(
-                    is_paid=row["status"] == "success",
-                    is_open=row["status"] == "pending" and not is_over,
-                )
-    return found
-
-
 async def open_invoices(machine: Machine) -> list[str]:
     """Hashes of the machine's invoices that somebody may still pay."""
     since = utc_now() - LONGEST_OPEN
     hashes = await requests_crud.invoice_hashes(machine.id, since)
-    return [h for h, row in (await _invoices(hashes)).items() if row.is_open]
+    return [h for h, row in (await invoice_states(hashes)).items() if row.is_open]
 
 
 # ------------------------------------------------------------------ what is promised
@@ -112,7 +75,7 @@ async def _promised(machine: Machine) -> list[MachineRequest]:
             MachineRequest,
             {"machine": machine.id, "since": db_time(utc_now() - LONGEST_OPEN)},
         )
-    rows = await _invoices([str(request.payment_hash) for request in made])
+    rows = await invoice_states([str(request.payment_hash) for request in made])
     return [
         request
         for request in made

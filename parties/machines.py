@@ -8,11 +8,10 @@ Whether a wallet belongs to who names it is asked before, in the routes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from lnbits.core.db import db as core_db
 from lnbits.db import SQLITE, Connection
 from lnbits.helpers import urlsafe_short_hash
 
@@ -503,16 +502,3 @@ async def wallets_and_owners(
             params,
         )
     return {row["id"]: (row["wallet_id"], row["operator_user_id"]) for row in found}
-
-
-async def usernames_of(user_ids: Iterable[str]) -> dict[str, str | None]:
-    """What LNbits users call themselves, by id."""
-    params: dict[str, Any] = {}
-    listed = in_list("u", sorted(set(user_ids)), params)
-    async with core_db.connect() as conn:
-        found = await fetch_all(
-            conn,
-            f"SELECT id, username FROM accounts WHERE id IN {listed}",  # noqa: S608
-            params,
-        )
-    return {row["id"]: row["username"] for row in found}

@@ -21,6 +21,7 @@ from satmachineadmin import distribution, tasks
 from satmachineadmin.base.database import db, db_time, execute, fetch_all, transaction
 from satmachineadmin.cash import bays as cash
 from satmachineadmin.desk import notices
+from satmachineadmin.host import notices as host_notices
 from satmachineadmin.models import utc_now
 
 
@@ -46,8 +47,8 @@ class Mail:
 @pytest.fixture
 def mail(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mail]:
     box = Mail()
-    monkeypatch.setattr(notices, "enqueue_user_notification", box.user)
-    monkeypatch.setattr(notices, "send_admin_notification", box.admin)
+    monkeypatch.setattr(host_notices, "enqueue_user_notification", box.user)
+    monkeypatch.setattr(host_notices, "send_admin_notification", box.admin)
     yield box
 
 
