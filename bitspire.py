@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from .base.text import storable_text
 from .calculations import (
     cap_fee_shares,
     cents_text,
@@ -53,8 +53,6 @@ USUAL_RATE_FACTOR = 3
 # Bounds of what is kept of a stamp, so that its row can always be written.
 MAX_STAMP_DEPTH = 20
 MAX_STAMP_SIZE = 100_000
-
-_NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class SettlementInvariantError(ValueError):
@@ -591,11 +589,6 @@ def _with_facts(
 
 def _json_or_none(value: Any) -> str | None:
     return None if value is None else storable_json(value)
-
-
-def storable_text(text: str) -> str:
-    """`text` without what PostgreSQL (NUL) or UTF-8 (lone surrogates) refuses."""
-    return _NOT_STORABLE.sub("\ufffd", text)
 
 
 def storable_json(value: Any) -> str:

@@ -148,7 +148,7 @@ async def api_delete_client(account: Caller, client_id: ClientId) -> None:
     responses=refusals(404),
 )
 async def api_balance(account: Caller, client_id: ClientId) -> BalanceAnswer:
-    return await client_balance(account.id, client_id)
+    return BalanceAnswer(**(await client_balance(account.id, client_id)).dict())
 
 
 # --------------------------------------------------------------------------- deposits

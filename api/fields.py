@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pydantic.errors import DictError
 from pydantic.fields import ModelField
 
+from ..base.text import checked_text
 from ..calculations import cents_text, exact_number, fiat_cents, fraction4, shown
 from ..host.rates import is_currency
 from ..line.nostr import npub_of
@@ -36,19 +37,6 @@ class Input(BaseModel):
         return super().validate(value)
 
 
-def storable_text(value: Any, what: str) -> str:
-    """`value` if it is text that both databases can keep; else `ValueError`."""
-    if not isinstance(value, str):
-        raise ValueError(f"{what} is {shown(value)}: it must be text.")
-    if "\x00" in value:
-        raise ValueError(f"{what} holds a NUL character, which cannot be stored.")
-    try:
-        value.encode()
-    except UnicodeEncodeError as exc:
-        raise ValueError(f"{what} holds half of a character: send UTF-8 text.") from exc
-    return value
-
-
 class Text(str):
     """Trimmed text of limited length; empty counts as missing unless allowed."""
 
@@ -65,7 +53,7 @@ class Text(str):
 
     @classmethod
     def validate(cls, value: Any, field: ModelField) -> str:
-        text = storable_text(value, field.name).strip()
+        text = checked_text(value, field.name).strip()
         if not text and not cls.may_be_empty:
             raise ValueError(f"{field.name} is empty.")
         if len(text) > cls.max_length:
@@ -120,7 +108,7 @@ class Choice(Text):
 
     @classmethod
     def validate(cls, value: Any, field: ModelField) -> str:
-        text = storable_text(value, field.name).strip()
+        text = checked_text(value, field.name).strip()
         if text not in cls.choices:
             raise ValueError(
                 f"{field.name} is {shown(value)}: it must be one of "
@@ -161,7 +149,7 @@ class FiatCode(Text):
 
     @classmethod
     def validate(cls, value: Any, field: ModelField) -> str:
-        code = storable_text(value, field.name).strip().upper()
+        code = checked_text(value, field.name).strip().upper()
         if not is_currency(code):
             raise ValueError(
                 f"{field.name} is {shown(value)}: it must be a currency code "
@@ -197,7 +185,7 @@ class Npub(Text):
     @classmethod
     def validate(cls, value: Any, field: ModelField) -> str:
         try:
-            return npub_of(storable_text(value, field.name))
+            return npub_of(checked_text(value, field.name))
         except ValueError as exc:
             raise ValueError(f"{field.name}: {exc}") from None
 

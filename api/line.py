@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field
 from ..base.audit import write_audit
 from ..base.database import db, from_db_time, transaction
 from ..base.refusals import BadInputError, NotFoundError
+from ..base.text import checked_text
 from ..line import cassettes
 from ..line import crud as line_crud
 from ..line import engine as line
@@ -23,7 +24,7 @@ from ..line import keys as line_keys
 from ..line.relays import MAX_RELAYS, relay_url_of
 from ..models import Machine, utc_now
 from ..parties import machines as registry
-from .fields import Input, Reason, WholeNumber, storable_text
+from .fields import Input, Reason, WholeNumber
 from .route import Caller, MachineId, Super, new_router, refusals
 
 router = new_router()
@@ -161,7 +162,7 @@ def checked_relays(given: list[Any] | None) -> list[str]:
     if len(given) > MAX_RELAYS:
         raise BadInputError(f"There may be at most {MAX_RELAYS} relays.")
     try:
-        urls = [relay_url_of(storable_text(url, "A relay")) for url in given]
+        urls = [relay_url_of(checked_text(url, "A relay")) for url in given]
     except ValueError as exc:
         raise BadInputError(str(exc)) from exc
     return list(dict.fromkeys(urls))

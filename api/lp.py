@@ -10,6 +10,7 @@ from fastapi.responses import StreamingResponse
 
 from ..base.database import db, from_db_time
 from ..base.refusals import BadInputError, NotFoundError
+from ..books.figures import LpHistoryDay, LpMachineSummary
 from ..books.lists import ListQuery, fetch_page, fetch_row
 from ..books.reports import (
     DEPOSIT_FIELDS,
@@ -31,9 +32,7 @@ from .models import (
     LegPage,
     LpAnswer,
     LpChanges,
-    LpHistoryDay,
     LpInput,
-    LpMachineSummary,
     ReasonInput,
     pick,
 )

@@ -15,6 +15,8 @@ from typing import Any
 from lnbits.db import Page
 from pydantic import BaseModel, Field
 
+from ..books.figures import Balance, DayOfSeries, Totals
+from ..desk.attention import AttentionItem
 from ..models import SuperConfig, UpdateSuperConfigData
 from .fields import (
     ClientStatus,
@@ -395,14 +397,8 @@ class EnrolmentPage(Page[EnrolmentAnswer]):
     data: list[EnrolmentAnswer]
 
 
-class BalanceAnswer(BaseModel):
-    currency: str
-    deposited: str
-    pending_deposits: str
-    paid_out: str
-    remaining: str
-    sats_received: int
-    sats_on_the_way: int
+class BalanceAnswer(Balance):
+    pass
 
 
 class Dispute(BaseModel):
@@ -613,51 +609,6 @@ class SettlementDetail(SettlementAnswer):
 # ------------------------------------------------------------------------------ sums
 
 
-class AttentionItem(BaseModel):
-    """Something that waits for a person, in one sentence."""
-
-    kind: str
-    message: str
-    subject_type: str
-    subject_id: str
-    machine_id: str | None = None
-    settlement_id: str | None = None
-    client_id: str | None = None
-    since: datetime | None = None
-    action: str = Field(..., description="what the person can do about it")
-
-
-class Totals(BaseModel):
-    """Sums over a period, test settlements left out. Fiat is by currency."""
-
-    cash_out_count: int = 0
-    cash_out_sats: int = Field(0, description="principal, as dispensed")
-    cash_out_fiat: dict[str, str] = {}
-    cash_in_count: int = 0
-    cash_in_sats: int = 0
-    cash_in_fiat: dict[str, str] = {}
-    platform_fee_sats: int = 0
-    operator_fee_sats: int = 0
-    paid_to_lps_sats: int = 0
-    owed_to_lps_fiat: dict[str, str] = Field({}, description="now, not of the period")
-    cash_in_machines_fiat: dict[str, str] = Field({}, description="now, as recorded")
-
-
-class DayOfSeries(BaseModel):
-    """One UTC day."""
-
-    date: str
-    cash_out_count: int = 0
-    cash_out_sats: int = 0
-    cash_out_fiat: dict[str, str] = {}
-    cash_in_count: int = 0
-    cash_in_sats: int = 0
-    cash_in_fiat: dict[str, str] = {}
-    platform_fee_sats: int = 0
-    operator_fee_sats: int = 0
-    paid_to_lps_sats: int = 0
-
-
 class Overview(BaseModel):
     needs_attention: list[AttentionItem]
     totals: Totals
@@ -668,38 +619,6 @@ class SuperOverview(Overview):
     operators: int
     machines: int
     lps: int
-
-
-class LpMachineSummary(BaseModel):
-    """What one machine did for the caller as an LP."""
-
-    client_id: str
-    machine_id: str
-    machine: str = Field(..., description="its name, or the beginning of its npub")
-    status: str
-    currency: str
-    remaining: str
-    deposited: str
-    paid_out: str
-    sats_received: int
-    sats_on_the_way: int
-    average_price: float | None = Field(
-        None, description="fiat paid for one bitcoin; null before the first payment"
-    )
-    price_now: float | None = Field(
-        None, description="fiat for one bitcoin, if LNbits has heard a price lately"
-    )
-
-
-class LpHistoryDay(BaseModel):
-    """What an LP received on one UTC day in one currency."""
-
-    date: str
-    currency: str
-    sats: int
-    fiat: str
-    price: float | None = Field(None, description="fiat for one bitcoin")
-    cumulative_sats: int = Field(..., description="since the beginning, all currencies")
 
 
 class Health(BaseModel):

@@ -13,13 +13,6 @@ from typing import Any
 
 from lnbits.db import Connection
 
-from ..api.models import (
-    BalanceAnswer,
-    DayOfSeries,
-    LpHistoryDay,
-    LpMachineSummary,
-    Totals,
-)
 from ..base.database import cents_sql, db, db_time, fetch_all, fetch_one
 from ..base.refusals import NotFoundError
 from ..calculations import cents_text
@@ -35,6 +28,7 @@ from ..parties.lps import (
     on_the_way_sql,
     received_sql,
 )
+from .figures import Balance, DayOfSeries, LpHistoryDay, LpMachineSummary, Totals
 from .reports import day_sql, own_machines_sql, whose
 
 S = "satoshimachine"
@@ -50,7 +44,7 @@ _BALANCE = f"""
 """
 
 
-async def client_balance(operator_user_id: str, client_id: str) -> BalanceAnswer:
+async def client_balance(operator_user_id: str, client_id: str) -> Balance:
     """The balance of an LP at one of this operator's machines."""
     async with db.connect() as conn:
         row = await fetch_one(
@@ -67,7 +61,7 @@ async def client_balance(operator_user_id: str, client_id: str) -> BalanceAnswer
     if row is None:
         raise NotFoundError(NO_CLIENT)
     deposited, debited = int(row["deposited"]), int(row["debited"])
-    return BalanceAnswer(
+    return Balance(
         currency=row["fiat_code"],
         deposited=cents_text(deposited),
         pending_deposits=cents_text(int(row["pending"])),

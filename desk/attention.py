@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from lnbits.db import SQLITE, Connection
+from pydantic import BaseModel, Field
 
-from ..api.models import AttentionItem
 from ..base.database import db, db_time, fetch_all, from_db_time
 from ..books.reports import UNNAMED_ERROR, own_machines_sql, whose
 from ..calculations import cents_text
@@ -29,6 +29,20 @@ MOST = 20
 DISPENSE_OVERDUE = timedelta(minutes=15)
 
 Row = Mapping[str, Any]
+
+
+class AttentionItem(BaseModel):
+    """Something that waits for a person, in one sentence."""
+
+    kind: str
+    message: str
+    subject_type: str
+    subject_id: str
+    machine_id: str | None = None
+    settlement_id: str | None = None
+    client_id: str | None = None
+    since: datetime | None = None
+    action: str = Field(..., description="what the person can do about it")
 
 
 @dataclass(frozen=True)

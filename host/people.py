@@ -12,6 +12,7 @@ from lnbits.core.crud.extensions import (
 )
 from lnbits.core.crud.users import get_account, get_account_by_username
 from lnbits.core.models import Account
+from lnbits.core.models import User as User
 from lnbits.core.models.extensions import UserExtension
 from lnbits.settings import settings
 from sqlalchemy.exc import IntegrityError

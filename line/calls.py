@@ -28,6 +28,7 @@ from loguru import logger
 from .. import bitspire, crud, distribution
 from ..base.database import db
 from ..base.refusals import BadInputError, RefusedError
+from ..base.text import storable_text
 from ..bitspire import FeeFractions, Figures, SettlementInvariantError
 from ..calculations import fiat_cents, split_principal_based
 from ..desk.actions import ConcurrentChangeError
@@ -473,7 +474,7 @@ async def _complete(
         "cassettes_json": _json_fact(body.get("cassettes")),
     }
     if body.get("txid") is not None:
-        facts["bitspire_txid"] = bitspire.storable_text(read_txid(body))
+        facts["bitspire_txid"] = storable_text(read_txid(body))
     await requests_crud.complete_settlement_facts(
         settlement.id, event_id=event.id, facts=facts
     )

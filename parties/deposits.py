@@ -358,7 +358,9 @@ async def _reverse(
 ) -> Deposit:
     """Take the amount off the LP's balance; a part of it becomes a row of its own."""
     before, now = found.deposit, utc_now()
-    asked = {"reversal_state": "accepted"} if before.reversal_state else {}
+    asked: dict[str, Any] = {}
+    if before.reversal_state:
+        asked["reversal_state"] = "accepted"
     if amount == before.amount:
         after = await _write(
             conn,
