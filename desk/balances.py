@@ -13,6 +13,7 @@ from ..base.database import transaction
 from ..base.refusals import BadInputError, ConflictError
 from ..calculations import cents_text, round_half_up
 from ..models import Fiat, Leg, utc_now
+from ..parties import positions_crud
 from . import repairs_crud as sql
 from .actions import (
     check_same_action,
@@ -38,7 +39,9 @@ async def close_balance(
         if used:
             check_same_action(used, action)
             return used[1]
-        profile = (await crud.lp_profiles_of_clients(conn, [client_id])).get(client_id)
+        profile = (await positions_crud.lp_profiles_of_clients(conn, [client_id])).get(
+            client_id
+        )
         if profile is None:
             raise ConflictError(
                 "This LP has not chosen a wallet yet: ask them to, then close."

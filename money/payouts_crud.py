@@ -37,10 +37,10 @@ from ..crud import (
     add_received,
     insert_legs,
     lock_ledger,
-    lp_profiles_of_clients,
     refresh_settlements,
 )
 from ..models import Leg, Payout, utc_now
+from ..parties.positions_crud import lp_profiles_of_clients
 
 __all__ = ["db"]
 

@@ -39,6 +39,7 @@ from ..models import (
     SuperConfig,
     utc_now,
 )
+from ..parties import positions_crud
 from . import payouts_crud
 from .targets import is_outside
 
@@ -356,9 +357,11 @@ async def _plan(conn: Connection, settlement: Settlement, machine: Machine) -> P
         settlement,
         machine,
         await crud.get_super_config(conn),
-        await crud.effective_splits(conn, machine.operator_user_id, machine.id),
-        await crud.lp_positions(conn, machine.id, at),
-        await crud.day_debits(conn, machine.id, machine.fiat_code, at),
+        await positions_crud.effective_splits(
+            conn, machine.operator_user_id, machine.id
+        ),
+        await positions_crud.lp_positions(conn, machine.id, at),
+        await positions_crud.day_debits(conn, machine.id, machine.fiat_code, at),
         now,
     )
 

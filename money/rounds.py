@@ -22,6 +22,7 @@ from ..host.balances import balances_msat
 from ..host.payments import debited_hashes
 from ..host.wallets import WalletFacts, local_wallet_of_address, wallet_facts
 from ..models import Leg, LpProfile, Machine, Payout, SuperConfig, utc_now
+from ..parties import positions_crud
 from . import forwards, payouts_crud
 from .planning import ALREADY_HERE
 from .targets import is_outside, resolve_target
@@ -136,7 +137,7 @@ async def read_batch_inputs(wallet_id: str, now: datetime) -> BatchInputs:
             },
             machines=await crud.get_machines_by_id(conn, [x.machine_id for x in legs]),
             config=await crud.get_super_config(conn),
-            profiles=await crud.lp_profiles_of_clients(
+            profiles=await positions_crud.lp_profiles_of_clients(
                 conn, [x.client_id for x in legs if x.client_id]
             ),
             own_reserved_sats=reserved[wallet_id][0],

@@ -32,6 +32,7 @@ from satmachineadmin.base.database import transaction
 from satmachineadmin.books import statement
 from satmachineadmin.models import utc_now
 from satmachineadmin.money import payouts
+from satmachineadmin.parties import positions_crud
 
 
 async def half_paid(
@@ -179,7 +180,7 @@ async def test_a_confirmed_deposit_of_an_older_database_counts_from_its_making(
             created_at=crud.db_time(at + made),
         )
     async with transaction() as conn:
-        (row,) = await crud.lp_positions(conn, world.machine.id, at)
+        (row,) = await positions_crud.lp_positions(conn, world.machine.id, at)
     assert int(row["deposited_cents"]) == 35_000
     payment_hash = await world.cash_out(fiat="350.00")
     await world.settle(payment_hash)

@@ -42,6 +42,7 @@ from satmachineadmin.models import (
     Settlement,
     utc_now,
 )
+from satmachineadmin.parties import positions_crud
 
 from conftest import wait_for
 from dev.accounts import UserSession, WalletKeys
@@ -366,7 +367,7 @@ class World:
 
     async def remaining(self, lp: Lp) -> Decimal:
         async with transaction() as conn:
-            found = await crud.lp_positions(conn, self.machine.id, utc_now())
+            found = await positions_crud.lp_positions(conn, self.machine.id, utc_now())
         row = next(r for r in found if r["client_id"] == lp.client.id)
         cents = int(row["deposited_cents"]) - int(row["debited_cents"])
         return Decimal(cents) / 100
