@@ -799,6 +799,69 @@ async def m015_sums(db: Connection) -> None:
     )
 
 
+async def m017_rights(db: Connection) -> None:
+    """What the owner of a payment says of it: a claim that it was paid outside, which
+    its LP answers; when it was last tried again; offers to close an LP's balance; and
+    what a key of idempotency was used with.
+
+    Sats that were marked as paid never came through Lightning: they leave the sums of
+    what LPs received, which are counted anew for these LPs.
+    """
+    await _add_columns(
+        db,
+        "dca_payments",
+        {
+            "retried_at": "TIMESTAMP",
+            "paid_outside": "BOOLEAN NOT NULL DEFAULT false",
+            "claim_state": "TEXT",
+            "claim_reference": "TEXT",
+            "claim_at": "TIMESTAMP",
+        },
+    )
+    await _add_column(db, "dca_idempotency", "body_hash", "TEXT")
+    await _create_table(
+        db,
+        "dca_offers",
+        """
+        id TEXT PRIMARY KEY NOT NULL,
+        client_id TEXT NOT NULL,
+        machine_id TEXT NOT NULL,
+        operator_user_id TEXT NOT NULL,
+        wallet_id TEXT NOT NULL,
+        exchange_rate TEXT NOT NULL,
+        reason TEXT,
+        state TEXT NOT NULL,
+        leg_id TEXT,
+        created_at TIMESTAMP NOT NULL,
+        expires_at TIMESTAMP NOT NULL,
+        decided_at TIMESTAMP
+        """,
+    )
+    await _create_index(db, "dca_offers_client_idx", "dca_offers", "client_id, state")
+    await db.execute("""
+        UPDATE satoshimachine.dca_payments SET paid_outside = true
+        WHERE status = 'completed' AND reference IS NOT NULL AND payout_id IS NULL
+        """)
+    await db.execute("""
+        UPDATE satoshimachine.dca_client_totals SET
+            received_sats = (
+                SELECT COALESCE(SUM(p.amount_sats), 0)
+                FROM satoshimachine.dca_payments p
+                WHERE p.client_id = dca_client_totals.client_id
+                  AND p.leg_type IN ('dca', 'settlement')
+                  AND p.status IN ('completed', 'skipped') AND p.paid_outside = false),
+            received_cents = (
+                SELECT COALESCE(SUM(CAST(ROUND(p.amount_fiat * 100) AS BIGINT)), 0)
+                FROM satoshimachine.dca_payments p
+                WHERE p.client_id = dca_client_totals.client_id
+                  AND p.leg_type IN ('dca', 'settlement')
+                  AND p.status IN ('completed', 'skipped') AND p.paid_outside = false)
+        WHERE client_id IN (
+            SELECT client_id FROM satoshimachine.dca_payments
+            WHERE paid_outside = true AND client_id IS NOT NULL)
+        """)
+
+
 async def m018_second_audit(db: Connection) -> None:
     """What the second audit of the money path asked to be kept.
 

@@ -272,6 +272,13 @@ class Leg(BaseModel):
     parent_leg_id: str | None = None
     reference: str | None = None
     completed_at: datetime | None = None
+    retried_at: datetime | None = None
+    # not through Lightning: with `reference` to find the payment by
+    paid_outside: bool = False
+    # the operator's word that an LP was paid outside, until the LP answers
+    claim_state: str | None = None
+    claim_reference: str | None = None
+    claim_at: datetime | None = None
 
 
 class Payout(BaseModel):

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from lnbits.db import Page
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, root_validator
 
 from ..books.figures import Balance, DayOfSeries, Totals
 from ..desk.attention import AttentionItem
@@ -549,6 +549,16 @@ class SettlementPage(Page[SettlementAnswer]):
     data: list[SettlementAnswer]
 
 
+class ClaimAnswer(BaseModel):
+    """The operator's word that an LP was paid in another way."""
+
+    state: str = Field(
+        ..., description="waiting for the LP, accepted, declined, or lapsed"
+    )
+    reference: str | None = None
+    at: datetime | None = None
+
+
 class LegAnswer(BaseModel):
     """One amount owed to one party. Wallets and addresses of others are cut short."""
 
@@ -579,6 +589,23 @@ class LegAnswer(BaseModel):
     )
     transaction_time: datetime
     created_at: datetime
+    paid_outside: bool = Field(..., description="not through Lightning")
+    reference: str | None = Field(None, description="what to find that payment by")
+    claim: ClaimAnswer | None = None
+
+    @root_validator(pre=True)
+    @classmethod
+    def _one_claim(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """The claim's columns of a row as one object."""
+        state = values.get("claim")
+        if not isinstance(state, str):
+            return values
+        of_claim = {
+            "state": state,
+            "reference": values.get("claim_reference"),
+            "at": values.get("claim_at"),
+        }
+        return {**values, "claim": of_claim}
 
 
 class LegPage(Page[LegAnswer]):

@@ -34,11 +34,20 @@ from .fields import (
 )
 from .machines import api_machine
 from .models import LegAnswer, MachineAnswer, SettlementDetail
-from .route import Caller, ClientId, MachineId, SettlementId, new_router, refusals
+from .route import (
+    Caller,
+    ClientId,
+    MachineId,
+    SettlementId,
+    Super,
+    new_router,
+    refusals,
+)
 from .settlements import settlement_detail
 
 router = new_router()
 LegId = Annotated[str, Path(description="a leg of a settlement of yours")]
+FeeId = Annotated[str, Path(description="a leg of type `super_fee`")]
 OwnLegId = Annotated[str, Path(description="a forwarding of yours")]
 
 
@@ -241,6 +250,8 @@ async def api_retry_leg(account: Caller, leg_id: LegId, body: WhyInput) -> LegAn
 @router.post(
     "/payments/{leg_id}/void",
     summary="Give an unpaid leg up; an LP's fiat returns to their balance",
+    description="A split or a refund; an LP's once it has failed. The platform's fee "
+    "is the super's alone (403).",
     response_model=LegAnswer,
     responses=refusals(400, 404, 409),
 )
@@ -252,6 +263,8 @@ async def api_void_leg(account: Caller, leg_id: LegId, body: WhyInput) -> LegAns
 @router.post(
     "/payments/{leg_id}/mark-paid",
     summary="Say that an unpaid leg was paid outside, with a reference",
+    description="Of an LP's leg it is a claim, and the leg stays as it is until the LP "
+    "accepts (`claim`). The platform's fee is the super's alone (403).",
     response_model=LegAnswer,
     responses=refusals(400, 404, 409),
 )
@@ -260,6 +273,46 @@ async def api_mark_paid(
 ) -> LegAnswer:
     await legs.mark_leg_paid(account.id, leg_id, body.reference, body.reason)
     return await _own_leg(account.id, leg_id)
+
+
+async def _fee(user_id: str, leg_id: str) -> LegAnswer:
+    wallets = await wallets_of(user_id)
+    return await _one_leg(legs_source(user_id, True, wallets), leg_id)
+
+
+@router.post(
+    "/super/payments/{leg_id}/retry",
+    summary="Try a fee of the platform again now",
+    response_model=LegAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_retry_fee(account: Super, leg_id: FeeId, body: WhyInput) -> LegAnswer:
+    await legs.retry_fee(account.id, leg_id, body.reason)
+    return await _fee(account.id, leg_id)
+
+
+@router.post(
+    "/super/payments/{leg_id}/void",
+    summary="Let a fee of the platform go: its sats stay the operator's",
+    response_model=LegAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_void_fee(account: Super, leg_id: FeeId, body: WhyInput) -> LegAnswer:
+    await legs.void_fee(account.id, leg_id, body.reason)
+    return await _fee(account.id, leg_id)
+
+
+@router.post(
+    "/super/payments/{leg_id}/mark-paid",
+    summary="Say that a fee of the platform was paid outside, with a reference",
+    response_model=LegAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_mark_fee_paid(
+    account: Super, leg_id: FeeId, body: MarkPaidInput
+) -> LegAnswer:
+    await legs.mark_fee_paid(account.id, leg_id, body.reference, body.reason)
+    return await _fee(account.id, leg_id)
 
 
 @router.post(

@@ -426,6 +426,11 @@ LEG_FIELDS = Fields(
         "has_destination": "bool",
         "transaction_time": "time",
         "created_at": "time",
+        "paid_outside": "bool",
+        "reference": "text",
+        "claim": "text",
+        "claim_reference": "text",
+        "claim_at": "time",
     },
     search=("external_payment_hash", "label", "error_message", "id", "settlement_id"),
 )
@@ -438,6 +443,13 @@ _IN_FLIGHT = (
 _HAS_DESTINATION = (
     "(CASE WHEN COALESCE(p.target, p.destination_wallet_id, p.destination_ln_address) "
     "IS NOT NULL THEN {yes} ELSE {no} END)"
+)
+
+# A claim that an LP was paid outside is waited for this long, while the leg is unpaid.
+CLAIM_LAPSES = timedelta(days=14)
+_CLAIM = (
+    "(CASE WHEN p.claim_state = 'waiting' AND (p.claim_at < :claims_since "
+    "OR p.status NOT IN ('pending', 'failed')) THEN 'lapsed' ELSE p.claim_state END)"
 )
 
 
@@ -459,6 +471,8 @@ def _leg_source(
     yes, no = ("1", "0") if db.type == SQLITE else ("true", "false")
     columns["in_flight"] = _IN_FLIGHT.format(yes=yes, no=no)
     columns["has_destination"] = _HAS_DESTINATION.format(yes=yes, no=no)
+    columns["claim"] = _CLAIM
+    params["claims_since"] = db_time(utc_now() - CLAIM_LAPSES)
     columns["machine"] = "COALESCE(m.name, SUBSTR(m.machine_npub, 1, 12))"
     # what the operator calls the LP, where the leg has no name of its own
     columns["label"] = "COALESCE(p.label, c.username)"

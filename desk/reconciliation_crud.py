@@ -41,8 +41,11 @@ PAYOUT_COLUMNS = (
     "id, source_wallet_id, amount_sats, sent_sats, status, payment_hash, updated_at"
 )
 PAGE = 1000
-# a leg that brought its LP something
-LP_LEG = f"p.leg_type IN ('dca', 'settlement') AND {RECEIVED_SQL}"
+# a leg that brought its LP something, through Lightning
+LP_LEG = (
+    f"p.leg_type IN ('dca', 'settlement') AND {RECEIVED_SQL} "
+    "AND p.paid_outside = false"
+)
 
 
 @dataclass(frozen=True)

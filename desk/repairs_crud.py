@@ -33,6 +33,7 @@ from ..money.replanning import Resize
 
 M = TypeVar("M", bound=BaseModel)
 S = "satoshimachine"
+CLAIM_WAITING = "waiting"
 # The leg is unpaid, and nothing that could pay it exists.
 OPEN = "status IN ('pending', 'failed') AND payout_id IS NULL"
 OWN_MACHINES = (
@@ -48,7 +49,7 @@ async def _own(
     model: type[M],
     where: str,
     row_id: str,
-    user_id: str,
+    user_id: str | None,
     missing: str,
 ) -> M:
     """The row of a table that `where` says is this user's. `NotFoundError` else."""
@@ -56,7 +57,8 @@ async def _own(
         conn,
         f"SELECT * FROM {S}.{where} AND id = :id",  # noqa: S608
         model,
-        {"id": row_id, "user": user_id},
+        # PostgreSQL refuses a parameter that is not used
+        {"id": row_id} | ({"user": user_id} if user_id else {}),
     )
     if not found:
         raise NotFoundError(missing)
@@ -80,6 +82,13 @@ async def get_own_leg(conn: Connection, leg_id: str, operator_user_id: str) -> L
     )
     missing = "There is no such payment of yours."
     return await _own(conn, Leg, where, leg_id, operator_user_id, missing)
+
+
+async def get_leg(conn: Connection, leg_id: str) -> Leg:
+    """Any leg but what LPs forward: for the super, who sees them all."""
+    where = "dca_payments WHERE leg_type <> 'autoforward'"
+    missing = "There is no such payment."
+    return await _own(conn, Leg, where, leg_id, None, missing)
 
 
 async def get_own_autoforward(conn: Connection, leg_id: str, lp_user_id: str) -> Leg:
@@ -136,8 +145,9 @@ async def make_due(conn: Connection, leg_ids: Sequence[str]) -> int:
     return await _change_open(
         conn,
         leg_ids,
-        "status = 'pending', attempts = 0, next_try_at = NULL, error_message = NULL",
-        {},
+        "status = 'pending', attempts = 0, next_try_at = NULL, error_message = NULL, "
+        "retried_at = :now",
+        {"now": db_time(utc_now())},
     )
 
 
@@ -172,8 +182,18 @@ async def mark_paid(conn: Connection, leg_id: str, reference: str) -> int:
         conn,
         [leg_id],
         "status = 'completed', reference = :reference, completed_at = :now, "
-        "next_try_at = NULL, error_message = NULL",
+        "next_try_at = NULL, error_message = NULL, paid_outside = true",
         {"reference": reference, "now": db_time(utc_now())},
+    )
+
+
+async def claim_paid(conn: Connection, leg_id: str, reference: str) -> int:
+    """The operator says that an LP was paid outside: nothing else changes by it."""
+    return await _change_open(
+        conn,
+        [leg_id],
+        "claim_state = :state, claim_reference = :reference, claim_at = :now",
+        {"state": CLAIM_WAITING, "reference": reference, "now": db_time(utc_now())},
     )
 
 

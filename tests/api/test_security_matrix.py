@@ -220,7 +220,10 @@ def expected(route: Route, role: str) -> set[int]:
     if role == "super":
         if not route.row:
             return {200, 201, 400, 404, 409}
-        is_theirs = route.path.startswith((SUPERS_ROWS_TOO, SUPERS_ROWS))
+        if route.path.startswith(SUPERS_ROWS):
+            # of a leg that is no fee: theirs to see, and not to act on
+            return {200, 400, 403, 404, 409}
+        is_theirs = route.path.startswith(SUPERS_ROWS_TOO)
         return {200, 400, 404, 409} if is_theirs else {404}
     if role == "not enabled" or route.path.startswith(SUPERS_ROWS):
         return {403}

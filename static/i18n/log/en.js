@@ -61,6 +61,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       payment: {
         retry: 'Payment tried again',
         void: 'Payment voided',
+        claim_paid: 'Paid outside, says the operator: the LP answers',
         mark_paid: 'Payment marked as paid',
         resize: 'Payment made smaller'
       },
@@ -70,6 +71,7 @@ window.i18n.global.mergeLocaleMessage('en', {
     field: {
       outcome: 'outcome',
       status: 'state',
+      claim: 'paid outside',
       amount: 'amount',
       currency: 'currency',
       notes: 'note',

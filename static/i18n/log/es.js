@@ -61,6 +61,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       payment: {
         retry: 'Pago intentado de nuevo',
         void: 'Pago anulado',
+        claim_paid: 'Pagado por fuera, según el operador: responde el LP',
         mark_paid: 'Pago marcado como pagado',
         resize: 'Pago reducido'
       },
@@ -70,6 +71,7 @@ window.i18n.global.mergeLocaleMessage('es', {
     field: {
       outcome: 'resultado',
       status: 'estado',
+      claim: 'pagado por fuera',
       amount: 'importe',
       currency: 'moneda',
       notes: 'nota',
