@@ -46,6 +46,7 @@ PAGES = (
     "/log",
     "/dca",
     "/platform",
+    "/welcome",
 )
 
 for page in PAGES:

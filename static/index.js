@@ -3,7 +3,8 @@
 ;(() => {
   const BASE = '/satmachineadmin/static'
 
-  // lib: in this order. The rest: any order, a .vue and a .js of one name.
+  // lib: in this order. The rest: any order, a .vue and a .js of one name, with
+  // whatever they need in turn.
   const LIB = ['api', 'format', 'sentences', 'store', 'components', 'contrast']
   const COMMON = [
     'navigation',
@@ -12,70 +13,29 @@
     'chip',
     'list',
     'action',
+    'dialog',
     'copyable',
     'qr',
     'pick'
   ]
-  const SCREENS = {
-    welcome: ['machine-form', 'fee-fields', 'lp-form'],
-    overview: ['attention', 'chart', 'settlement-row', 'period'],
-    machines: ['machine-card', 'machine-form', 'fee-fields', 'pairing'],
-    machine: [
-      'machine-form',
-      'fee-fields',
-      'pairing',
-      'cassettes',
-      'telemetry',
-      'machine-card',
-      'stopped',
-      'reconcile',
-      'report-row',
-      'outcome',
-      'machine-books',
-      'advice',
-      'flow',
-      'splits-editor'
-    ],
-    settlements: ['settlement-row'],
-    settlement: ['flow', 'leg', 'history', 'settlement-actions'],
-    payments: ['leg', 'legs'],
-    lps: ['client-form', 'deposit-form', 'deposit-row', 'deposits'],
-    lp: [
-      'client-actions',
-      'deposit-form',
-      'deposit-row',
-      'deposits',
-      'leg',
-      'legs'
-    ],
-    splits: ['splits-editor', 'flow'],
-    log: ['history'],
-    books: ['between', 'accounting', 'reconcile', 'report-row', 'outcome'],
-    report: ['reconcile', 'report-row', 'outcome', 'difference', 'stopped'],
-    dca: [
-      'lp-form',
-      'lp-machine',
-      'between',
-      'statement',
-      'chart',
-      'period',
-      'deposit-row',
-      'deposits',
-      'leg',
-      'legs'
-    ],
-    platform: [
-      'attention',
-      'platform-fees',
-      'fee-fields',
-      'period',
-      'chart',
-      'leg',
-      'legs',
-      'relays',
-      'health'
-    ]
-  }
+  // What each needs besides, it says itself (`needs`).
+  const SCREENS = [
+    'welcome',
+    'overview',
+    'machines',
+    'machine',
+    'settlements',
+    'settlement',
+    'payments',
+    'lps',
+    'lp',
+    'splits',
+    'log',
+    'books',
+    'report',
+    'dca',
+    'platform'
+  ]
   // A section with an id is one thing of the list.
   const ONE = {
     machines: 'machine',
@@ -94,20 +54,24 @@
   }
   const script = path =>
     once(path, () => LNbits.utils.loadScript(`${BASE}/${path}.js`))
-  const part = path =>
-    Promise.all([
+  async function part(path) {
+    await Promise.all([
       once(`${path}.vue`, () =>
         LNbits.utils.loadTemplate(`${BASE}/${path}.vue`)
       ),
       script(path)
     ])
+    const name = path.replace('components/', '').replace('screens/', 'screen-')
+    const needs = window.satmachine.needs[name] || []
+    await Promise.all(needs.map(one => part(`components/${one}`)))
+  }
 
   async function loadLib() {
     for (const name of LIB) await script(`lib/${name}`)
   }
   const loadScreen = name =>
     Promise.all([
-      ...[...COMMON, ...SCREENS[name]].map(one => part(`components/${one}`)),
+      ...COMMON.map(one => part(`components/${one}`)),
       part(`screens/${name}`)
     ])
 
@@ -199,13 +163,38 @@
       },
       screen() {
         if (this.id && ONE[this.asked]) return ONE[this.asked]
-        return this.asked in SCREENS ? this.asked : this.home
+        return SCREENS.includes(this.asked) ? this.asked : this.home
       },
       current() {
-        return this.asked in SCREENS ? this.asked : this.home
+        return SCREENS.includes(this.asked) ? this.asked : this.home
       }
     },
     methods: {
+      // What was typed and is not saved is not left without a question.
+      beforeUnload(event) {
+        if (this.store?.unsaved.size) event.preventDefault()
+      },
+      mayLeave() {
+        if (!this.store?.unsaved.size) return true
+        const common = key => this.$t(`satmachine.common.${key}`)
+        return new Promise(resolve => {
+          this.$q
+            .dialog({
+              message: common('discard'),
+              ok: {
+                label: common('discard_yes'),
+                color: 'negative',
+                noCaps: true
+              },
+              cancel: {label: common('keep_typing'), flat: true, noCaps: true}
+            })
+            .onOk(() => {
+              this.store.unsaved.clear()
+              resolve(true)
+            })
+            .onDismiss(() => resolve(false))
+        })
+      },
       readAgain() {
         window.satmachine.live.readAgain()
       },
@@ -239,8 +228,12 @@
     },
     created() {
       this.boot()
+      window.addEventListener('beforeunload', this.beforeUnload)
+      this.unguard = this.$router.beforeEach(() => this.mayLeave())
     },
     unmounted() {
+      this.unguard()
+      window.removeEventListener('beforeunload', this.beforeUnload)
       window.satmachine.live?.stop()
     }
   }

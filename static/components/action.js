@@ -5,13 +5,12 @@
 // field is {name, label, type: text|long|amount|sats|select|date, required, value}.
 // Without `ok` there is nothing to do but `also: {label, run()}`, if that is given.
 satmachine.component('action', {
+  mixins: [satmachine.saving],
   emits: ['closed'],
   data() {
     return {
       shown: false,
-      busy: false,
       done: '',
-      error: '',
       values: {},
       ask: {title: '', fields: []}
     }
@@ -31,7 +30,7 @@ satmachine.component('action', {
         this.ask.fields.map(({name, value}) => [name, value ?? ''])
       )
       this.done = ''
-      this.error = ''
+      this.failure = ''
       // One key a question: a second click or a retry is the same request.
       this.key = satmachine.api.newKey()
       this.shown = true
@@ -89,17 +88,11 @@ satmachine.component('action', {
     },
     async run() {
       if (this.busy || !this.ask.ok) return
-      this.busy = true
-      this.error = ''
-      try {
+      await this.send(async () => {
         const outcome = await this.ask.run(this.read(), this.key)
         if (outcome) this.done = outcome
         else this.shown = false
-      } catch (error) {
-        this.error = error.message
-      } finally {
-        this.busy = false
-      }
+      })
     }
   }
 })

@@ -1,10 +1,10 @@
 // What is in each bay, as the operator says and as the machine reports it.
 satmachine.component('cassettes', {
-  mixins: [satmachine.autoReload],
+  mixins: [satmachine.autoReload, satmachine.saving, satmachine.keepsTyped],
   props: {machine: {type: Object, required: true}},
   emits: ['saved'],
   data() {
-    return {rows: [], was: '', answer: {}, busy: false, failure: ''}
+    return {rows: [], was: '', answer: {}}
   },
   computed: {
     positions() {
@@ -16,7 +16,7 @@ satmachine.component('cassettes', {
       )
     },
     dirty() {
-      return JSON.stringify(this.positions) !== this.was
+      return !!this.was && JSON.stringify(this.positions) !== this.was
     },
     sum() {
       return this.rows.reduce(
@@ -93,10 +93,8 @@ satmachine.component('cassettes', {
         row.count = row.state_count
       })
     },
-    async save() {
-      this.busy = true
-      this.failure = ''
-      try {
+    save() {
+      return this.send(async () => {
         this.answer = await satmachine.api.put(
           `/machines/${this.machine.id}/cassettes`,
           {positions: this.positions}
@@ -104,11 +102,7 @@ satmachine.component('cassettes', {
         this.show(this.answer.positions)
         this.say(this.t('cassettes.saved'))
         this.$emit('saved')
-      } catch (error) {
-        this.failure = error.message
-      } finally {
-        this.busy = false
-      }
+      })
     }
   }
 })

@@ -1,8 +1,9 @@
 // The LP's own choices: onboarding with open(), settings with open(profile).
 satmachine.component('lp-form', {
+  mixins: [satmachine.saving],
   emits: ['saved'],
   data() {
-    return {shown: false, busy: false, error: '', profile: null, form: {}}
+    return {shown: false, profile: null, form: {}}
   },
   computed: {
     title() {
@@ -27,7 +28,7 @@ satmachine.component('lp-form', {
             autoforward_ln_address: '',
             notify_payouts: false
           }
-      this.error = ''
+      this.failure = ''
       this.shown = true
     },
     required(value) {
@@ -56,10 +57,8 @@ satmachine.component('lp-form', {
         notify_payouts: form.notify_payouts
       }
     },
-    async save() {
-      this.busy = true
-      this.error = ''
-      try {
+    save() {
+      return this.send(async () => {
         const {api} = satmachine
         const saved = this.profile
           ? await api.put('/lp', this.body())
@@ -67,11 +66,7 @@ satmachine.component('lp-form', {
         this.shown = false
         this.say(this.t('lp.saved'))
         this.$emit('saved', saved)
-      } catch (error) {
-        this.error = error.message
-      } finally {
-        this.busy = false
-      }
+      })
     }
   }
 })

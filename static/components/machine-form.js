@@ -10,12 +10,11 @@
   }
 
   satmachine.component('machine-form', {
+    mixins: [satmachine.saving],
     emits: ['saved'],
     data() {
       return {
         shown: false,
-        busy: false,
-        error: '',
         machine: null,
         form: {...NEW},
         fees: {out: '0.0000', in: '0.0000'},
@@ -57,7 +56,7 @@
           in: machine?.operator_cash_in_fee_fraction || '0.0000'
         }
         this.lowCash = this.fmt.toPercent(machine?.low_cash_fraction)
-        this.error = ''
+        this.failure = ''
         this.shown = true
       },
       required(value) {
@@ -109,10 +108,8 @@
         }
         return body
       },
-      async save() {
-        this.busy = true
-        this.error = ''
-        try {
+      save() {
+        return this.send(async () => {
           const {api, live} = satmachine
           const saved = this.machine
             ? await api.put(`/machines/${this.machine.id}`, this.body())
@@ -121,11 +118,7 @@
           this.shown = false
           this.say(this.t('machine.saved', {name: saved.name}))
           this.$emit('saved', saved)
-        } catch (error) {
-          this.error = error.message
-        } finally {
-          this.busy = false
-        }
+        })
       }
     }
   })

@@ -1,14 +1,13 @@
 // The pairing QR of a machine; turns into "paired" by itself when the machine
 // has sent the code. A machine that is paired can be paired again.
 satmachine.component('pairing', {
+  mixins: [satmachine.saving],
   emits: ['paired'],
   data() {
     return {
       shown: false,
       state: 'loading',
       error: '',
-      failure: '',
-      busy: false,
       machine: null,
       pairing: null,
       // Whether the code is on the screen, and when it was paired before.
@@ -96,18 +95,12 @@ satmachine.component('pairing', {
         `/machines/${this.machine.id}/pairing`
       )
     },
-    async renew() {
-      this.busy = true
-      this.failure = ''
-      try {
+    renew() {
+      return this.send(async () => {
         await this.make()
         this.before = this.pairing.paired_at
         this.waits = true
-      } catch (error) {
-        this.failure = error.message
-      } finally {
-        this.busy = false
-      }
+      })
     }
   }
 })

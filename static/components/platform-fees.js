@@ -1,6 +1,6 @@
 // The platform's fractions and wallet, with what customers would pay in all.
 satmachine.component('platform-fees', {
-  mixins: [satmachine.autoReload],
+  mixins: [satmachine.autoReload, satmachine.keepsTyped],
   emits: ['saved'],
   data() {
     return {
@@ -27,7 +27,7 @@ satmachine.component('platform-fees', {
       }
     },
     dirty() {
-      return JSON.stringify(this.body) !== this.was
+      return !!this.was && JSON.stringify(this.body) !== this.was
     }
   },
   methods: {

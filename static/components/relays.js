@@ -1,10 +1,13 @@
 // The line to the machines: service key and relays.
 satmachine.component('relays', {
-  mixins: [satmachine.autoReload],
+  mixins: [satmachine.autoReload, satmachine.saving, satmachine.keepsTyped],
   data() {
-    return {npub: '', problem: '', text: '', was: '', busy: false, failure: ''}
+    return {npub: '', problem: '', text: '', was: ''}
   },
   computed: {
+    dirty() {
+      return this.text !== this.was
+    },
     relays() {
       return this.text.split(/\s+/).filter(Boolean)
     }
@@ -25,21 +28,15 @@ satmachine.component('relays', {
       const bad = this.relays.find(relay => !/^wss?:\/\/\S+$/.test(relay))
       return !bad || this.t('relays.invalid', {relay: this.fmt.short(bad)})
     },
-    async save() {
-      this.busy = true
-      this.failure = ''
-      try {
+    save() {
+      return this.send(async () => {
         const answer = await satmachine.api.put('/super/nostr', {
           relays: this.relays
         })
         this.text = this.was
         this.show(answer)
         this.say(this.t('relays.saved'))
-      } catch (error) {
-        this.failure = error.message
-      } finally {
-        this.busy = false
-      }
+      })
     },
     rotate() {
       this.$refs.action.open({

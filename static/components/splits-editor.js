@@ -5,7 +5,7 @@
   let nextKey = 0
 
   satmachine.component('splits-editor', {
-    mixins: [satmachine.autoReload],
+    mixins: [satmachine.autoReload, satmachine.saving, satmachine.keepsTyped],
     props: {machine: {type: Object, default: null}},
     data() {
       return {
@@ -13,8 +13,6 @@
         rows: [],
         was: '[]',
         editing: false,
-        busy: false,
-        failure: '',
         preview: null
       }
     },
@@ -156,20 +154,14 @@
           if (leg.client_id) leg.label ||= names.get(leg.client_id)
         })
       },
-      async save() {
-        this.busy = true
-        this.failure = ''
-        try {
+      save() {
+        return this.send(async () => {
           const {splits} = await satmachine.api.put(this.path, {
             splits: this.body
           })
           this.show(splits)
           this.say(this.t('splits.saved'))
-        } catch (error) {
-          this.failure = error.message
-        } finally {
-          this.busy = false
-        }
+        })
       },
       dropOverride() {
         this.$refs.action.open({

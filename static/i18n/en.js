@@ -1,6 +1,9 @@
 window.i18n.global.mergeLocaleMessage('en', {
   satmachine: {
     common: {
+      discard: 'What you typed is not saved. Discard it?',
+      keep_typing: 'Go on typing',
+      discard_yes: 'Discard',
       loading: 'Loading…',
       could_not_load: 'This could not be loaded',
       try_again: 'Try again',

@@ -1,6 +1,9 @@
 window.i18n.global.mergeLocaleMessage('es', {
   satmachine: {
     common: {
+      discard: 'Lo que escribió no está guardado. ¿Descartarlo?',
+      keep_typing: 'Seguir escribiendo',
+      discard_yes: 'Descartar',
       loading: 'Cargando…',
       could_not_load: 'No se pudo cargar',
       try_again: 'Intentar de nuevo',

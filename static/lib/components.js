@@ -142,12 +142,50 @@
     }
   }
 
-  window.satmachine.shared = shared
-  window.satmachine.autoReload = autoReload
-  window.satmachine.component = (name, definition) =>
-    window.app.component(`satm-${name}`, {
+  // Sends what was typed: `busy` meanwhile, and why it was refused in `failure`.
+  const saving = {
+    data() {
+      return {busy: false, failure: ''}
+    },
+    methods: {
+      async send(work) {
+        this.busy = true
+        this.failure = ''
+        try {
+          await work()
+        } catch (error) {
+          this.failure = error.message
+        } finally {
+          this.busy = false
+        }
+      }
+    }
+  }
+
+  // What was typed (`dirty`) is not left behind without a question: see index.js.
+  const keepsTyped = {
+    watch: {
+      dirty: {
+        immediate: true,
+        handler(dirty) {
+          this.store.unsaved[dirty ? 'add' : 'delete'](this.$.uid)
+        }
+      }
+    },
+    unmounted() {
+      this.store.unsaved.delete(this.$.uid)
+    }
+  }
+
+  Object.assign(window.satmachine, {shared, autoReload, saving, keepsTyped})
+  // `needs` names the components that this one shows and that may not be there yet.
+  window.satmachine.needs = {}
+  window.satmachine.component = (name, {needs, ...definition}) => {
+    window.satmachine.needs[name] = needs
+    return window.app.component(`satm-${name}`, {
       template: `#satm-${name}`,
       ...definition,
       mixins: [shared, ...(definition.mixins || [])]
     })
+  }
 })()

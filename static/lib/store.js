@@ -17,6 +17,8 @@
     version: 0,
     // Which parts show something older than they should, and why.
     stale: new Map(),
+    // Which parts hold something typed that is not saved.
+    unsaved: new Set(),
     all: false
   })
   let seen = null

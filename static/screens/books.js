@@ -1,4 +1,5 @@
 satmachine.component('screen-books', {
+  needs: ['between', 'accounting', 'reconcile', 'report-row', 'outcome'],
   computed: {
     columns() {
       const col = (name, extra) => ({

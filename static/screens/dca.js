@@ -1,4 +1,16 @@
 satmachine.component('screen-dca', {
+  needs: [
+    'lp-form',
+    'lp-machine',
+    'between',
+    'statement',
+    'chart',
+    'period',
+    'deposit-row',
+    'deposits',
+    'leg',
+    'legs'
+  ],
   mixins: [satmachine.autoReload],
   data() {
     return {profile: null, machines: [], series: [], days: 30}

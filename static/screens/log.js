@@ -1,4 +1,5 @@
 satmachine.component('screen-log', {
+  needs: ['history'],
   computed: {
     columns() {
       return [

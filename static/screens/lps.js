@@ -1,4 +1,5 @@
 satmachine.component('screen-lps', {
+  needs: ['client-form', 'deposit-form', 'deposit-row', 'deposits'],
   computed: {
     show() {
       return this.$route.query.show === 'deposits' ? 'deposits' : 'lps'

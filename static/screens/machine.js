@@ -1,4 +1,20 @@
 satmachine.component('screen-machine', {
+  needs: [
+    'machine-form',
+    'fee-fields',
+    'pairing',
+    'cassettes',
+    'telemetry',
+    'machine-card',
+    'stopped',
+    'reconcile',
+    'report-row',
+    'outcome',
+    'machine-books',
+    'advice',
+    'flow',
+    'splits-editor'
+  ],
   mixins: [satmachine.autoReload],
   props: {id: String},
   data() {

@@ -1,4 +1,5 @@
 satmachine.component('screen-machines', {
+  needs: ['machine-card', 'machine-form', 'fee-fields', 'pairing'],
   mixins: [satmachine.autoReload],
   data() {
     return {machines: [], total: 0, search: '', sort: 'name', limit: 24}

@@ -1,4 +1,5 @@
 satmachine.component('screen-overview', {
+  needs: ['attention', 'chart', 'settlement-row', 'period'],
   mixins: [satmachine.autoReload],
   data() {
     return {days: 7, overview: null, recent: [], fresh: new Set()}

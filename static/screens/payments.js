@@ -1,1 +1,3 @@
-satmachine.component('screen-payments', {})
+satmachine.component('screen-payments', {
+  needs: ['leg', 'legs']
+})

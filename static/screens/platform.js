@@ -1,4 +1,15 @@
 satmachine.component('screen-platform', {
+  needs: [
+    'attention',
+    'platform-fees',
+    'fee-fields',
+    'period',
+    'chart',
+    'leg',
+    'legs',
+    'relays',
+    'health'
+  ],
   mixins: [satmachine.autoReload],
   data() {
     return {days: 30, overview: null}

@@ -1,4 +1,5 @@
 satmachine.component('screen-report', {
+  needs: ['reconcile', 'report-row', 'outcome', 'difference', 'stopped'],
   mixins: [satmachine.autoReload],
   props: {id: String},
   data() {

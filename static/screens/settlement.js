@@ -1,4 +1,5 @@
 satmachine.component('screen-settlement', {
+  needs: ['flow', 'leg', 'history', 'settlement-actions'],
   mixins: [satmachine.autoReload],
   props: {id: String},
   data() {

@@ -1,4 +1,5 @@
 satmachine.component('screen-settlements', {
+  needs: ['settlement-row'],
   computed: {
     columns() {
       const col = (name, extra) => ({

@@ -1,1 +1,3 @@
-satmachine.component('screen-splits', {})
+satmachine.component('screen-splits', {
+  needs: ['splits-editor', 'flow']
+})
