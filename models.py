@@ -3,7 +3,7 @@
 Money: `*_sats` are integers; fiat is `Decimal` with two places at the edge and an
 integer of minor units (`*_cents`) where money is decided; fractions are `Decimal`
 with four places and always a share of *principal*. Times are UTC-aware.
-What the HTTP API answers with is in `api_models.py`.
+What the HTTP API answers with is in `api/models.py`.
 """
 
 from __future__ import annotations

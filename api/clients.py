@@ -19,19 +19,15 @@ from ..books.summaries import client_balance
 from ..host.people import enable_extension, user_named
 from ..parties import deposits, lps
 from ..parties import invitations_crud as invitations
-from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
-from .models import (
-    BalanceAnswer,
-    ClientAnswer,
+from .inputs import (
     ClientChanges,
     ClientInput,
-    ClientPage,
-    DepositAnswer,
     DepositChanges,
     DepositInput,
-    DepositPage,
     DepositStatusInput,
 )
+from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
+from .models import BalanceAnswer, ClientAnswer, ClientPage, DepositAnswer, DepositPage
 from .route import (
     Caller,
     ClientId,

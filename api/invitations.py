@@ -25,14 +25,8 @@ from ..host.people import (
 )
 from ..models import utc_now
 from ..parties import invitations_crud as invitations
-from .models import (
-    AnswerInput,
-    CodeInput,
-    EnrolmentAnswer,
-    EnrolmentPage,
-    InvitationAnswer,
-    LinkInput,
-)
+from .inputs import AnswerInput, CodeInput, LinkInput
+from .models import EnrolmentAnswer, EnrolmentPage, InvitationAnswer
 from .route import Caller, MachineId, new_router, refusals
 
 router = new_router()

@@ -22,20 +22,9 @@ from ..books.summaries import lp_history, lp_summary
 from ..host.wallets import wallets_of
 from ..money.targets import check_own_wallet
 from ..parties import deposits, lps
+from .inputs import AnswerInput, DepositClaim, LpChanges, LpInput, ReasonInput
 from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
-from .models import (
-    AnswerInput,
-    DepositAnswer,
-    DepositClaim,
-    DepositPage,
-    LegAnswer,
-    LegPage,
-    LpAnswer,
-    LpChanges,
-    LpInput,
-    ReasonInput,
-    pick,
-)
+from .models import DepositAnswer, DepositPage, LegAnswer, LegPage, LpAnswer, pick
 from .route import Caller, InScope, named_fields, new_router, refusals
 
 router = new_router()

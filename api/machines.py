@@ -22,18 +22,14 @@ from ..money.targets import check_own_wallet, resolve_target
 from ..parties import machines as registry
 from ..parties import splits as split_sets
 from .advice import payout_advice
+from .inputs import MachineChanges, MachineInput, PreviewInput, SplitInput, SplitsInput
 from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
 from .models import (
     MachineAnswer,
-    MachineChanges,
-    MachineInput,
     MachinePage,
     PreviewAnswer,
-    PreviewInput,
     SplitAnswer,
-    SplitInput,
     SplitsAnswer,
-    SplitsInput,
     fraction_text,
 )
 from .preview import preview_settlement

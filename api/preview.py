@@ -16,7 +16,8 @@ from ..models import CASH_OUT, CommissionSplit, Fiat, Machine, Settlement, utc_n
 from ..money.planning import build_plan, candidate_of
 from ..parties import positions_crud
 from ..parties.machines import get_own_machine
-from .models import PreviewAnswer, PreviewInput, PreviewLeg, fiat_text
+from .inputs import PreviewInput
+from .models import PreviewAnswer, PreviewLeg, fiat_text
 
 S = "satoshimachine"
 

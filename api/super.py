@@ -13,12 +13,8 @@ from ..crud import get_super_config
 from ..money.targets import check_own_wallet
 from ..parties import deposits
 from ..parties import machines as registry
-from .models import (
-    DecisionInput,
-    DepositAnswer,
-    SuperConfigAnswer,
-    SuperConfigInput,
-)
+from .inputs import DecisionInput, SuperConfigInput
+from .models import DepositAnswer, SuperConfigAnswer
 from .route import Super, named_fields, new_router, refusals
 
 router = new_router()
