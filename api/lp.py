@@ -12,12 +12,8 @@ from ..base.database import db, from_db_time
 from ..base.refusals import BadInputError, NotFoundError
 from ..books.figures import LpHistoryDay, LpMachineSummary
 from ..books.lists import ListQuery, fetch_page, fetch_row
-from ..books.reports import (
-    DEPOSIT_FIELDS,
-    LEG_FIELDS,
-    lp_deposits_source,
-    lp_legs_source,
-)
+from ..books.payments import LEG_FIELDS, lp_legs_source
+from ..books.reports import DEPOSIT_FIELDS, lp_deposits_source
 from ..books.summaries import lp_history, lp_summary
 from ..host.wallets import wallets_of
 from ..money.targets import check_own_wallet

@@ -13,7 +13,7 @@ from lnbits.db import Operator
 from pydantic import Field
 
 from ..books.lists import Condition, Source, fetch_row
-from ..books.reports import LEG_FIELDS, legs_source, lp_legs_source
+from ..books.payments import LEG_FIELDS, legs_source, lp_legs_source
 from ..calculations import fiat_cents
 from ..desk import balances, dispense, legs, quarantine, refund, settlements, stops
 from ..host.wallets import wallets_of

@@ -9,13 +9,11 @@ from fastapi import Depends
 from fastapi.responses import StreamingResponse
 
 from ..books.lists import MAX_ROWS, ListQuery, fetch_page, fetch_row
-from ..books.reports import (
-    AUDIT_FIELDS,
+from ..books.log import AUDIT_FIELDS, audit_answer, audit_of_source
+from ..books.payments import (
     LEG_FIELDS,
     SETTLEMENT_DETAIL,
     SETTLEMENT_FIELDS,
-    audit_answer,
-    audit_of_source,
     legs_source,
     settlements_source,
 )

@@ -11,7 +11,7 @@ from lnbits.decorators import check_super_user
 from .. import tasks
 from ..base.database import db
 from ..books.lists import ListQuery, fetch_page
-from ..books.reports import AUDIT_FIELDS, audit_answer, audit_source
+from ..books.log import AUDIT_FIELDS, audit_answer, audit_source
 from ..books.summaries import platform_counts, totals_and_series, version_of
 from ..desk.attention import needs_attention
 from ..host.people import super_user

@@ -16,7 +16,8 @@ from lnbits.db import SQLITE, Connection
 from pydantic import BaseModel, Field
 
 from ..base.database import db, db_time, fetch_all, from_db_time
-from ..books.reports import UNNAMED_ERROR, own_machines_sql, whose
+from ..books.payments import UNNAMED_ERROR
+from ..books.reports import own_machines_sql, whose
 from ..calculations import cents_text
 from ..cash import bays as cash
 from ..crud import NO_PLATFORM_WALLET

@@ -40,6 +40,8 @@ from dev import installation
 NOT_THE_MONEY_PATH = {
     "books.accounting": "reads what was paid, for a CSV",
     "books.lists": "reads pages for a screen",
+    "books.log": "reads what was done, for a screen",
+    "books.payments": "reads what was paid, for a screen",
     "books.reports": "writes CSV files",
     "books.statement": "writes an LP's statement",
     "books.summaries": "adds up, for a screen",
