@@ -236,6 +236,9 @@ async def health_problems() -> dict[str, str]:
             f"None of the {len(seen['relays'])} relays can be reached: machines that "
             "speak over Nostr are not heard."
         )
+    for relay in seen["relays"]:
+        if relay.get("problem"):
+            found[relay["url"]] = f"{relay['url']}: {relay['problem']}"
     return found
 
 

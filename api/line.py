@@ -89,6 +89,9 @@ class BayAnswer(BaseModel):
 
 class CassettesAnswer(BaseModel):
     positions: dict[str, BayAnswer]
+    offered_at: datetime | None = Field(
+        None, description="sent to a relay that has not acknowledged it"
+    )
     published_at: datetime | None = None
     confirmed_at: datetime | None = None
 
@@ -251,6 +254,7 @@ async def cassettes_answer(machine_id: str) -> CassettesAnswer:
     event = await cassettes.get_cassette_event(machine_id)
     return CassettesAnswer(
         positions={str(bay.position): BayAnswer(**bay.dict()) for bay in bays},
+        offered_at=event.offered_at if event else None,
         published_at=event.published_at if event else None,
         confirmed_at=event.confirmed_at if event else None,
     )

@@ -23,6 +23,7 @@ from ..cash import bays as cash
 from ..crud import NO_PLATFORM_WALLET
 from ..models import utc_now
 from ..parties.lps import deposited_cents_sql
+from .relays import deaf_relays
 
 S = "satoshimachine"
 MOST = 20
@@ -325,6 +326,7 @@ async def needs_attention(
     items += _items(LOW_CASH, [bay.row for bay in low[: MOST + 1]])
     if is_all:
         items += await _missing_platform_wallet(conn)
+        items += await deaf_relays(conn)
     return items
 
 

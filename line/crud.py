@@ -267,7 +267,8 @@ async def pair_machine(machine: Machine, code: str, service_pubkey: str) -> bool
         await execute(
             conn,
             f"UPDATE {S}.dca_cassette_events SET event_json = NULL, "  # noqa: S608
-            "published_at = NULL, confirmed_at = NULL WHERE machine_id = :id",
+            "offered_at = NULL, published_at = NULL, confirmed_at = NULL "
+            "WHERE machine_id = :id",
             {"id": machine.id},
         )
     return True
@@ -318,7 +319,7 @@ async def note_service_key(machine_id: str, service_pubkey: str) -> None:
         await execute(
             conn,
             f"UPDATE {S}.dca_cassette_events SET event_json = NULL, "  # noqa: S608
-            "event_id = NULL, published_at = NULL "
+            "event_id = NULL, offered_at = NULL, published_at = NULL "
             "WHERE machine_id = :id AND confirmed_at IS NULL",
             {"id": machine_id},
         )

@@ -31,7 +31,8 @@ window.i18n.global.mergeLocaleMessage('en', {
       low_cash: 'Cash is low',
       balance_used_up: 'Balance used up',
       no_profile: 'LP without a wallet',
-      no_fee_wallet: 'Platform without a wallet'
+      no_fee_wallet: 'Platform without a wallet',
+      relay_deaf: 'Relay that does not listen'
     },
     overview: {
       cash_out: 'Cash-out',
@@ -365,6 +366,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       whole: 'A whole number.',
       report: 'machine: {count} × {note}, {ago}',
       unpublished: 'not sent to the machine yet',
+      offered: 'sent {ago}, no relay has acknowledged it',
       published: 'sent {ago}, machine has not answered',
       confirmed: 'confirmed by the machine {ago}'
     },

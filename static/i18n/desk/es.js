@@ -31,7 +31,8 @@ window.i18n.global.mergeLocaleMessage('es', {
       low_cash: 'Queda poco efectivo',
       balance_used_up: 'Saldo agotado',
       no_profile: 'LP sin billetera',
-      no_fee_wallet: 'Plataforma sin billetera'
+      no_fee_wallet: 'Plataforma sin billetera',
+      relay_deaf: 'Relay que no escucha'
     },
     overview: {
       cash_out: 'Retiros',
@@ -368,6 +369,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       whole: 'Un número entero.',
       report: 'cajero: {count} × {note}, {ago}',
       unpublished: 'aún no enviado al cajero',
+      offered: 'enviado {ago}, ningún relay lo ha confirmado',
       published: 'enviado {ago}, el cajero no ha respondido',
       confirmed: 'confirmado por el cajero {ago}'
     },
