@@ -7,6 +7,7 @@ there are more.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,7 +16,7 @@ from typing import Any
 from lnbits.db import SQLITE, Connection
 from pydantic import BaseModel, Field
 
-from ..base.database import db, db_time, fetch_all, from_db_time
+from ..base.database import db, db_time, fetch_all, fetch_one, from_db_time
 from ..books.payments import UNNAMED_ERROR
 from ..books.reports import own_machines_sql, whose
 from ..calculations import cents_text
@@ -23,7 +24,7 @@ from ..cash import bays as cash
 from ..crud import NO_PLATFORM_WALLET
 from ..models import utc_now
 from ..parties.lps import deposited_cents_sql
-from .relays import deaf_relays
+from .relays import STATUS_IS_OLD, deaf_sentence
 
 S = "satoshimachine"
 MOST = 20
@@ -326,7 +327,7 @@ async def needs_attention(
     items += _items(LOW_CASH, [bay.row for bay in low[: MOST + 1]])
     if is_all:
         items += await _missing_platform_wallet(conn)
-        items += await deaf_relays(conn)
+        items += await _deaf_relays(conn)
     return items
 
 
@@ -372,4 +373,28 @@ async def _missing_platform_wallet(conn: Connection) -> list[AttentionItem]:
             since=from_db_time(found[0]["since"]),
             action="Choose the wallet for the platform's fee.",
         )
+    ]
+
+
+async def _deaf_relays(conn: Connection) -> list[AttentionItem]:
+    """The super's: machines that know only such a relay are not heard."""
+    row = await fetch_one(
+        conn,
+        f"SELECT status_json, status_at FROM {S}.dca_nostr "  # noqa: S608
+        "WHERE id = 'default'",
+    )
+    at = from_db_time(row["status_at"]) if row and row["status_json"] else None
+    if row is None or at is None or utc_now() - at > STATUS_IS_OLD:
+        return []
+    return [
+        AttentionItem(
+            kind="relay_deaf",
+            message=f"{relay['url']}: {sentence}",
+            subject_type="nostr",
+            subject_id="default",
+            since=at - timedelta(seconds=relay["deaf_seconds"]),
+            action="Ask who runs the relay, or choose another one.",
+        )
+        for relay in json.loads(row["status_json"]).get("relays", [])
+        if (sentence := deaf_sentence(relay))
     ]

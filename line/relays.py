@@ -192,7 +192,8 @@ class RelayPool:
     def _told(self, url: str, message: list[Any]) -> None:
         """What a relay says of itself; a relay can say anything."""
         found = self._relays.get(url)
-        kind, *rest = [*message, "", "", ""]
+        said: list[Any] = [*message, "", "", ""]
+        kind, rest = said[0], said[1:]
         if found is None:
             return
         now = time.monotonic()
