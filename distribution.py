@@ -26,7 +26,15 @@ from .base import lease
 from .host import limits
 from .host.database import core_connection, deferred_commit
 from .models import Payout, Settlement, utc_now
-from .money import forwards, payouts, payouts_crud, planning, receipts, rounds
+from .money import (
+    forwards,
+    payouts,
+    payouts_crud,
+    planning,
+    receipts,
+    rounds,
+    strays_crud,
+)
 from .money.payouts import DestinationError, Observation, Outcome, in_flight_payments
 from .money.rush import debouncer
 
@@ -67,7 +75,10 @@ class Worker:
             if not await lease.holds_lease(INSTANCE_ID):
                 return 0
             done = await plan_pending()
-            wallets = await payouts_crud.waiting_wallets()
+            stopped = await strays_crud.stopped_wallets()
+            wallets = [
+                w for w in await payouts_crud.waiting_wallets() if w not in stopped
+            ]
             # one answer for all wallets: asking uses it up
             most = debouncer.take_batch_limit() if wallets else None
             for wallet_id in wallets:
@@ -75,7 +86,10 @@ class Worker:
                     rounds.open_round(wallet_id, INSTANCE_ID, most),
                     f"round of wallet {wallet_id}",
                 )
-            done += await self.advance(await payouts_crud.unfinished_payouts())
+            unfinished = await payouts_crud.unfinished_payouts()
+            done += await self.advance(
+                [p for p in unfinished if p.source_wallet_id not in stopped]
+            )
             return done
 
     async def plan(self) -> None:
@@ -264,11 +278,14 @@ async def _pay_for_a_while(stored: Sequence[Payout]) -> int:
     refused: dict[str, str] = {}
     seen: dict[str, Observation] | None = None
     a_while = Deadline(OUTCOME_INTERVAL_SECONDS)
+    facts = await payouts_crud.facts_of_payouts([p.id for p in stored])
     while seen is None:
         async with core_connection() as conn:
             slice_end = Deadline(MAX_CONNECTION_SECONDS)
             for payout in stored[len(tried) :]:
-                reason = await payouts.try_to_pay(payout, _description(payout), conn)
+                reason = await payouts.try_to_pay(
+                    payout, _description(payout), conn, facts=facts.get(payout.id)
+                )
                 if reason:
                     refused[payout.id] = reason
                 tried.append(payout)
@@ -330,7 +347,10 @@ async def pay_external(one_payout: Sequence[Payout]) -> int:
         payout = kept[0]
     if not await lease.holds_lease(INSTANCE_ID):
         return 0
-    reason = await payouts.try_to_pay(payout, _description(payout))
+    facts = await payouts_crud.facts_of_payouts([payout.id])
+    reason = await payouts.try_to_pay(
+        payout, _description(payout), facts=facts.get(payout.id)
+    )
     for unpaid in await reconcile_payouts([payout]):
         await _not_paid(unpaid, reason)
     return 1

@@ -30,7 +30,7 @@ from .host import limits
 from .host.payments import as_payment, successful_page
 from .line import engine as line
 from .models import utc_now
-from .money import forwards, landing, payouts_crud, planning, receipts
+from .money import forwards, landing, payouts_crud, planning, receipts, strays
 from .money.rush import debouncer
 
 PREFIX = "ext_satmachineadmin"
@@ -53,6 +53,8 @@ class State:
     """What `/health` tells of this process."""
 
     is_engine: bool = False
+    # payments of ours that only LNbits knows were looked for since we are the engine
+    has_looked: bool = False
     lease_renewed: float = 0.0
     listener_at: datetime | None = None
     sweep_at: datetime | None = None
@@ -168,6 +170,7 @@ async def renew_lease_once() -> None:
     if state.is_engine:
         state.lease_renewed = time.monotonic()
     if state.is_engine != was:
+        state.has_looked = False
         logger.info(
             "satmachineadmin: this process is the engine now"
             if state.is_engine
@@ -180,6 +183,8 @@ async def sweep_once() -> None:
     """One turn of the sweep; every process lands, only the engine mends."""
     is_full = time.monotonic() - state.full_sweep >= FULL_SWEEP_SECONDS
     try:
+        if state.is_engine:
+            await look_for_strays()
         await sweep(is_full=is_full)
         state.sweep_error = None
     except (SQLAlchemyError, OSError) as exc:
@@ -190,6 +195,13 @@ async def sweep_once() -> None:
         state.full_sweep = time.monotonic()
     if state.is_engine:
         await run_maintenance()
+
+
+async def look_for_strays() -> None:
+    """Payments of ours that are in one of the two databases only. Nothing is paid
+    after a start before this was done once."""
+    await strays.look(is_start=not state.has_looked)
+    state.has_looked = True
 
 
 async def run_maintenance() -> None:
@@ -250,6 +262,8 @@ async def work_once() -> None:
         distribution.work.clear()
         return
     distribution.work.clear()
+    if not state.has_looked:
+        await look_for_strays()
     await debouncer.wait_until_quiet(distribution.worker.plan)
     done = await distribution.worker.run_pass()
     state.worker_at = utc_now()
@@ -310,7 +324,7 @@ async def _until_next_look() -> float:
 
 async def keep_line() -> None:
     """The line to the machines: only the engine listens and answers."""
-    await line.run(lambda: state.is_engine and is_ready())
+    await line.run(lambda: state.is_engine and state.has_looked and is_ready())
 
 
 TASKS: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {

@@ -10,12 +10,21 @@ from typing import Annotated
 
 from fastapi import Path
 from lnbits.db import Operator
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from ..books.lists import Condition, Source, fetch_row
 from ..books.payments import LEG_FIELDS, legs_source, lp_legs_source
 from ..calculations import fiat_cents
-from ..desk import balances, dispense, legs, quarantine, refund, settlements, stops
+from ..desk import (
+    balances,
+    dispense,
+    legs,
+    quarantine,
+    refund,
+    restored,
+    settlements,
+    stops,
+)
 from ..host.wallets import wallets_of
 from ..money.targets import check_own_wallet
 from .fields import (
@@ -380,4 +389,57 @@ async def api_resume_payouts(
     account: Caller, machine_id: MachineId, body: WhyInput
 ) -> MachineAnswer:
     await stops.resume_payouts(account.id, machine_id, body.reason)
+    return await api_machine(account, machine_id)
+
+
+class RestoredAnswer(BaseModel):
+    """What was dealt with after a database had been restored."""
+
+    payments: int = Field(..., description="payments that were dealt with")
+    amount_sats: int = Field(..., description="their sum")
+    left: int = Field(..., description="payments of this machine that still wait")
+
+
+@router.post(
+    "/machines/{machine_id}/take-over",
+    summary="After a restored backup: write down what LNbits paid since",
+    description="Payments of this extension that LNbits made and that are not known "
+    "here become completed legs, by what the payments themselves say, and are not paid "
+    "again. When nothing is left to look at, the machine's payouts go on.",
+    response_model=RestoredAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_take_over(
+    account: Caller, machine_id: MachineId, body: WhyInput
+) -> RestoredAnswer:
+    done = await restored.take_over(account.id, machine_id, body.reason)
+    return RestoredAnswer(**vars(done))
+
+
+@router.post(
+    "/machines/{machine_id}/undo",
+    summary="After a restored LNbits: void what LNbits does not know any more",
+    description="Settlements whose payment LNbits does not know are voided with their "
+    "legs, whatever their state, and LPs get their fiat back; legs that were held for "
+    "paid by payments that LNbits does not know are owed again.",
+    response_model=RestoredAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_undo(
+    account: Caller, machine_id: MachineId, body: WhyInput
+) -> RestoredAnswer:
+    done = await restored.undo(account.id, machine_id, body.reason)
+    return RestoredAnswer(**vars(done))
+
+
+@router.post(
+    "/machines/{machine_id}/void-past",
+    summary="Give up all that a wallet received before it was a machine's",
+    response_model=MachineAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_void_past(
+    account: Caller, machine_id: MachineId, body: WhyInput
+) -> MachineAnswer:
+    await quarantine.void_past(account.id, machine_id, body.reason)
     return await api_machine(account, machine_id)

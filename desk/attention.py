@@ -105,6 +105,19 @@ def _short_wallets(own: str) -> str:
     )
 
 
+def _past(own: str) -> str:
+    """All payments of a machine that are older than its wallet's registration: one."""
+    return (
+        f"s.machine_id AS subject_id, s.machine_id, {_MACHINE}, "
+        "MIN(s.transaction_time) AS since, COUNT(*) AS payments, "
+        "SUM(s.wire_sats) AS amount_sats "
+        f"FROM {S}.dca_settlements s JOIN {S}.dca_machines m ON m.id = s.machine_id "
+        f"WHERE s.machine_id IN {own} AND s.status = 'quarantined' "
+        "AND s.quarantine_code = 'past' "
+        "GROUP BY s.machine_id, m.name, m.machine_npub ORDER BY since"
+    )
+
+
 def _clients(condition: str) -> Callable[[str], str]:
     return lambda own: (
         f"c.id AS subject_id, c.id AS client_id, c.machine_id, {_MACHINE}, "
@@ -197,11 +210,23 @@ KINDS = (
         "quarantined",
         "settlement",
         "Enter the right figures, or void it.",
-        _settlements("s.status = 'quarantined'"),
+        _settlements(
+            "s.status = 'quarantined' AND COALESCE(s.quarantine_code, '') <> 'past'"
+        ),
         lambda r: (
             f"{r['machine']}: a payment of {abs(r['wire_sats'])} sat is held back. "
             f"{r['error_message'] or ''}"
         ).strip(),
+    ),
+    Kind(
+        "past",
+        "machine",
+        "Give them up together, or resolve the ones that were not paid out.",
+        _past,
+        lambda r: (
+            f"{r['machine']}: {r['payments']} payments of {r['amount_sats']} sat are "
+            "older than the registration of its wallet: nobody is paid from them."
+        ),
     ),
     Kind(
         "attention",

@@ -8,11 +8,13 @@ from decimal import Decimal
 from typing import Any
 
 from .. import bitspire, crud, distribution
+from ..base.audit import write_audit
 from ..base.database import db, transaction
-from ..base.refusals import BadInputError, ConflictError
+from ..base.refusals import BadInputError, ConflictError, NotFoundError
 from ..bitspire import FeeFractions, SettlementInvariantError
 from ..host import payments as host_payments
 from ..models import CASH_OUT, Fiat, Machine, Settlement, utc_now
+from ..money.landing import PAST
 from . import repairs_crud as sql
 from .actions import (
     ConcurrentChangeError,
@@ -125,3 +127,30 @@ async def _amount_msat(settlement: Settlement, tx_type: Any) -> int:
         is_outgoing = tx_type != CASH_OUT
     wanted = [a for a in amounts if (a < 0) == is_outgoing]
     return (wanted or amounts)[0]
+
+
+async def void_past(user_id: str, machine_id: str, reason: str) -> int:
+    """Void all payments of a machine that are older than its wallet's registration,
+    with one entry in the log and no notice for each; returns how many."""
+    async with transaction() as conn:
+        await crud.lock_ledger(conn)
+        machine = await crud.get_machine(machine_id, conn)
+        if machine is None or machine.operator_user_id != user_id:
+            raise NotFoundError("There is no such machine of yours.")
+        voided = await sql.void_held_back(conn, machine_id, PAST, reason)
+        if not voided:
+            raise ConflictError("This machine has no payments from before that wait.")
+        await write_audit(
+            conn,
+            user_id,
+            "machine.void_past",
+            "machine",
+            machine_id,
+            None,
+            {"payments": voided},
+            reason,
+            operator_user_id=user_id,
+            machine_id=machine_id,
+        )
+    distribution.wake()
+    return voided

@@ -248,24 +248,29 @@ async def recount_received(machine_id: str) -> None:
     """What the machine's LPs have received, counted anew from their legs.
 
     Under the lock that whoever finishes a leg holds, so that none is counted twice."""
+    async with transaction() as conn:
+        await lock_ledger(conn)
+        await recount_received_in(conn, machine_id)
+
+
+async def recount_received_in(conn: Connection, machine_id: str) -> None:
+    """The same in a transaction that holds that lock."""
     legs = (
         f"FROM {S}.dca_payments p WHERE {LP_LEG} "
         "AND p.client_id = dca_client_totals.client_id"
     )
     cents = cents_sql("p.amount_fiat")
-    async with transaction() as conn:
-        await lock_ledger(conn)
-        await execute(
-            conn,
-            f"""
-            UPDATE {S}.dca_client_totals SET
-                received_sats = (SELECT COALESCE(SUM(p.amount_sats), 0) {legs}),
-                received_cents = (SELECT COALESCE(SUM({cents}), 0) {legs})
-            WHERE client_id IN (
-                SELECT id FROM {S}.dca_clients WHERE machine_id = :machine)
-            """,  # noqa: S608
-            {"machine": machine_id},
-        )
+    await execute(
+        conn,
+        f"""
+        UPDATE {S}.dca_client_totals SET
+            received_sats = (SELECT COALESCE(SUM(p.amount_sats), 0) {legs}),
+            received_cents = (SELECT COALESCE(SUM({cents}), 0) {legs})
+        WHERE client_id IN (
+            SELECT id FROM {S}.dca_clients WHERE machine_id = :machine)
+        """,  # noqa: S608
+        {"machine": machine_id},
+    )
 
 
 async def unpaid(conn: Connection, wallet_id: str) -> int:

@@ -391,3 +391,21 @@ async def resume_payouts(
             {"id": machine_id},
         )
     return lifted
+
+
+async def void_held_back(
+    conn: Connection, machine_id: str, code: str, reason: str
+) -> int:
+    """Void all that a machine has held back for this; returns how many."""
+    return await execute(
+        conn,
+        f"UPDATE {S}.dca_settlements SET status = 'voided', "  # noqa: S608
+        "error_message = :reason, processed_at = :now WHERE machine_id = :machine "
+        "AND status = 'quarantined' AND quarantine_code = :code",
+        {
+            "machine": machine_id,
+            "code": code,
+            "reason": reason,
+            "now": db_time(utc_now()),
+        },
+    )

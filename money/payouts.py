@@ -273,11 +273,13 @@ async def try_to_pay(
     conn: CoreConn | None = None,
     *,
     stamp: dict[str, Any] | None = None,
+    facts: Mapping[str, Any] | None = None,
 ) -> str | None:
     """Ask LNbits to pay a stored invoice. Returns why it said no, or None.
 
     A customer's cash-in carries the machine's `stamp`, and lands by it; everything else
-    is marked as a payment of our own, and never lands.
+    is marked as a payment of our own, and never lands. `facts` are what it pays for: by
+    them a restored database finds out what it paid since.
 
     Whatever is raised here proves nothing; the caller reads LNbits' rows. Hence the one
     broad except of the money path: every kind of failure has the same next step.
@@ -286,7 +288,7 @@ async def try_to_pay(
         await paying.pay(
             payout.source_wallet_id,
             str(payout.bolt11),
-            extra=stamp or {"tag": TAG, "payout_id": payout.id},
+            extra=stamp or {"tag": TAG, "payout_id": payout.id, **(facts or {})},
             description=description,
             external_id=payout.id,
             conn=conn,

@@ -17,6 +17,7 @@ from lnbits.helpers import urlsafe_short_hash
 
 from ..base.database import (
     CHUNK,
+    cents_sql,
     db,
     db_time,
     execute,
@@ -47,6 +48,8 @@ __all__ = ["db"]
 # of a leg: its id, its sats, its target
 LegFacts = tuple[str, int, str | None]
 MAX_ATTEMPTS = 10
+# legs that a payment names in its `extra`, some 130 bytes each
+MOST_FACTS = 60
 # A leg that waits for its time, or for somebody to say where it goes, is not due: it is
 # not read either, or ten thousand such legs would hide the ones behind them.
 DUE = """
@@ -364,6 +367,43 @@ async def legs_of_payouts(
         ):
             found[str(leg.payout_id)].append(leg)
     return found
+
+
+async def facts_of_payouts(payout_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What LNbits keeps with a payment, so that a restored database of ours can take it
+    over: payout id -> the machine, and for each leg the hash of its settlement, type,
+    key, sats and fiat. Of very many legs only their number: LNbits reads all of it
+    with each list of payments."""
+    facts: dict[str, dict[str, Any]] = {}
+    async with db.connect() as conn:
+        for listed, params in _lists(payout_ids):
+            for row in await fetch_all(
+                conn,
+                "SELECT p.payout_id, p.machine_id, s.payment_hash, "  # noqa: S608
+                "p.leg_type, p.leg_key, p.amount_sats, "
+                f"{cents_sql('p.amount_fiat')} AS cents "
+                "FROM satoshimachine.dca_payments p "
+                "LEFT JOIN satoshimachine.dca_settlements s ON s.id = p.settlement_id "
+                f"WHERE p.payout_id IN {listed} ORDER BY p.id",
+                params,
+            ):
+                one = facts.setdefault(
+                    row["payout_id"], {"machine_id": row["machine_id"], "legs": []}
+                )
+                cents = None if row["cents"] is None else int(row["cents"])
+                one["legs"].append(
+                    [
+                        row["payment_hash"],
+                        row["leg_type"],
+                        row["leg_key"],
+                        int(row["amount_sats"]),
+                        cents,
+                    ]
+                )
+    for one in facts.values():
+        if len(one["legs"]) > MOST_FACTS:
+            one["legs"] = len(one["legs"])
+    return facts
 
 
 async def store_invoices(payouts: Sequence[Payout], holder: str) -> list[Payout]:

@@ -4,6 +4,7 @@
     payouts_stopped: ['pan_tool', 'bad', 'look'],
     balance_used_up: ['savings', 'busy', 'look'],
     quarantined: ['report', 'warn', 'resolve'],
+    past: ['history', 'warn', 'look'],
     attention: ['error', 'bad', 'look'],
     leg_failed: ['money_off', 'bad', 'retry'],
     dispense: ['hourglass_top', 'busy', 'report'],

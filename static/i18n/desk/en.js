@@ -21,6 +21,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       payouts_stopped: 'Payouts stopped',
       leg_failed: 'A payment failed',
       quarantined: 'Held back',
+      past: 'Payments from before',
       attention: 'Needs a look',
       dispense: 'No dispense reported',
       wallet_short: 'Payments wait',
@@ -124,6 +125,16 @@ window.i18n.global.mergeLocaleMessage('en', {
       minutes: 'min',
       low_cash: 'Cash in a bay below',
       low_cash_hint: 'Of what you filled in; 0: never.',
+      take_over: 'Take over what was paid',
+      take_over_title: 'Take over what LNbits paid?',
+      take_over_text:
+        'Each payment that LNbits made and that is not known here is written down as paid, by what the payment itself says, so that nobody is paid twice. What cannot be worked out keeps the payouts stopped.',
+      take_over_done: 'Taken over: {n} payments, {sats}. Left: {left}.',
+      undo: 'Undo what LNbits lost',
+      undo_title: 'Undo what LNbits does not know?',
+      undo_text:
+        'Settlements whose payment LNbits does not know are voided with all of their payments, also completed ones, and LPs get their cash balance back. Payments that LNbits does not know are owed again.',
+      undo_done: 'Undone: {n} payments, {sats}. Left: {left}.',
       resume: 'Let payouts go on',
       resume_title: 'Let payouts of this machine go on?',
       resume_text:

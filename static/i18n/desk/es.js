@@ -21,6 +21,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       payouts_stopped: 'Pagos detenidos',
       leg_failed: 'Un pago falló',
       quarantined: 'Retenido',
+      past: 'Pagos de antes',
       attention: 'Hay que revisarlo',
       dispense: 'Entrega sin informar',
       wallet_short: 'Pagos en espera',
@@ -126,6 +127,16 @@ window.i18n.global.mergeLocaleMessage('es', {
       minutes: 'min',
       low_cash: 'Efectivo en una ranura por debajo de',
       low_cash_hint: 'De lo que usted puso; 0: nunca.',
+      take_over: 'Hacer constar lo pagado',
+      take_over_title: '¿Hacer constar lo que LNbits pagó?',
+      take_over_text:
+        'Cada pago que LNbits hizo y que aquí no se conoce se anota como pagado, según lo que el propio pago dice, para que a nadie se le pague dos veces. Lo que no se pueda deducir mantiene detenidos los pagos.',
+      take_over_done: 'Anotados: {n} pagos, {sats}. Quedan: {left}.',
+      undo: 'Deshacer lo que LNbits perdió',
+      undo_title: '¿Deshacer lo que LNbits no conoce?',
+      undo_text:
+        'Las liquidaciones cuyo pago LNbits no conoce se anulan con todos sus pagos, también los completados, y los LP recuperan su saldo en efectivo. Los pagos que LNbits no conoce se deben de nuevo.',
+      undo_done: 'Deshechos: {n} pagos, {sats}. Quedan: {left}.',
       resume: 'Reanudar los pagos',
       resume_title: '¿Reanudar los pagos de este cajero?',
       resume_text:

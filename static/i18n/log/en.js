@@ -11,6 +11,9 @@ window.i18n.global.mergeLocaleMessage('en', {
       landed: 'Recorded',
       shared_out: 'Shared out',
       machine: {
+        take_over: 'Payments of LNbits taken over',
+        undo: 'Undone after a restored LNbits',
+        void_past: 'Payments from before given up',
         create: 'Machine registered',
         change: 'Machine changed',
         delete: 'Machine removed',
@@ -59,6 +62,8 @@ window.i18n.global.mergeLocaleMessage('en', {
         test: 'Test mark changed'
       },
       payment: {
+        take_over: 'Payment taken over',
+        undo: 'Payment undone',
         retry: 'Payment tried again',
         void: 'Payment voided',
         claim_paid: 'Paid outside, says the operator: the LP answers',

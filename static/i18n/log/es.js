@@ -11,6 +11,9 @@ window.i18n.global.mergeLocaleMessage('es', {
       landed: 'Recibida',
       shared_out: 'Repartida',
       machine: {
+        take_over: 'Pagos de LNbits hechos constar',
+        undo: 'Deshecho tras restaurar LNbits',
+        void_past: 'Pagos de antes abandonados',
         create: 'Cajero registrado',
         change: 'Cajero cambiado',
         delete: 'Cajero quitado',
@@ -59,6 +62,8 @@ window.i18n.global.mergeLocaleMessage('es', {
         test: 'Marca de prueba cambiada'
       },
       payment: {
+        take_over: 'Pago hecho constar',
+        undo: 'Pago deshecho',
         retry: 'Pago intentado de nuevo',
         void: 'Pago anulado',
         claim_paid: 'Pagado por fuera, según el operador: responde el LP',
