@@ -59,7 +59,7 @@ async def take_over(user_id: str, machine_id: str, reason: str) -> Done:
                 "again."
             )
         hashes = [x.payment_hash for x in taken]
-        await strays_crud.end(conn, machine_id, "taken over", hashes)
+        await strays_crud.end(conn, machine_id, "taken_over", hashes)
         done = await _finish(conn, machine, "take_over", taken, user_id, reason)
     distribution.wake()
     return done

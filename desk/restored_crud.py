@@ -88,7 +88,7 @@ async def write_paid_payout(
     payout = Payout(
         id=payout_id_of(stray),
         source_wallet_id=stray.wallet_id,
-        destination=f"taken over:{stray.payment_hash}",
+        destination=f"taken_over:{stray.payment_hash}",
         amount_sats=sum(x.amount_sats for x in legs),
         sent_sats=stray.amount_sats,
         network_fee_sats=0,

@@ -64,7 +64,7 @@ async def resume_payouts(user_id: str, machine_id: str, reason: str) -> None:
         if not await repairs_crud.resume_payouts(conn, machine_id, user_id, utc_now()):
             raise ConflictError("The payouts of this machine are not stopped.")
         await reconciliation_crud.accept_newest(conn, machine_id)
-        await strays_crud.end(conn, machine_id, "went on")
+        await strays_crud.end(conn, machine_id, "went_on")
         await write_audit(
             conn,
             user_id,

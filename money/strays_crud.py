@@ -186,7 +186,7 @@ async def _stop(conn: Connection, machine_id: str, reason: str) -> None:
             machine_id,
             {"payouts_stopped_reason": None},
             {"payouts_stopped_reason": reason},
-            "found in LNbits' payments",
+            "found by the reconciliation",
             operator_user_id=machine.operator_user_id,
             machine_id=machine_id,
         )
