@@ -39,6 +39,7 @@ from .fields import (
     Reason,
     RowId,
     Sats,
+    Target,
     Text,
 )
 from .machines import api_machine
@@ -112,6 +113,10 @@ class TestInput(WhyInput):
 
 class MarkPaidInput(WhyInput):
     reference: Text = Field(..., description="what to find the payment by")
+
+
+class RedirectInput(WhyInput):
+    target: Target
 
 
 class CloseBalanceInput(WhyInput):
@@ -281,6 +286,21 @@ async def api_mark_paid(
     account: Caller, leg_id: LegId, body: MarkPaidInput
 ) -> LegAnswer:
     await legs.mark_leg_paid(account.id, leg_id, body.reference, body.reason)
+    return await _own_leg(account.id, leg_id)
+
+
+@router.post(
+    "/payments/{leg_id}/redirect",
+    summary="Send an unpaid split to another target",
+    description="For a split whose target is gone; what others are owed goes where "
+    "they say (409).",
+    response_model=LegAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_redirect(
+    account: Caller, leg_id: LegId, body: RedirectInput
+) -> LegAnswer:
+    await legs.redirect_leg(account.id, leg_id, body.target, body.reason)
     return await _own_leg(account.id, leg_id)
 
 

@@ -6,8 +6,9 @@ from lnbits.db import Connection
 
 from .. import crud, distribution
 from ..base.database import transaction
-from ..base.refusals import ConflictError, ForbiddenError
+from ..base.refusals import BadInputError, ConflictError, ForbiddenError
 from ..models import Leg
+from ..money.targets import is_outside, resolve_target
 from . import repairs_crud as sql
 from .actions import (
     JUST_RETRIED,
@@ -83,6 +84,33 @@ async def mark_leg_paid(
             await audit_legs(conn, user_id, "claim_paid", [(leg, after)], reason)
         else:
             await complete_outside(conn, user_id, leg, reference, reason)
+    distribution.wake()
+
+
+async def redirect_leg(user_id: str, leg_id: str, target: str, reason: str) -> None:
+    """An operator's split goes to a target of now: the old one is gone, or was wrong.
+
+    `ConflictError` for any other leg: what is owed to others goes where they say.
+    """
+    try:
+        to = await resolve_target(target, owner_user_id=user_id)
+    except ValueError as exc:
+        raise BadInputError(f"target: {exc}") from exc
+    address = to.target if to.wallet_id is None and is_outside(to.target) else None
+    async with transaction() as conn:
+        leg = await sql.get_own_leg(conn, leg_id, user_id)
+        must_be_open(leg)
+        if leg.leg_type != "operator_split":
+            raise ConflictError(
+                "Only a split of yours can be sent elsewhere: this payment is owed to "
+                "somebody who says where it goes."
+            )
+        if await sql.redirect(conn, leg.id, to, address) != 1:
+            raise ConcurrentChangeError
+        if leg.settlement_id:
+            await crud.refresh_settlements(conn, [leg.settlement_id])
+        after = {"status": "pending", "destination": to.target}
+        await audit_legs(conn, user_id, "redirect", [(leg, after)], reason)
     distribution.wake()
 
 

@@ -30,6 +30,7 @@ from ..base.refusals import NotFoundError
 from ..calculations import cents_text
 from ..models import Client, Leg, Settlement, utc_now
 from ..money.replanning import Resize
+from ..money.targets import ResolvedTarget
 
 M = TypeVar("M", bound=BaseModel)
 S = "satoshimachine"
@@ -197,8 +198,22 @@ async def claim_paid(conn: Connection, leg_id: str, reference: str) -> int:
     )
 
 
+async def redirect(
+    conn: Connection, leg_id: str, to: ResolvedTarget, address: str | None
+) -> int:
+    """An open split goes to another target, with a clean record, and is due now."""
+    return await _change_open(
+        conn,
+        [leg_id],
+        "target = :target, destination_wallet_id = :wallet, "
+        "destination_ln_address = :address, status = 'pending', attempts = 0, "
+        "next_try_at = NULL, error_message = NULL",
+        {"target": to.target, "wallet": to.wallet_id, "address": address},
+    )
+
+
 async def set_refund_target(
-    conn: Connection, leg_ids: Sequence[str], target: str, address: str | None
+    conn: Connection, leg_ids: Sequence[str], target: str | None, address: str | None
 ) -> int:
     return await _change_open(
         conn,

@@ -92,7 +92,7 @@ def replan(
         if there:
             resized += _fit(there, total)
         else:
-            number = _next_number([*refunds, *added])
+            number = next_number([*refunds, *added])
             added += make.refund(total, number=number, is_free=is_free)
     total_sats = needed + sum(r.amount_sats for r in shrunk)
     total_sats += sum(x.amount_sats for x in own if is_fixed(x))
@@ -105,7 +105,7 @@ def replan(
     )
 
 
-def _next_number(refunds: Sequence[Leg]) -> int:
+def next_number(refunds: Sequence[Leg]) -> int:
     keys = [x.leg_key or "" for x in refunds]
     numbers = [int(key) for key in keys if key.isdigit()]
     return max(numbers, default=0) + 1

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from api_world import Desk, make_desk
+from lnbits.core.services import create_invoice
 from money_rows import add_leg, add_payout, add_settlement
 
 from satmachineadmin import distribution
@@ -250,6 +251,67 @@ async def test_a_leg_is_tried_again_once_a_minute(desk: Desk) -> None:
             {"then": db_time(utc_now() - timedelta(seconds=61))},
         )
     assert (await api.post(paths[0], json=WHY)).status_code == 200
+
+
+async def test_only_a_split_that_is_unpaid_is_sent_elsewhere(desk: Desk) -> None:
+    for creditor, columns in CREDITORS.items():
+        for name, state in LEG_STATES.items():
+            changed = {**columns, **state}
+            payout = changed.pop("payout", None)
+            if payout:
+                changed["payout_id"] = await add_payout(desk.machine, **payout)
+            leg_id = await add_leg(desk.machine, None, **changed)
+            before = await all_rows(desk)
+            answer = await desk.operator.api.post(
+                f"/payments/{leg_id}/redirect",
+                json={**WHY, "target": desk.operator.wallet.id},
+            )
+            after = await all_rows(desk)
+            if creditor != "the operator" or name not in OPEN:
+                assert answer.status_code == 409, (creditor, name, answer.text)
+                assert after == before, (creditor, name)
+                continue
+            assert answer.status_code == 200, (name, answer.text)
+            leg = answer.json()
+            assert leg["destination_wallet_id"] == desk.operator.wallet.id
+            assert (leg["status"], leg["attempts"]) == ("pending", 0)
+            log = [e for e in after["dca_audit"] if e not in before["dca_audit"]]
+            assert [e["action"] for e in log] == ["payment.redirect"]
+    nowhere = await desk.operator.api.post(
+        f"/payments/{leg_id}/redirect", json={**WHY, "target": "nobody"}
+    )
+    assert nowhere.status_code == 400
+
+
+async def test_an_invoice_for_less_than_is_owed_leaves_the_rest_owed(
+    desk: Desk,
+) -> None:
+    settlement_id = await add_settlement(
+        desk.machine, status="completed", **{**PLANNED, "refund_sats": 54_000}
+    )
+    await add_leg(
+        desk.machine,
+        settlement_id,
+        **{**REFUND, "leg_key": "1", "amount_sats": 54_000, "target": None},
+    )
+    made = await create_invoice(
+        wallet_id=desk.lp.wallet.id, amount=5_400, memo="a part"
+    )
+    answer = await desk.operator.api.post(
+        f"/settlements/{settlement_id}/refund",
+        json={
+            **WHY,
+            "destination": made.bolt11,
+            "idempotency_key": secrets.token_hex(8),
+        },
+    )
+    assert answer.status_code == 200, answer.text
+    refunds = [x for x in answer.json()["legs"] if x["leg_type"] == "refund"]
+    assert sum(x["amount_sats"] for x in refunds) == 54_000
+    claimed = [x for x in refunds if x["has_destination"]]
+    assert len(refunds) == 2
+    assert len(claimed) == 1
+    assert 5_400 <= claimed[0]["amount_sats"] < 6_000
 
 
 async def test_a_claim_lapses_after_a_fortnight_or_when_the_leg_is_paid(

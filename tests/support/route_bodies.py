@@ -40,6 +40,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/settlements/{settlement_id}/notes"): {"note": "x"},
     ("POST", "/settlements/{settlement_id}/test"): {"is_test": True, "reason": "x"},
     ("POST", "/payments/{leg_id}/mark-paid"): {"reason": "x", "reference": "x"},
+    ("POST", "/payments/{leg_id}/redirect"): {"reason": "x", "target": "a@b.com"},
     ("POST", "/super/payments/{leg_id}/mark-paid"): {"reason": "x", "reference": "x"},
     ("POST", "/clients/{client_id}/close-balance"): {
         "wallet_id": "<a wallet of who asks>",

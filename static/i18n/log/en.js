@@ -67,6 +67,7 @@ window.i18n.global.mergeLocaleMessage('en', {
         retry: 'Payment tried again',
         void: 'Payment voided',
         claim_paid: 'Paid outside, says the operator: the LP answers',
+        redirect: 'Split sent elsewhere',
         mark_paid: 'Payment marked as paid',
         resize: 'Payment made smaller'
       },

@@ -67,6 +67,7 @@ window.i18n.global.mergeLocaleMessage('es', {
         retry: 'Pago intentado de nuevo',
         void: 'Pago anulado',
         claim_paid: 'Pagado por fuera, según el operador: responde el LP',
+        redirect: 'Parte enviada a otro destino',
         mark_paid: 'Pago marcado como pagado',
         resize: 'Pago reducido'
       },
