@@ -45,8 +45,6 @@ STILL_MIXED = {
     "desk.reconciliation": "names one machine, for what `cash` reads of it",
     "line.available": _EDITED,
     "line.cassettes": _EDITED,
-    "line.requests": _EDITED,
-    "line.verdicts": _EDITED,
     "money.forwards": _EDITED,
     "money.rounds": _EDITED,
     "parties.deposits": _EDITED,

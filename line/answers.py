@@ -20,7 +20,7 @@ from typing import Any
 from loguru import logger
 from sqlalchemy.exc import SQLAlchemyError
 
-from . import calls, payout, verdicts
+from . import calls, payout, verdicts_crud
 from .calls import Call
 from .keys import KeyRing
 from .nostr import Incoming, LineError, Request, read_request
@@ -76,8 +76,8 @@ def _read(event: Incoming, ring: KeyRing | None) -> Request:
 
 async def _call(call: Call, request: Request) -> Answer:
     if request.rpc in ORDERS:
-        known = await verdicts.get_verdict(call.event.id)
-        if known and known.verdict == verdicts.REFUSED:
+        known = await verdicts_crud.get_verdict(call.event.id)
+        if known and known.verdict == verdicts_crud.REFUSED:
             raise LineError(known.code or "refused", known.reason or "It was refused.")
     if request.rpc != "pair" and not call.machine.is_paired:
         raise LineError(
@@ -94,7 +94,7 @@ async def _refused(
     request_id = refusal.facts.pop("requestId", request.request_id if request else None)
     if (request.rpc if request else None) in ORDERS:
         try:
-            is_kept = await verdicts.refuse(
+            is_kept = await verdicts_crud.refuse(
                 call.event, call.machine.id, refusal.code, refusal.reason
             )
         except SQLAlchemyError:

@@ -22,9 +22,9 @@ from ..base.database import (
 from ..cash.bays import bays
 from ..host.payments import invoice_states
 from ..models import Machine, utc_now
-from . import requests as requests_crud
+from . import requests_crud
 from .nostr import LineError
-from .requests import MachineRequest
+from .requests_crud import MachineRequest
 
 S = "satoshimachine"
 # An invoice of LNbits that nobody pays is over by then, whatever its expiry is set to.

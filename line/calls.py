@@ -38,11 +38,11 @@ from ..host.payments import invoice_by_external_id, payment_of
 from ..models import CASH_IN, CASH_OUT, Fiat, Machine, Settlement, utc_now
 from ..money import landing
 from . import crud as line_crud
-from . import requests as requests_crud
+from . import requests_crud
 from .available import cash_facts, must_have_cash, open_invoices
 from .funds import max_cash_in_sats
 from .nostr import Incoming, LineError
-from .requests import MachineRequest
+from .requests_crud import MachineRequest
 
 FRESH_SECONDS = 600
 MAX_TXID_LENGTH = 200

@@ -16,7 +16,7 @@ from ..host.balances import balances_msat
 from ..host.payments import received_since
 from ..models import Machine, utc_now
 from ..money import payouts_crud
-from . import requests as requests_crud
+from . import requests_crud
 
 # The sweep lands within a minute what the listener missed; after a crash, when an
 # engine runs again.

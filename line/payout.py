@@ -7,8 +7,8 @@ Guaranteed:
 - an attempt (its hash and bolt11) stands in our database before it may be paid, written
   by the engine only, and each request has at most one that LNbits does not call failed;
 - what became of it is read from LNbits' rows, never from what paying it returned;
-- after an ERROR nothing is paid for that event any more (`verdicts.py`), nor for an
-  older one that a slow relay brings later: the machine may have given the cash back;
+- after an ERROR nothing is paid for that event any more (`verdicts_crud.py`), nor for
+  an older one that a slow relay brings later: the machine may have given the cash back;
 - only free balance is spent, within the operator's limits for one payout and one day.
 Not guaranteed: that a payment which LNbits calls failed is not settled by its node
 later; the node is asked once more before another invoice is taken.
@@ -35,13 +35,12 @@ from ..models import CASH_IN, Machine, Payout, utc_now
 from ..money import landing, payouts, payouts_crud
 from ..money.payouts import DestinationError, Observation, Outcome
 from ..money.targets import normalise_address
-from . import requests as requests_crud
-from . import verdicts
+from . import requests_crud, verdicts_crud
 from .calls import Call, external_id, must_be_fresh, request_for
 from .funds import free_sats
 from .nostr import Incoming, LineError
-from .requests import Attempt, MachineRequest
-from .verdicts import AlreadyJudgedError
+from .requests_crud import Attempt, MachineRequest
+from .verdicts_crud import AlreadyJudgedError
 
 PAYING, PAID, FAILED, REFUSED = "paying", "paid", "failed", "refused"
 PENDING = "pending"
@@ -381,7 +380,7 @@ async def _pay(call: Call, txid: str) -> dict[str, Any]:
     request = await requests_crud.get_request(machine_id, txid)
     if request is None or request.status != PAYING:
         raise LineError("busy", "The request is being worked on; repeat it.")
-    if not await verdicts.may_act_again(call.event, machine_id, call.holder):
+    if not await verdicts_crud.may_act_again(call.event, machine_id, call.holder):
         raise _busy()
     reason = await payouts.in_flight_payments.run(
         [_payout_of(request).id],
@@ -407,7 +406,7 @@ async def _not_tried(
         await requests_crud.fail_attempt(request, "The customer's invoice has expired.")
         failed = await requests_crud.get_request(request.machine_id, request.txid)
         return await _state(failed or request, FAILED)
-    if not await verdicts.take_back(
+    if not await verdicts_crud.take_back(
         call.event, refusal.code, refusal.reason, call.holder
     ):
         raise _busy()

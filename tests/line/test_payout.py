@@ -33,7 +33,7 @@ from satmachineadmin.base.database import transaction
 from satmachineadmin.host import paying
 from satmachineadmin.line import engine as line
 from satmachineadmin.line import payout as line_payout
-from satmachineadmin.line import requests as requests_crud
+from satmachineadmin.line import requests_crud
 from satmachineadmin.line.funds import free_sats
 from satmachineadmin.money import payouts
 

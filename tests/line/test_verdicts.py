@@ -22,9 +22,8 @@ from world import Killed, balance_sats, update
 
 from satmachineadmin import distribution
 from satmachineadmin.base.database import execute, fetch_all, transaction
-from satmachineadmin.line import answers, verdicts
+from satmachineadmin.line import answers, requests_crud, verdicts_crud
 from satmachineadmin.line import calls as line_calls
-from satmachineadmin.line import requests as requests_crud
 from satmachineadmin.money import payouts
 
 from dev.line_client import Answer
@@ -199,7 +198,7 @@ async def test_an_error_that_cannot_be_kept_is_not_said(
         raise OperationalError("INSERT", {}, Exception("disk full"))
 
     with monkeypatch.context() as patch:
-        patch.setattr(verdicts, "refuse", fails)
+        patch.setattr(verdicts_crud, "refuse", fails)
         assert await found.direct(event) is None
     await top_up(found)
     assert (await told(found, event))["payment_status"] == "paid"

@@ -38,7 +38,7 @@ from satmachineadmin.base.database import db_time, execute, transaction
 from satmachineadmin.desk import reconciliation
 from satmachineadmin.host.limits import reserve_sats
 from satmachineadmin.line.funds import free_sats
-from satmachineadmin.line.requests import Attempt
+from satmachineadmin.line.requests_crud import Attempt
 from satmachineadmin.models import Machine, utc_now
 from satmachineadmin.money import landing
 

@@ -30,7 +30,7 @@ from ..base.database import (
 )
 from ..base.lease import lease_held_sql
 from ..models import Fiat, utc_now
-from . import verdicts
+from . import verdicts_crud
 from .nostr import Incoming
 
 S = "satoshimachine"
@@ -206,7 +206,7 @@ async def open_attempt(
     `AlreadyJudgedError`, and keeps nothing.
     """
     async with transaction() as conn:
-        await verdicts.note_acted(conn, event, request.machine_id)
+        await verdicts_crud.note_acted(conn, event, request.machine_id)
         sql = insert_sql(
             "dca_machine_attempts", row_params(attempt), "ON CONFLICT DO NOTHING"
         )
