@@ -24,11 +24,12 @@ from typing import TYPE_CHECKING, Any
 
 from .base.text import storable_text
 from .calculations import (
-    cap_fee_shares,
     cents_text,
     exact_number,
     fee_mismatch_sats,
+    fee_shortfall_sats,
     fiat_cents,
+    lock_fee_shares,
     shown,
     split_principal_based,
 )
@@ -103,6 +104,11 @@ class Figures:
     fiat_cents: int
     fiat_code: str
     exchange_rate: float
+
+    @property
+    def shortfall_sats(self) -> int:
+        """What the fee does not cover of the platform's share."""
+        return fee_shortfall_sats(self.fee_sats, self.platform_fee_sats)
 
     @property
     def fiat_amount(self) -> Decimal:
@@ -290,7 +296,7 @@ def check_figures(
     platform, operator = split_principal_based(
         principal_sats, *fractions.for_direction(tx_type)
     )
-    platform_locked, operator_locked = cap_fee_shares(fee_sats, platform, operator)
+    platform_locked, operator_locked = lock_fee_shares(fee_sats, platform, operator)
     return Figures(
         tx_type=tx_type,
         wire_sats=wire_sats,

@@ -990,6 +990,17 @@ async def m021_parties(db: Connection) -> None:
         db, "dca_invitations_machine_idx", "dca_invitations", "machine_id"
     )
     await _create_index(db, "dca_invitations_user_idx", "dca_invitations", "user_id")
+    # What was typed, which proves nothing; `machine_npub` is it for one that holds it.
+    await _add_column(db, "dca_machines", "claimed_npub", "TEXT")
+    await db.execute("""
+        UPDATE satoshimachine.dca_machines SET claimed_npub = machine_npub
+        WHERE claimed_npub IS NULL
+        """)
+    await _create_index(db, "dca_machines_claimed_idx", "dca_machines", "claimed_npub")
+    # What the fee of a settlement did not cover of the platform's share.
+    await _add_column(
+        db, "dca_settlements", "shortfall_sats", "BIGINT NOT NULL DEFAULT 0"
+    )
     # What is asked of a deposit and not decided yet is a state beside its own. A part
     # that was taken back is a row of its own, so that every sum stays a sum of rows.
     await _add_columns(

@@ -104,6 +104,7 @@ class Machine(BaseModel):
     pairing_expires_at: datetime | None = None
     last_seen_at: datetime | None = None
     payouts_stopped_reason: str | None = None
+    claimed_npub: str | None = None  # as typed; the key is theirs who pairs with it
     silent_after_minutes: int = 15
     low_cash_fraction: Fraction4 = Fraction4("0.2000")
     allow_stamped_invoices: bool | None = False
@@ -232,6 +233,7 @@ class Settlement(BaseModel):
     reported_by: str | None = None
     # words, each with a comma before and behind it
     marks: str = ""
+    shortfall_sats: int = 0
     seen_at: datetime | None = None
 
 

@@ -197,7 +197,7 @@ async def pairing_answer(machine: Machine) -> PairingAnswer:
     until = machine.pairing_expires_at
     is_valid = bool(machine.pairing_code and until and until > utc_now())
     return PairingAnswer(
-        machine_npub=machine.machine_npub,
+        machine_npub=machine.claimed_npub or machine.machine_npub,
         service_npub=ring.npub,
         relays=await line_crud.get_relays(),
         pairing_code=machine.pairing_code if is_valid else None,

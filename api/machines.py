@@ -103,9 +103,13 @@ async def _answers(
     return MachinePage(data=data, total=total)
 
 
-async def _answer(user_id: str, machine_id: str) -> MachineAnswer:
-    source = machines_source(user_id, False, machine_id)
-    page = await _answers(source, ListQuery(MACHINE_FIELDS, limit=1))
+async def machine_answer(
+    user_id: str, machine_id: str, is_all: bool = False
+) -> MachineAnswer:
+    """The operator's machine; any, with whose it is, for the super."""
+    source = machines_source(user_id, is_all, machine_id)
+    query = ListQuery(MACHINE_FIELDS, limit=1)
+    page = await _answers(source, query, with_operators=is_all)
     if not page.data:
         raise NotFoundError(registry.NO_MACHINE)
     answer = page.data[0]
@@ -157,7 +161,7 @@ async def api_create_machine(account: Caller, body: MachineInput) -> MachineAnsw
     fields = named_fields(body, NULLABLE)
     await _check_wallet(fields, account.id)
     machine = await registry.create_machine(account.id, fields)
-    return await _answer(account.id, machine.id)
+    return await machine_answer(account.id, machine.id)
 
 
 @router.get(
@@ -167,7 +171,7 @@ async def api_create_machine(account: Caller, body: MachineInput) -> MachineAnsw
     responses=refusals(404),
 )
 async def api_machine(account: Caller, machine_id: MachineId) -> MachineAnswer:
-    return await _answer(account.id, machine_id)
+    return await machine_answer(account.id, machine_id)
 
 
 @router.put(
@@ -185,7 +189,7 @@ async def api_update_machine(
     if changes.get("wallet_id") != present.wallet_id:
         await _check_wallet(changes, account.id)
     await registry.update_machine(account.id, machine_id, changes)
-    return await _answer(account.id, machine_id)
+    return await machine_answer(account.id, machine_id)
 
 
 @router.delete(

@@ -76,7 +76,9 @@ class PayoutAdvice(BaseModel):
 
 class MachineAnswer(BaseModel):
     id: str
-    machine_npub: str
+    machine_npub: str = Field(
+        ..., description="its key; waiting:<id> while another registration holds it"
+    )
     wallet_id: str
     name: str | None = None
     location: str | None = None
@@ -109,6 +111,7 @@ class MachineAnswer(BaseModel):
         None, description="at the pace of the last seven days"
     )
     payouts_stopped_reason: str | None = None
+    claimed_npub: str | None = Field(None, description="the key that was typed")
     payout_advice: PayoutAdvice | None = Field(
         None,
         description="of one machine, from its last seven days; null in lists, and "
@@ -358,6 +361,9 @@ class SettlementAnswer(BaseModel):
     created_at: datetime
     processed_at: datetime | None = None
     is_test: bool
+    shortfall_sats: int = Field(
+        0, description="of the platform's share, what the fee does not cover"
+    )
 
 
 class SettlementPage(Page[SettlementAnswer]):
@@ -433,7 +439,7 @@ class SettlementDetail(SettlementAnswer):
     legs: list[LegAnswer]
     retained_sats: int | None = Field(None, description="stays in the machine wallet")
     loss_sats: int = Field(
-        ..., description="the customer's refund beyond what the settlement still held"
+        ..., description="what was paid beyond what came in: it cost the operator"
     )
     refundable_sats: int = Field(..., description="still owed to the customer")
     max_refund_sats: int = Field(
@@ -446,6 +452,30 @@ class SettlementDetail(SettlementAnswer):
     dispensed_fee_sats: int | None = None
     stamp: Any = Field(None, description="what the machine said, as it said it")
     history: list[AuditAnswer]
+    operator_name: str | None = Field(None, description="whose it is; for the super")
+
+
+class OperatorSums(BaseModel):
+    """What became of the platform's share at one operator's machines.
+
+    From the legs themselves: whatever an operator marks or voids stays in a sum.
+    """
+
+    operator_name: str | None = None
+    machines: int
+    lps: int
+    paid_sats: int = Field(0, description="of the platform's share, received")
+    owed_sats: int = Field(0, description="not paid yet, shortfalls too")
+    shortfall_sats: int = Field(0, description="of that, what was not charged")
+    let_go_sats: int = Field(0, description="voided by the super")
+    lost_sats: int = Field(0, description="gone with settlements that were voided")
+    voided_count: int = Field(0, description="settlements")
+    test_count: int = Field(0, description="settlements marked as tests")
+    quarantined_count: int = 0
+
+
+class OperatorPage(Page[OperatorSums]):
+    data: list[OperatorSums]
 
 
 # ------------------------------------------------------------------------------ sums

@@ -372,6 +372,36 @@ async def api_void_autoforward(
     return await _lp_leg(account.id, leg_id)
 
 
+@router.post(
+    "/lp/payments/{leg_id}/accept",
+    summary="Say that the operator paid this outside",
+    description="It is completed as paid outside, and never counted as received "
+    "through Lightning.",
+    response_model=LegAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_accept_claim(
+    account: Caller, leg_id: OwnLegId, body: MaybeWhyInput | None = None
+) -> LegAnswer:
+    reason = body.reason if body else None
+    await legs.answer_claim(account.id, leg_id, True, reason)
+    return await _lp_leg(account.id, leg_id)
+
+
+@router.post(
+    "/lp/payments/{leg_id}/decline",
+    summary="Say that this was not paid outside: it stays owed",
+    response_model=LegAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_decline_claim(
+    account: Caller, leg_id: OwnLegId, body: MaybeWhyInput | None = None
+) -> LegAnswer:
+    reason = body.reason if body else None
+    await legs.answer_claim(account.id, leg_id, False, reason)
+    return await _lp_leg(account.id, leg_id)
+
+
 # -------------------------------------------------------------------- LPs, machines
 
 

@@ -33,10 +33,10 @@ AUDIT_FIELDS = Fields(
 
 
 def audit_of_source(
-    user_id: str, super_user_id: str, subject_ids: Sequence[str]
+    user_id: str, super_user_id: str, subject_ids: Sequence[str], is_all: bool = False
 ) -> Source:
     """The entries about some subjects that the reader may see."""
-    source = audit_source(user_id, False, super_user_id)
+    source = audit_source(user_id, is_all, super_user_id)
     listed = in_list("subject", subject_ids, source.params)
     source.where.append(f"a.subject_id IN {listed}")
     return source
@@ -51,6 +51,22 @@ def _names_a_place(column: str) -> str:
     return " OR ".join(f"{column} LIKE '%\"{name}\": %'" for name in _PLACES)
 
 
+# What an operator does to a settlement that changes what LPs are owed or shown.
+TOUCHES_LPS = ("void", "test", "resolve", "dispense")
+
+
+def _touched_sql() -> str:
+    """Settlements from which the reader is owed, or voided where they are an LP."""
+    mine = f"SELECT id FROM {S}.dca_clients WHERE user_id = :lp"  # noqa: S608
+    there = f"SELECT machine_id FROM {S}.dca_clients WHERE user_id = :lp"  # noqa: S608
+    actions = ", ".join(f"'settlement.{name}'" for name in TOUCHES_LPS)
+    return (
+        f"(a.action IN ({actions}) AND (a.subject_id IN (SELECT p.settlement_id "  # noqa: S608
+        f"FROM {S}.dca_payments p WHERE p.client_id IN ({mine})) "
+        f"OR (a.action = 'settlement.void' AND a.machine_id IN ({there}))))"
+    )
+
+
 def audit_source(user_id: str, is_all: bool, super_user_id: str) -> Source:
     """Entries about the reader's machines, or about themselves as an LP.
 
@@ -61,7 +77,12 @@ def audit_source(user_id: str, is_all: bool, super_user_id: str) -> Source:
     is_private = "a.subject_type = 'lp' AND a.client_user_id <> :reader"
     is_others = "COALESCE(a.operator_user_id, '') <> :reader"
     for name in ("before", "after"):
+        # an LP reads that it was done and why, not the operator's figures
         withheld = is_private
+        if not is_all:
+            withheld += (
+                f" OR ({is_others} AND COALESCE(a.client_user_id, '') <> :reader)"
+            )
         if is_all:
             withheld += f" OR ({is_others} AND ({_names_a_place(f'a.{name}_json')}))"
         columns[name] = f"CASE WHEN {withheld} THEN NULL ELSE a.{name}_json END"
@@ -76,8 +97,11 @@ def audit_source(user_id: str, is_all: bool, super_user_id: str) -> Source:
     params: dict[str, Any] = {"reader": user_id, "super": super_user_id}
     where = []
     if not is_all:
-        where.append("(a.operator_user_id = :me OR a.client_user_id = :me_too)")
-        params.update(me=user_id, me_too=user_id)
+        where.append(
+            "(a.operator_user_id = :me OR a.client_user_id = :me_too "
+            f"OR {_touched_sql()})"
+        )
+        params.update(me=user_id, me_too=user_id, lp=user_id)
     return Source(
         columns=columns,
         tables=f"{S}.dca_audit a",

@@ -43,6 +43,7 @@ SETTLEMENT_KINDS: dict[str, Kind] = {
     "created_at": "time",
     "processed_at": "time",
     "is_test": "bool",
+    "shortfall_sats": "int",
 }
 SETTLEMENT_FIELDS = Fields(
     kinds=SETTLEMENT_KINDS,
@@ -214,9 +215,9 @@ def legs_source(
         # By machine: SQLite would else read the operator's legs in their order.
         where += [
             "p.settlement_id = :settlement_id",
-            f"p.machine_id IN {own_machines_sql(False)}",
+            f"p.machine_id IN {own_machines_sql(is_all)}",
         ]
-        params.update(settlement_id=settlement_id, me=user_id)
+        params.update(settlement_id=settlement_id, **whose(user_id, is_all))
     elif not is_all:
         where.append("p.operator_user_id = :reader")
     own_address = (

@@ -100,6 +100,7 @@ MACHINE_FIELDS = Fields(
         "cash_fiat": "fiat",
         "days_until_empty": "number",
         "operator_name": "text",
+        "claimed_npub": "text",
     },
     search=("name", "location", "machine_npub", "fiat_code", "id"),
 )

@@ -319,6 +319,65 @@ async def _owed_to_lps(
     )
 
 
+async def platform_sums(conn: Connection) -> dict[str, dict[str, int]]:
+    """What became of the platform's share, by operator: three statements in all.
+
+    Tests and voided settlements are in it: no mark of an operator's takes one out.
+    """
+    machines = await fetch_all(
+        conn,
+        f"""
+        SELECT m.operator_user_id AS operator, COUNT(*) AS machines,
+            SUM((SELECT COUNT(*) FROM {S}.dca_clients c WHERE c.machine_id = m.id))
+                AS lps
+        FROM {S}.dca_machines m GROUP BY m.operator_user_id
+        """,  # noqa: S608
+    )
+    legs = await fetch_all(
+        conn,
+        f"""
+        SELECT m.operator_user_id AS operator,
+            SUM(CASE WHEN p.status IN ('completed', 'skipped')
+                THEN p.amount_sats ELSE 0 END) AS paid_sats,
+            SUM(CASE WHEN p.status IN ('pending', 'failed')
+                THEN p.amount_sats ELSE 0 END) AS owed_sats,
+            SUM(CASE WHEN p.status IN ('pending', 'failed')
+                AND p.leg_key = 'shortfall'
+                THEN p.amount_sats ELSE 0 END) AS shortfall_sats,
+            SUM(CASE WHEN p.status = 'voided' AND s.status <> 'voided'
+                THEN p.amount_sats ELSE 0 END) AS let_go_sats,
+            SUM(CASE WHEN p.status = 'voided' AND s.status = 'voided'
+                THEN p.amount_sats ELSE 0 END) AS lost_sats
+        FROM {S}.dca_payments p
+        JOIN {S}.dca_machines m ON m.id = p.machine_id
+        JOIN {S}.dca_settlements s ON s.id = p.settlement_id
+        WHERE p.leg_type = 'super_fee' GROUP BY m.operator_user_id
+        """,  # noqa: S608
+    )
+    settlements = await fetch_all(
+        conn,
+        f"""
+        SELECT m.operator_user_id AS operator,
+            SUM(CASE WHEN s.status = 'voided' AND s.planned_at IS NULL
+                THEN s.platform_fee_sats ELSE 0 END) AS lost_sats,
+            SUM(CASE WHEN s.status = 'voided' THEN 1 ELSE 0 END) AS voided_count,
+            SUM(CASE WHEN s.is_test = true THEN 1 ELSE 0 END) AS test_count,
+            SUM(CASE WHEN s.status = 'quarantined' THEN 1 ELSE 0 END)
+                AS quarantined_count
+        FROM {S}.dca_settlements s JOIN {S}.dca_machines m ON m.id = s.machine_id
+        WHERE s.status IN ('voided', 'quarantined') OR s.is_test = true
+        GROUP BY m.operator_user_id
+        """,  # noqa: S608
+    )
+    sums: dict[str, dict[str, int]] = {}
+    for row in (*machines, *legs, *settlements):
+        own = sums.setdefault(row["operator"], {"machines": 0, "lps": 0})
+        for name, value in row.items():
+            if name != "operator":
+                own[name] = own.get(name, 0) + int(value or 0)
+    return sums
+
+
 async def platform_counts(conn: Connection) -> dict[str, int]:
     """How many operators, machines and LPs there are."""
     row = await fetch_one(

@@ -135,8 +135,32 @@ def _pending_deposits(own: str) -> str:
         "CAST(ROUND(d.amount * 100) AS BIGINT) AS cents "
         f"FROM {S}.dca_deposits d JOIN {S}.dca_machines m ON m.id = d.machine_id "
         f"LEFT JOIN {S}.dca_clients c ON c.id = d.client_id "
-        f"WHERE d.machine_id IN {own} AND d.status = 'pending' "
+        f"WHERE d.machine_id IN {own} AND d.status IN ('pending', 'claimed') "
         "ORDER BY d.created_at, d.id"
+    )
+
+
+def _disputed_deposits(own: str) -> str:
+    return (
+        "d.id AS subject_id, d.client_id, d.machine_id, d.dispute_opened_at AS since, "
+        f"{_MACHINE}, COALESCE(c.username, c.id) AS lp, d.currency, "
+        "CAST(ROUND(d.amount * 100) AS BIGINT) AS cents "
+        f"FROM {S}.dca_deposits d JOIN {S}.dca_machines m ON m.id = d.machine_id "
+        f"LEFT JOIN {S}.dca_clients c ON c.id = d.client_id "
+        f"WHERE d.machine_id IN {own} AND d.dispute_state = 'open' "
+        "ORDER BY d.dispute_opened_at, d.id"
+    )
+
+
+def _shortfalls(own: str) -> str:
+    """What customers were not charged of the platform's share, by machine."""
+    return (
+        f"p.machine_id AS subject_id, p.machine_id, {_MACHINE}, "
+        "MIN(p.created_at) AS since, SUM(p.amount_sats) AS amount_sats "
+        f"FROM {S}.dca_payments p JOIN {S}.dca_machines m ON m.id = p.machine_id "
+        f"WHERE p.machine_id IN {own} AND p.leg_type = 'super_fee' "
+        "AND p.leg_key = 'shortfall' AND p.status IN ('pending', 'failed') "
+        "GROUP BY p.machine_id, m.name, m.machine_npub ORDER BY since"
     )
 
 
@@ -299,6 +323,26 @@ KINDS = (
         lambda r: (
             f"{r['machine']}: a deposit of {cents_text(int(r['cents']))} "
             f"{r['currency']} of {r['lp']} waits to be confirmed."
+        ),
+    ),
+    Kind(
+        "dispute",
+        "deposit",
+        "Settle it with the LP; the platform can decide it.",
+        _disputed_deposits,
+        lambda r: (
+            f"{r['machine']}: {r['lp']} disputes a deposit of "
+            f"{cents_text(int(r['cents']))} {r['currency']}."
+        ),
+    ),
+    Kind(
+        "shortfall",
+        "machine",
+        "Put sats into the machine's wallet: they are paid from what is free.",
+        _shortfalls,
+        lambda r: (
+            f"{r['machine']}: the platform is owed {r['amount_sats']} sat that "
+            "customers were not charged."
         ),
     ),
     Kind(

@@ -7,7 +7,8 @@ from lnbits.db import Connection
 from .. import crud, distribution
 from ..base.database import transaction
 from ..base.refusals import BadInputError, ConflictError, ForbiddenError
-from ..models import Leg
+from ..books.payments import CLAIM_LAPSES
+from ..models import Leg, utc_now
 from ..money.targets import is_outside, resolve_target
 from . import repairs_crud as sql
 from .actions import (
@@ -127,16 +128,10 @@ async def _void_and_retain(
 ) -> None:
     await void(conn, [leg], reason or "")
     if leg.settlement_id:
-        if not is_beyond(leg):
-            await sql.add_retained(conn, leg.settlement_id, leg.amount_sats)
+        # of a shortfall it makes the operator's loss smaller
+        await sql.add_retained(conn, leg.settlement_id, leg.amount_sats)
         await crud.refresh_settlements(conn, [leg.settlement_id])
     await audit_legs(conn, actor, "void", [(leg, {"status": "voided"})], reason)
-
-
-def is_beyond(leg: Leg) -> bool:
-    """Whether a leg was never out of its settlement's sats: what the fee did not cover
-    of the platform's share. Given up, it leaves nothing behind in the settlement."""
-    return leg.leg_type == "super_fee" and leg.leg_key == "shortfall"
 
 
 async def complete_outside(
@@ -193,6 +188,34 @@ async def _get_fee(conn: Connection, leg_id: str) -> Leg:
             "You act on the platform's fees alone: this payment is owed to others."
         )
     return leg
+
+
+# --------------------------------------------------- what an LP says of "paid outside"
+
+
+async def answer_claim(
+    lp_user_id: str, leg_id: str, is_paid: bool, reason: str | None
+) -> None:
+    """The LP says whether they were paid outside. Their yes completes the leg, in a
+    figure of its own; after their no it is owed as before. `ConflictError` where
+    nobody claims it, or the claim is 14 days old."""
+    async with transaction() as conn:
+        await crud.lock_ledger(conn)
+        leg = await sql.get_lps_leg(conn, leg_id, lp_user_id)
+        is_over = leg.claim_at is None or utc_now() - leg.claim_at > CLAIM_LAPSES
+        if leg.claim_state != CLAIM_WAITING or is_over:
+            raise ConflictError("Nobody says that this was paid to you outside.")
+        must_be_open(leg)
+        answer = "accepted" if is_paid else "declined"
+        if await sql.answer_claim(conn, leg.id, answer) != 1:
+            raise ConcurrentChangeError
+        if is_paid:
+            reference = leg.claim_reference or ""
+            await complete_outside(conn, lp_user_id, leg, reference, reason)
+        else:
+            after = {"claim": answer}
+            await audit_legs(conn, lp_user_id, "claim_declined", [(leg, after)], reason)
+    distribution.wake()
 
 
 # -------------------------------------------------------------- what an LP forwards

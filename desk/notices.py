@@ -38,7 +38,9 @@ from ..cash import bays as cash
 from ..host.notices import tell_administrator, tell_user
 from ..host.people import super_user
 from ..models import utc_now
+from ..parties.names import quoted
 from .attention import KINDS, LOW_CASH, Kind, moments
+from .party_news import party_news
 
 S = "satoshimachine"
 REPEAT_INTERVAL = timedelta(days=1)
@@ -86,6 +88,8 @@ async def run_notices(trouble: Mapping[str, str] | None = None) -> int:
         causes = await _operators_causes(conn, now)
         causes += await _deposits_confirmed(conn, now)
         causes += await _payouts_received(conn, now)
+        news = await party_news(conn, now - NEWS_WINDOW, super_user())
+    causes += [Cause(**n._asdict(), is_news=True) for n in news]
     causes += [_trouble(name, text) for name, text in (trouble or {}).items()]
     due = await _remember(causes, now)
     for cause in due:
@@ -163,8 +167,9 @@ async def _deposits_confirmed(conn: Connection, now: datetime) -> list[Cause]:
             kind="deposit_confirmed",
             user_id=row["user_id"],
             message=(
-                f"{row['machine']}: your deposit of {cents_text(int(row['cents']))} "
-                f"{row['currency']} is confirmed and at work."
+                f"{quoted(row['machine'])}: your deposit of "
+                f"{cents_text(int(row['cents']))} {row['currency']} is confirmed and "
+                "at work."
             ),
             subject_type="deposit",
             subject_id=row["id"],
@@ -200,7 +205,7 @@ async def _payouts_received(conn: Connection, now: datetime) -> list[Cause]:
             kind="payout",
             user_id=row["user_id"],
             message=(
-                f"{row['machine']}: you received {row['sats']} sat for "
+                f"{quoted(row['machine'])}: you received {row['sats']} sat for "
                 f"{cents_text(int(row['cents'] or 0))} {row['fiat_code']}."
             ),
             subject_type="payout",

@@ -30,6 +30,7 @@ RESOLVED = (
     "platform_fee_sats",
     "operator_fee_sats",
     "fee_mismatch_sats",
+    "shortfall_sats",
     "fiat_amount",
     "fiat_code",
     "exchange_rate",

@@ -102,6 +102,16 @@ async def get_own_autoforward(conn: Connection, leg_id: str, lp_user_id: str) ->
     return await _own(conn, Leg, where, leg_id, lp_user_id, missing)
 
 
+async def get_lps_leg(conn: Connection, leg_id: str, lp_user_id: str) -> Leg:
+    """What this LP is owed. `NotFoundError` for any other leg."""
+    where = (
+        "dca_payments WHERE leg_type IN ('dca', 'settlement') "  # noqa: S608
+        f"AND client_id IN (SELECT id FROM {S}.dca_clients WHERE user_id = :user)"
+    )
+    missing = "There is no such payment of yours."
+    return await _own(conn, Leg, where, leg_id, lp_user_id, missing)
+
+
 async def get_own_client(
     conn: Connection, client_id: str, operator_user_id: str
 ) -> Client:
@@ -209,6 +219,16 @@ async def redirect(
         "destination_ln_address = :address, status = 'pending', attempts = 0, "
         "next_try_at = NULL, error_message = NULL",
         {"target": to.target, "wallet": to.wallet_id, "address": address},
+    )
+
+
+async def answer_claim(conn: Connection, leg_id: str, answer: str) -> int:
+    """What the LP says of a claim that waits."""
+    return await execute(
+        conn,
+        f"UPDATE {S}.dca_payments SET claim_state = :answer "  # noqa: S608
+        "WHERE id = :id AND claim_state = :waiting",
+        {"id": leg_id, "answer": answer, "waiting": CLAIM_WAITING},
     )
 
 

@@ -92,8 +92,9 @@ VOIDABLE = (
 
 
 async def void_settlement(user_id: str, settlement_id: str, reason: str) -> None:
-    """Give up a settlement that has paid nothing: its sats stay in the machine wallet
-    and are the operator's; LPs get their fiat back."""
+    """Give up a settlement that has paid nothing and owes nobody but the operator:
+    its sats stay in the machine wallet and are theirs. What is planned for LPs and the
+    platform is not the operator's to give up."""
     async with transaction() as conn:
         await crud.lock_ledger(conn)
         settlement = await sql.get_own_settlement(conn, settlement_id, user_id)

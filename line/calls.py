@@ -83,6 +83,8 @@ async def pair(call: Call, body: Mapping[str, Any]) -> dict[str, Any]:
                 "one in the dashboard.",
             )
     else:
+        # another registration that claims this key may have had the code
+        machine = await line_crud.machine_by_npub(machine.machine_npub) or machine
         logger.info(f"satmachineadmin: machine {machine.id} is paired")
     return {
         "name": machine.name or "",

@@ -230,6 +230,7 @@ def _row(
         platform_fee_sats=parsed.platform_fee_sats,
         operator_fee_sats=parsed.operator_fee_sats,
         fee_mismatch_sats=parsed.fee_mismatch_sats,
+        shortfall_sats=parsed.shortfall_sats,
         network_fee_sats=parsed.network_fee_sats,
         tx_type=parsed.tx_type,
         bitspire_txid=parsed.bitspire_txid,

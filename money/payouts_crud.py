@@ -95,6 +95,16 @@ async def due_legs(
     )
 
 
+async def owes_shortfall(conn: Connection, wallet_id: str) -> bool:
+    """Whether this wallet owes the platform what a customer was not charged."""
+    row = await fetch_one(
+        conn,
+        f"SELECT 1 AS yes WHERE :wallet IN ({OWING_SHORTFALL_SQL})",
+        {"wallet": wallet_id},
+    )
+    return row is not None
+
+
 async def set_leg_reasons(reasons: Mapping[str, str], next_try_at: datetime) -> None:
     """Say on waiting legs why they wait. No attempt is counted; no status changes."""
     if not reasons:
@@ -168,6 +178,17 @@ async def count_failed_attempt(
     await refresh_settlements(conn, [x.settlement_id for x in legs if x.settlement_id])
 
 
+# While a wallet owes the platform what a customer was not charged, the operator's own
+# splits wait, and their sats count as free. Without a platform wallet nothing is due.
+OWING_SHORTFALL_SQL = """
+    SELECT h.source_wallet_id FROM satoshimachine.dca_payments h
+    WHERE h.leg_type = 'super_fee' AND h.leg_key = 'shortfall'
+      AND h.status IN ('pending', 'failed')
+      AND EXISTS (SELECT 1 FROM satoshimachine.super_config
+                  WHERE super_fee_wallet_id IS NOT NULL)
+"""
+
+
 async def reserved_sats(
     conn: Connection, wallet_ids: Iterable[str]
 ) -> dict[str, tuple[int, int]]:
@@ -187,6 +208,8 @@ async def reserved_sats(
             FROM satoshimachine.dca_payments
             WHERE status IN ('pending', 'failed') AND leg_type <> 'autoforward'
               AND source_wallet_id IN {listed}
+              AND NOT (leg_type = 'operator_split' AND payout_id IS NULL
+                       AND source_wallet_id IN ({OWING_SHORTFALL_SQL}))
             GROUP BY source_wallet_id,
                      CASE WHEN from_free_balance THEN 1 ELSE 0 END
             UNION ALL

@@ -15,7 +15,7 @@ from datetime import datetime
 
 from ..calculations import DcaCandidate, allocate_dca, largest_remainder, round_half_up
 from ..models import FREED_STATUSES, UNPAID_LEG_STATUSES, Leg, Machine, Settlement
-from .planning import LegMaker, Owed, owed_of
+from .planning import SHORTFALL, LegMaker, Owed, owed_of
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,13 @@ def _is_change(resize: Resize) -> bool:
 
 
 def _super_fee(legs: Sequence[Leg], owed: Owed) -> list[Resize]:
+    """What the fee holds of the platform's share, and what it does not."""
+    owing = {SHORTFALL: owed.shortfall_sats}
     return [
-        Resize(leg, min(leg.amount_sats, owed.platform_fee_sats))
+        Resize(
+            leg,
+            min(leg.amount_sats, owing.get(leg.leg_key or "", owed.platform_fee_sats)),
+        )
         for leg in legs
         if leg.leg_type == "super_fee" and is_open(leg)
     ]

@@ -41,6 +41,9 @@ WAIT = timedelta(seconds=20)
 MAX_BATCH_WAIT = timedelta(days=7)
 
 
+AFTER_THE_PLATFORM = "The platform's share that was not charged is paid first."
+
+
 @dataclass(frozen=True)
 class Destination:
     """Where a leg is paid: a wallet of this instance, or something outside."""
@@ -102,6 +105,7 @@ class BatchInputs:
     profiles: Mapping[str, LpProfile]
     own_reserved_sats: int
     opened: list[Opened]
+    owes_shortfall: bool = False
 
 
 async def read_batch_inputs(wallet_id: str, now: datetime) -> BatchInputs:
@@ -141,6 +145,7 @@ async def read_batch_inputs(wallet_id: str, now: datetime) -> BatchInputs:
                 conn, [x.client_id for x in legs if x.client_id]
             ),
             own_reserved_sats=reserved[wallet_id][0],
+            owes_shortfall=await payouts_crud.owes_shortfall(conn, wallet_id),
             opened=[
                 Opened(r["payment_hash"], int(r["sats"]), int(r["free_sats"]))
                 for r in opened
@@ -216,6 +221,8 @@ def _not_stopped(facts: BatchInputs, now: datetime, found: BatchPlan) -> list[Le
         stopped = machine.payouts_stopped_reason if machine else None
         if stopped and leg.leg_type != "autoforward":
             found.wait([leg], f"Payouts of this machine are stopped: {stopped}")
+        elif facts.owes_shortfall and leg.leg_type == "operator_split":
+            found.wait([leg], AFTER_THE_PLATFORM)
         elif (leg.leg_type, leg.client_id, leg.target) not in facts.backing_off:
             legs.append(leg)
         elif not leg.attempts:

@@ -2,6 +2,8 @@
 ;(() => {
   const KINDS = {
     payouts_stopped: ['pan_tool', 'bad', 'look'],
+    dispute: ['gavel', 'busy', 'look'],
+    shortfall: ['money_off', 'busy', 'look'],
     balance_used_up: ['savings', 'busy', 'look'],
     quarantined: ['report', 'warn', 'resolve'],
     past: ['history', 'warn', 'look'],

@@ -40,6 +40,7 @@ EVERYBODY = "everybody with the extension, about their own rows"
 RULES = {
     "/super/overview": SUPER,
     "/super/config": SUPER,
+    "/super/operators": SUPER,
     "/super/nostr": SUPER,
     "/super/nostr/rotate": SUPER,
     "/health": SUPER,

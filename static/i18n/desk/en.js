@@ -30,6 +30,8 @@ window.i18n.global.mergeLocaleMessage('en', {
       unpaired: 'Machine not paired',
       deposit_pending: 'Deposit to confirm',
       low_cash: 'Cash is low',
+      dispute: 'Deposit disputed',
+      shortfall: 'Platform fee not charged',
       balance_used_up: 'Balance used up',
       no_profile: 'LP without a wallet',
       no_fee_wallet: 'Platform without a wallet',
@@ -79,7 +81,12 @@ window.i18n.global.mergeLocaleMessage('en', {
       keyed: 'works with its wallet’s key',
       inactive: 'switched off'
     },
-    client_status: {active: 'active', paused: 'paused'},
+    client_status: {
+      active: 'active',
+      paused: 'paused',
+      invited: 'invited',
+      left: 'left'
+    },
     machines: {
       add: 'Add a machine',
       none: 'No machine yet',
@@ -441,14 +448,13 @@ window.i18n.global.mergeLocaleMessage('en', {
     lps: {
       show_lps: 'LPs',
       show_deposits: 'Deposits',
-      enrol: 'Enrol an LP',
+      enrol: 'Invite an LP',
       enrol_text:
         'The LP needs an account on this LNbits. They get this extension and say where their sats go; then you can record their cash.',
       who: 'LNbits username or user id',
       who_hint: 'Ask the LP for their username.',
-      enrolled: '{name} is enrolled.',
-      enrolled_waiting:
-        '{name} is enrolled. Next, {name} opens Satoshi Machine and chooses a wallet.',
+      invited:
+        '{name} is invited. You see it here when they say yes; the invitation is good for 14 days.',
       username: 'LP',
       machine_id: 'Machine',
       status: 'State',

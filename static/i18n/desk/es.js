@@ -30,6 +30,8 @@ window.i18n.global.mergeLocaleMessage('es', {
       unpaired: 'Cajero sin emparejar',
       deposit_pending: 'Depósito por confirmar',
       low_cash: 'Queda poco efectivo',
+      dispute: 'Depósito disputado',
+      shortfall: 'Comisión de la plataforma sin cobrar',
       balance_used_up: 'Saldo agotado',
       no_profile: 'LP sin billetera',
       no_fee_wallet: 'Plataforma sin billetera',
@@ -79,7 +81,12 @@ window.i18n.global.mergeLocaleMessage('es', {
       keyed: 'trabaja con la clave de su billetera',
       inactive: 'apagado'
     },
-    client_status: {active: 'activo', paused: 'en pausa'},
+    client_status: {
+      active: 'activo',
+      paused: 'en pausa',
+      invited: 'invitado',
+      left: 'se fue'
+    },
     machines: {
       add: 'Agregar un cajero',
       none: 'Aún no hay cajeros',
@@ -445,14 +452,13 @@ window.i18n.global.mergeLocaleMessage('es', {
     lps: {
       show_lps: 'LP',
       show_deposits: 'Depósitos',
-      enrol: 'Inscribir un LP',
+      enrol: 'Invitar a un LP',
       enrol_text:
         'El LP necesita una cuenta en este LNbits. Recibe esta extensión y dice adónde van sus sats; después puede anotar su efectivo.',
       who: 'Usuario o id de usuario de LNbits',
       who_hint: 'Pida al LP su nombre de usuario.',
-      enrolled: '{name} queda inscrito.',
-      enrolled_waiting:
-        '{name} queda inscrito. Ahora {name} abre Satoshi Machine y elige una billetera.',
+      invited:
+        '{name} queda invitado. Aquí verá cuando acepte; la invitación vale 14 días.',
       username: 'LP',
       machine_id: 'Cajero',
       status: 'Estado',

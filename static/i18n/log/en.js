@@ -14,6 +14,8 @@ window.i18n.global.mergeLocaleMessage('en', {
         take_over: 'Payments of LNbits taken over',
         undo: 'Undone after a restored LNbits',
         void_past: 'Payments from before given up',
+        key_lost: 'Key taken by who paired with it',
+        key_won: 'Key won by pairing',
         create: 'Machine registered',
         change: 'Machine changed',
         delete: 'Machine removed',
@@ -66,6 +68,7 @@ window.i18n.global.mergeLocaleMessage('en', {
         undo: 'Payment undone',
         retry: 'Payment tried again',
         void: 'Payment voided',
+        claim_declined: 'Not paid outside, says the LP',
         claim_paid: 'Paid outside, says the operator: the LP answers',
         redirect: 'Split sent elsewhere',
         mark_paid: 'Payment marked as paid',
@@ -75,6 +78,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       config: {change: 'Platform fees changed'}
     },
     field: {
+      claimed_npub: 'typed key',
       outcome: 'outcome',
       status: 'state',
       claim: 'paid outside',

@@ -14,6 +14,8 @@ window.i18n.global.mergeLocaleMessage('es', {
         take_over: 'Pagos de LNbits hechos constar',
         undo: 'Deshecho tras restaurar LNbits',
         void_past: 'Pagos de antes abandonados',
+        key_lost: 'La clave pasó a quien vinculó el cajero',
+        key_won: 'Clave obtenida al vincular',
         create: 'Cajero registrado',
         change: 'Cajero cambiado',
         delete: 'Cajero quitado',
@@ -66,6 +68,7 @@ window.i18n.global.mergeLocaleMessage('es', {
         undo: 'Pago deshecho',
         retry: 'Pago intentado de nuevo',
         void: 'Pago anulado',
+        claim_declined: 'No se pagó por fuera, dice el LP',
         claim_paid: 'Pagado por fuera, según el operador: responde el LP',
         redirect: 'Parte enviada a otro destino',
         mark_paid: 'Pago marcado como pagado',
@@ -75,6 +78,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       config: {change: 'Comisiones de la plataforma cambiadas'}
     },
     field: {
+      claimed_npub: 'clave escrita',
       outcome: 'resultado',
       status: 'estado',
       claim: 'pagado por fuera',
