@@ -47,6 +47,8 @@ __all__ = ["db"]
 # the statuses in which a leg has reached its receiver: both are final
 RECEIVED = ("completed", "skipped")
 RECEIVED_SQL = "p.status IN ('completed', 'skipped')"
+# the sats that arrived: LNbits may take a service fee of what was owed
+ARRIVED_SQL = "COALESCE(p.sent_sats, p.amount_sats)"
 NO_PLATFORM_WALLET = "The platform has not chosen the wallet for its fee yet."
 # External destinations gather at least this long: routing is paid by the payment.
 # A test or a demonstration may shorten it.
@@ -303,16 +305,46 @@ async def _sides_of(conn: Connection, hashes: Sequence[str]) -> set[PaymentSide]
     return known
 
 
+# Where a payment's hash may stand in our tables, by what the payment is there: the
+# table and its column of hashes.
+HASHES = {
+    "settlement": ("dca_settlements", "payment_hash"),
+    "payout": ("dca_payouts", "payment_hash"),
+    # of legs that were paid before there were payouts it stands here only
+    "leg": ("dca_payments", "external_payment_hash"),
+    "attempt": ("dca_machine_attempts", "payment_hash"),
+}
+# payments that this extension made itself
+OWN = ("payout", "leg")
+# whatever of ours an invoice may have been used for already
+USED = ("settlement", "payout", "leg", "attempt")
+
+
+async def recorded_hashes(
+    conn: Connection, hashes: Iterable[str], roles: Iterable[str]
+) -> set[str]:
+    """Those of the hashes that are known in one of these roles (of `HASHES`).
+
+    The one answer to "is this hash ours": a table that one of those who ask does not
+    ask is a payment that is taken for another, or paid for two debts.
+    """
+    wanted = sorted(set(hashes))
+    found: set[str] = set()
+    for start in range(0, len(wanted), CHUNK):
+        params: dict[str, Any] = {}
+        listed = in_list("h", wanted[start : start + CHUNK], params)
+        sql = " UNION ALL ".join(
+            f"SELECT {column} AS payment_hash "  # noqa: S608
+            f"FROM satoshimachine.{table} WHERE {column} IN {listed}"
+            for table, column in (HASHES[role] for role in roles)
+        )
+        found.update(row["payment_hash"] for row in await fetch_all(conn, sql, params))
+    return found
+
+
 async def is_own_payment(conn: Connection, payment_hash: str) -> bool:
     """Whether this extension made the payment itself, as a payout."""
-    found = await fetch_one(
-        conn,
-        "SELECT 1 AS yes FROM satoshimachine.dca_payouts WHERE payment_hash = :hash "
-        "UNION ALL SELECT 1 AS yes FROM satoshimachine.dca_payments "
-        "WHERE external_payment_hash = :hash",
-        {"hash": payment_hash},
-    )
-    return found is not None
+    return payment_hash in await recorded_hashes(conn, [payment_hash], OWN)
 
 
 async def recent_rates(
@@ -465,7 +497,8 @@ async def add_received(conn: Connection, legs: Iterable[Leg]) -> None:
     for leg in legs:
         if leg.client_id and leg.leg_type in ("dca", "settlement"):
             of_client = sums.setdefault(leg.client_id, [0, 0])
-            of_client[0] += leg.amount_sats
+            arrived = leg.amount_sats if leg.sent_sats is None else leg.sent_sats
+            of_client[0] += arrived
             of_client[1] += int((leg.amount_fiat or 0) * 100)
     await execute_many(
         conn,
@@ -515,9 +548,12 @@ async def refresh_settlements(conn: Connection, settlement_ids: Iterable[str]) -
             "AND p.leg_type <> 'autoforward'"
         )
         open_leg = (
-            "p.status = 'pending' AND (p.payout_id IS NOT NULL OR p.target IS NOT NULL "
-            "OR p.destination_wallet_id IS NOT NULL "
-            "OR p.leg_type NOT IN ('super_fee', 'refund'))"
+            "p.status = 'pending' AND (p.payout_id IS NOT NULL "
+            "OR p.leg_type NOT IN ('super_fee', 'refund') "
+            "OR p.leg_type = 'refund' AND p.target IS NOT NULL "
+            "OR p.leg_type = 'super_fee' AND EXISTS ("
+            "SELECT 1 FROM satoshimachine.super_config c "
+            "WHERE c.id = 'default' AND c.super_fee_wallet_id IS NOT NULL))"
         )
         await execute(
             conn,
@@ -545,6 +581,17 @@ async def refresh_settlements(conn: Connection, settlement_ids: Iterable[str]) -
             """,  # noqa: S608
             params,
         )
+
+
+async def settlements_with_open_platform_fee(conn: Connection) -> list[str]:
+    """Settlements whose status depends on whether the platform has a wallet."""
+    found = await fetch_all(
+        conn,
+        "SELECT DISTINCT settlement_id FROM satoshimachine.dca_payments "
+        "WHERE status = 'pending' AND leg_type = 'super_fee' AND payout_id IS NULL "
+        "AND settlement_id IS NOT NULL",
+    )
+    return [r["settlement_id"] for r in found]
 
 
 async def hashes_landed_since(since: datetime) -> list[str]:

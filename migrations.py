@@ -799,6 +799,49 @@ async def m015_sums(db: Connection) -> None:
     )
 
 
+async def m016_waits(db: Connection) -> None:
+    """Why a leg waits, as a word that the code may ask for; payouts that are given up;
+    hosts outside that did not answer in time; and what LPs received as it arrived.
+
+    The sums are counted anew each time that this runs.
+    """
+    await _add_column(db, "dca_payments", "wait_code", "TEXT")
+    await _add_column(db, "dca_payouts", "withdrawn_at", "TIMESTAMP")
+    await db.execute("""
+        CREATE TABLE IF NOT EXISTS satoshimachine.dca_paused_hosts (
+            host TEXT PRIMARY KEY,
+            timeouts INTEGER NOT NULL,
+            paused_until TIMESTAMP NOT NULL
+        )
+        """)
+    for code, sentence in (
+        ("gathering", "gathering: %"),
+        ("stopped", "Payouts of this machine are stopped%"),
+        ("platform_wallet", "The platform has not chosen the wallet%"),
+        ("free_balance", "% sat needed are free in the paying wallet%"),
+        ("wallet_short", "The paying wallet holds %"),
+        ("paying_wallet", "The paying wallet was deleted%"),
+        ("paying_wallet", "The paying wallet is a shared wallet%"),
+        ("paying_wallet", "The paying wallet no longer belongs%"),
+        ("unclaimed", "waiting for a destination%"),
+    ):
+        await db.execute(
+            "UPDATE satoshimachine.dca_payments SET wait_code = :code "
+            "WHERE wait_code IS NULL AND status = 'pending' AND payout_id IS NULL "
+            "AND error_message LIKE :sentence",
+            {"code": code, "sentence": sentence},
+        )
+    await db.execute("""
+        INSERT INTO satoshimachine.dca_client_totals (client_id, received_sats)
+        SELECT client_id, SUM(COALESCE(sent_sats, amount_sats))
+        FROM satoshimachine.dca_payments
+        WHERE client_id IS NOT NULL AND leg_type IN ('dca', 'settlement')
+          AND status IN ('completed', 'skipped')
+        GROUP BY client_id
+        ON CONFLICT (client_id) DO UPDATE SET received_sats = excluded.received_sats
+        """)
+
+
 async def m017_rights(db: Connection) -> None:
     """What the owner of a payment says of it: a claim that it was paid outside, which
     its LP answers; when it was last tried again; offers to close an LP's balance; and
@@ -845,7 +888,7 @@ async def m017_rights(db: Connection) -> None:
     await db.execute("""
         UPDATE satoshimachine.dca_client_totals SET
             received_sats = (
-                SELECT COALESCE(SUM(p.amount_sats), 0)
+                SELECT COALESCE(SUM(COALESCE(p.sent_sats, p.amount_sats)), 0)
                 FROM satoshimachine.dca_payments p
                 WHERE p.client_id = dca_client_totals.client_id
                   AND p.leg_type IN ('dca', 'settlement')

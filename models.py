@@ -237,6 +237,26 @@ class Settlement(BaseModel):
     seen_at: datetime | None = None
 
 
+class WaitCode:
+    """Why a pending leg is in no payout: for the code what its sentence is for people.
+
+    The sentence may be said in other words at any time; nothing asks for its text.
+    """
+
+    STOPPED = "stopped"  # by the operator, or by a reconciliation
+    GATHERING = "gathering"  # below the machine's smallest payout
+    BELOW_FEE = "below_fee"  # nothing of it would arrive
+    WALLET_SHORT = "wallet_short"  # the paying wallet lacks what it owes
+    FREE_BALANCE = "free_balance"  # it lacks only what is owed to nobody
+    SHORTFALL = "shortfall"  # the platform is owed what a fee did not cover
+    PAYING_WALLET = "paying_wallet"  # gone, shared, or somebody else's
+    PLATFORM_WALLET = "platform_wallet"  # not chosen: the leg is not due
+    UNCLAIMED = "unclaimed"  # nobody has said where the refund goes: not due
+    BACKING_OFF = "backing_off"  # with another leg to the same destination
+    LIMIT = "limit"  # of LNbits, for one payment to this destination
+    REFUSED = "refused"  # by this server, whatever the destination
+
+
 class Leg(BaseModel):
     """One amount owed to one party from one settlement: a row of `dca_payments`.
 
@@ -274,6 +294,7 @@ class Leg(BaseModel):
     parent_leg_id: str | None = None
     reference: str | None = None
     completed_at: datetime | None = None
+    wait_code: str | None = None
     retried_at: datetime | None = None
     # not through Lightning: with `reference` to find the payment by
     paid_outside: bool = False
@@ -304,6 +325,7 @@ class Payout(BaseModel):
     created_at: datetime = Field(default_factory=utc_now)
     updated_at: datetime = Field(default_factory=utc_now)
     paid_at: datetime | None = None
+    withdrawn_at: datetime | None = None
 
 
 class AuditEntry(BaseModel):

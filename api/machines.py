@@ -17,7 +17,7 @@ from ..cash.pace import CashOfMachine, cash_of_machines
 from ..host.balances import balances_msat
 from ..host.people import usernames_of
 from ..models import CommissionSplit
-from ..money.payouts_crud import reserved_sats
+from ..money.funds import funds_of
 from ..money.targets import check_own_wallet, resolve_target
 from ..parties import machines as registry
 from ..parties import splits as split_sets
@@ -43,10 +43,9 @@ NULLABLE = ("name", "location")
 async def _wallet_sats(wallet_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
     """Balance and free balance of wallets, in sats."""
     msats = await balances_msat(wallet_ids)
-    async with db.connect() as conn:
-        owed = await reserved_sats(conn, wallet_ids)
+    funds = await funds_of(wallet_ids)
     return {
-        wallet: (msat // 1000, msat // 1000 - sum(owed.get(wallet, (0, 0))))
+        wallet: (msat // 1000, funds[wallet].free_sats)
         for wallet, msat in msats.items()
     }
 

@@ -175,15 +175,18 @@ def _add_leg(statement: MachineStatement, row: Mapping[str, Any]) -> None:
     at = from_db_time(row["transaction_time"])
     if at is None:
         return
-    line = StatementLine(at, row["leg_type"], row["status"], sats=row["amount_sats"])
     is_paid = row["status"] in ("completed", "skipped")
+    sats = int(row["amount_sats"])
+    if is_paid and row["sent_sats"] is not None:
+        sats = int(row["sent_sats"])  # what arrived, not what was owed
+    line = StatementLine(at, row["leg_type"], row["status"], sats=sats)
     if row["leg_type"] == "autoforward":
         if is_paid:
-            statement.forwarded_sats += int(row["sent_sats"] or row["amount_sats"])
+            statement.forwarded_sats += sats
     else:
         cents = int(row["cents"])
         statement.debited_cents += cents
         line.fiat = cents_text(-cents)
         if is_paid:
-            statement.sats += int(row["amount_sats"])
+            statement.sats += sats
     statement.lines.append(line)

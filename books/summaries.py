@@ -17,7 +17,7 @@ from ..base.database import cents_sql, db, db_time, fetch_all, fetch_one
 from ..base.refusals import NotFoundError
 from ..calculations import cents_text
 from ..cash import bays as cash
-from ..crud import RECEIVED_SQL
+from ..crud import ARRIVED_SQL, RECEIVED_SQL
 from ..host.rates import price_now
 from ..models import CASH_OUT, utc_now
 from ..parties.invitations_crud import UNANSWERED_SQL
@@ -145,7 +145,7 @@ async def lp_history(user_id: str, days: int | None) -> list[LpHistoryDay]:
     async with db.connect() as conn:
         before = await fetch_one(
             conn,
-            f"SELECT SUM(p.amount_sats) AS sats {received} "
+            f"SELECT SUM({ARRIVED_SQL}) AS sats {received} "
             "AND p.transaction_time < :since",
             params,
         )
@@ -154,7 +154,7 @@ async def lp_history(user_id: str, days: int | None) -> list[LpHistoryDay]:
             f"""
             SELECT d.day, m.fiat_code, SUM(d.sats) AS sats, SUM(d.cents) AS cents
             FROM (
-                SELECT p.machine_id, {day} AS day, SUM(p.amount_sats) AS sats,
+                SELECT p.machine_id, {day} AS day, SUM({ARRIVED_SQL}) AS sats,
                     SUM({cents_sql("p.amount_fiat")}) AS cents
                 {received} AND p.transaction_time >= :since
                 GROUP BY p.machine_id, {day}

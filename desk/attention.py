@@ -21,8 +21,7 @@ from ..books.payments import UNNAMED_ERROR
 from ..books.reports import own_machines_sql, whose
 from ..calculations import cents_text
 from ..cash import bays as cash
-from ..crud import NO_PLATFORM_WALLET
-from ..models import utc_now
+from ..models import WaitCode, utc_now
 from ..parties.lps import deposited_cents_sql
 from .relays import STATUS_IS_OLD, deaf_sentence
 
@@ -52,7 +51,7 @@ class AttentionItem(BaseModel):
 class Kind:
     """One kind of item: its SQL after `SELECT`, and the sentence for a row.
 
-    The SQL names `:since_dispense`, `:now`, `:no_wallet` as it needs, and returns
+    The SQL names `:since_dispense` and `:now` as it needs, and returns
     `subject_id`, `machine_id`, `machine`, `since`, and what the sentence needs.
     """
 
@@ -97,10 +96,10 @@ def _short_wallets(own: str) -> str:
         f"FROM {S}.dca_payments p JOIN {S}.dca_machines m ON m.id = p.machine_id "
         f"WHERE p.machine_id IN {own} AND p.status = 'pending' AND p.attempts = 0 "
         "AND p.leg_type NOT IN ('autoforward', 'refund') "
-        "AND p.error_message IS NOT NULL AND p.error_message <> :no_wallet "
+        "AND p.error_message IS NOT NULL "
         # what gathers for a larger payout, and what a reconciliation holds up
-        "AND p.error_message NOT LIKE 'gathering:%' "
-        "AND p.error_message NOT LIKE 'Payouts of this machine are stopped%' "
+        "AND COALESCE(p.wait_code, '') NOT IN "
+        "('platform_wallet', 'gathering', 'stopped') "
         "GROUP BY p.machine_id, m.name, m.machine_npub ORDER BY since"
     )
 
@@ -379,7 +378,6 @@ def moments(now: datetime) -> dict[str, Any]:
     return {
         "since_dispense": db_time(now - DISPENSE_OVERDUE),
         "now": db_time(now),
-        "no_wallet": NO_PLATFORM_WALLET,
     }
 
 
@@ -427,9 +425,9 @@ async def _missing_platform_wallet(conn: Connection) -> list[AttentionItem]:
         f"""
         SELECT COUNT(*) AS n, SUM(amount_sats) AS sats, MIN(created_at) AS since
         FROM {S}.dca_payments WHERE status = 'pending' AND leg_type = 'super_fee'
-          AND error_message = :no_wallet
+          AND wait_code = :no_wallet
         """,  # noqa: S608
-        {"no_wallet": NO_PLATFORM_WALLET},
+        {"no_wallet": WaitCode.PLATFORM_WALLET},
     )
     if not found or not found[0]["n"]:
         return []

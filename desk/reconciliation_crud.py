@@ -28,7 +28,7 @@ from ..base.database import (
     in_list,
     transaction,
 )
-from ..crud import RECEIVED_SQL, lock_ledger
+from ..crud import ARRIVED_SQL, RECEIVED_SQL, lock_ledger
 from ..models import Settlement, utc_now
 
 S = "satoshimachine"
@@ -234,7 +234,7 @@ async def lp_balances(conn: Connection, machine_id: str) -> list[Row]:
                 AND p.status NOT IN ('voided', 'refunded')), 0) AS debited,
             COALESCE((SELECT SUM(t.debited_cents) FROM {S}.dca_client_totals t
                 WHERE t.client_id = c.id), 0) AS total,
-            COALESCE((SELECT SUM(p.amount_sats) FROM {S}.dca_payments p
+            COALESCE((SELECT SUM({ARRIVED_SQL}) FROM {S}.dca_payments p
                 WHERE p.client_id = c.id AND {LP_LEG}), 0) AS received_sats,
             COALESCE((SELECT SUM(t.received_sats) FROM {S}.dca_client_totals t
                 WHERE t.client_id = c.id), 0) AS total_received_sats
@@ -264,7 +264,7 @@ async def recount_received_in(conn: Connection, machine_id: str) -> None:
         conn,
         f"""
         UPDATE {S}.dca_client_totals SET
-            received_sats = (SELECT COALESCE(SUM(p.amount_sats), 0) {legs}),
+            received_sats = (SELECT COALESCE(SUM({ARRIVED_SQL}), 0) {legs}),
             received_cents = (SELECT COALESCE(SUM({cents}), 0) {legs})
         WHERE client_id IN (
             SELECT id FROM {S}.dca_clients WHERE machine_id = :machine)

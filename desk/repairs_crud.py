@@ -28,7 +28,7 @@ from ..base.database import (
 )
 from ..base.refusals import NotFoundError
 from ..calculations import cents_text
-from ..models import Client, Leg, Settlement, utc_now
+from ..models import Client, Leg, Settlement, WaitCode, utc_now
 from ..money.replanning import Resize
 from ..money.targets import ResolvedTarget
 
@@ -146,7 +146,7 @@ async def void_legs(conn: Connection, leg_ids: Sequence[str], why: str) -> int:
         conn,
         leg_ids,
         "status = 'voided', completed_at = :now, next_try_at = NULL, "
-        "error_message = :why",
+        "error_message = :why, wait_code = NULL",
         {"now": db_time(utc_now()), "why": why},
     )
 
@@ -157,7 +157,7 @@ async def make_due(conn: Connection, leg_ids: Sequence[str]) -> int:
         conn,
         leg_ids,
         "status = 'pending', attempts = 0, next_try_at = NULL, error_message = NULL, "
-        "retried_at = :now",
+        "wait_code = NULL, retried_at = :now",
         {"now": db_time(utc_now())},
     )
 
@@ -193,7 +193,8 @@ async def mark_paid(conn: Connection, leg_id: str, reference: str) -> int:
         conn,
         [leg_id],
         "status = 'completed', reference = :reference, completed_at = :now, "
-        "next_try_at = NULL, error_message = NULL, paid_outside = true",
+        "next_try_at = NULL, error_message = NULL, wait_code = NULL, "
+        "paid_outside = true",
         {"reference": reference, "now": db_time(utc_now())},
     )
 
@@ -239,7 +240,7 @@ async def set_refund_target(
         conn,
         leg_ids,
         "target = :target, destination_ln_address = :address, status = 'pending', "
-        "attempts = 0, next_try_at = NULL, error_message = NULL",
+        "attempts = 0, next_try_at = NULL, error_message = NULL, wait_code = NULL",
         {"target": target, "address": address},
     )
 
@@ -420,10 +421,11 @@ async def resume_payouts(
     if lifted:
         await execute(
             conn,
-            f"UPDATE {S}.dca_payments SET next_try_at = NULL, error_message = NULL "  # noqa: S608
+            f"UPDATE {S}.dca_payments SET next_try_at = NULL, error_message = NULL, "  # noqa: S608
+            "wait_code = NULL "
             "WHERE machine_id = :id AND status = 'pending' AND payout_id IS NULL "
-            "AND error_message LIKE 'Payouts of this machine are stopped%'",
-            {"id": machine_id},
+            "AND wait_code = :stopped",
+            {"id": machine_id, "stopped": WaitCode.STOPPED},
         )
     return lifted
 

@@ -27,6 +27,8 @@ from lnbits.exceptions import InvoiceError
 from lnbits.task_manager import task_manager
 from loguru import logger
 
+from ..base.database import db_time, execute
+from ..models import utc_now
 from .database import CoreConn, core_connection
 
 # LNbits marks an expired unpaid invoice as failed: ours outlive every outage
@@ -124,6 +126,20 @@ async def credit(checking_id: str) -> bool:
         f"to wallet {payment.wallet_id} ({payment.sat} sat)"
     )
     return True
+
+
+async def fail_unpaid_invoice(payment_hash: str) -> bool:
+    """Set an invoice of this instance that nobody has paid to failed: LNbits then pays
+    it for nobody any more, however late. True if it was still pending."""
+    async with core_connection() as conn:
+        failed = await execute(
+            conn,
+            "UPDATE apipayments SET status = 'failed', updated_at = :now "
+            "WHERE payment_hash = :hash AND amount > 0 AND status = 'pending'",
+            {"hash": payment_hash, "now": db_time(utc_now())},
+        )
+        await conn.conn.commit()
+    return failed > 0
 
 
 async def is_paid_after_all(checking_id: str) -> bool:

@@ -235,16 +235,21 @@ async def debited_hashes(
     return found
 
 
-async def received_since(wallet_id: str, since: datetime) -> list[Row]:
-    """What a wallet received: payment_hash, amount (msat), extra."""
+async def receipts_since(wallet_ids: Sequence[str], since: datetime) -> list[Row]:
+    """What wallets received: payment_hash, wallet_id, amount (msat), extra."""
+    found: list[Row] = []
     async with core_connection() as conn:
-        return await fetch_all(
-            conn,
-            "SELECT payment_hash, amount, extra FROM apipayments "
-            "WHERE wallet_id = :wallet AND amount > 0 AND status = 'success' "
-            "AND updated_at >= :since",
-            {"wallet": wallet_id, "since": db_time(since)},
-        )
+        for start in range(0, len(wallet_ids), CHUNK):
+            params: dict[str, Any] = {"since": db_time(since)}
+            listed = in_list("w", wallet_ids[start : start + CHUNK], params)
+            found += await fetch_all(
+                conn,
+                "SELECT payment_hash, wallet_id, amount, extra "  # noqa: S608
+                f"FROM apipayments WHERE wallet_id IN {listed} AND amount > 0 "
+                "AND status = 'success' AND updated_at >= :since",
+                params,
+            )
+    return found
 
 
 def page_sql(listed: str) -> str:

@@ -33,11 +33,11 @@ from ..host.payments import issuer_of, payment_by_checking_id
 from ..host.wallets import local_wallet_of_address, wallet_facts
 from ..models import CASH_IN, Machine, Payout, utc_now
 from ..money import landing, payouts, payouts_crud
+from ..money.funds import free_sats
 from ..money.payouts import DestinationError, Observation, Outcome
 from ..money.targets import normalise_address
 from . import requests_crud, verdicts_crud
 from .calls import Call, external_id, must_be_fresh, request_for
-from .funds import free_sats
 from .nostr import Incoming, LineError
 from .requests_crud import Attempt, MachineRequest
 from .verdicts_crud import AlreadyJudgedError

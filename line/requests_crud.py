@@ -29,6 +29,7 @@ from ..base.database import (
     transaction,
 )
 from ..base.lease import lease_held_sql
+from ..crud import OWN, recorded_hashes
 from ..models import Fiat, utc_now
 from . import verdicts_crud
 from .nostr import Incoming
@@ -337,18 +338,11 @@ async def schedule_check(payment_hash: str, next_look_at: datetime) -> None:
 
 
 async def hash_is_taken(payment_hash: str) -> bool:
-    """Whether this hash is a settlement, a payout or a leg of ours already."""
-    tables = (
-        ("dca_settlements", "payment_hash"),
-        ("dca_payouts", "payment_hash"),
-        ("dca_payments", "external_payment_hash"),
-    )
-    sql = " UNION ALL ".join(
-        f"SELECT 1 AS yes FROM {S}.{table} WHERE {column} = :hash"  # noqa: S608
-        for table, column in tables
-    )
+    """Whether this hash is a settlement, a payout or a leg of ours already; another
+    request's attempt is met when this one's is opened."""
+    roles = ("settlement", *OWN)
     async with db.connect() as conn:
-        return await fetch_one(conn, sql, {"hash": payment_hash}) is not None
+        return payment_hash in await recorded_hashes(conn, [payment_hash], roles)
 
 
 async def complete_settlement_facts(

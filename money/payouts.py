@@ -20,6 +20,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
+import httpx
 from bolt11 import Bolt11Exception
 from bolt11 import decode as bolt11_decode
 from lnbits.core.models import Payment
@@ -151,6 +152,10 @@ class DestinationError(ValueError):
     """The destination cannot be paid now: counts as a failed attempt."""
 
 
+class NoAnswerError(DestinationError):
+    """Nobody answered there in time: it is not asked again at once, by nobody."""
+
+
 async def make_internal_invoice(payout: Payout, memo: str, conn: CoreConn) -> Payout:
     """An invoice of the destination wallet that only this instance can pay.
 
@@ -250,12 +255,22 @@ async def invoice_from_outside(target: str, amount_sats: int) -> str:
             paying.ask_for_invoice(target, amount_sats), OUTSIDE_SECONDS
         )
     except asyncio.TimeoutError as exc:
-        raise DestinationError(
+        raise NoAnswerError(
             f"The destination gives no invoice: no answer within {OUTSIDE_SECONDS} s"
         ) from exc
     except Exception as exc:
         why = _unnamed(str(exc), target)[:200] or type(exc).__name__
-        raise DestinationError(f"The destination gives no invoice: {why}") from exc
+        kind = NoAnswerError if _ran_out_of_time(exc) else DestinationError
+        raise kind(f"The destination gives no invoice: {why}") from exc
+
+
+def _ran_out_of_time(exc: BaseException | None) -> bool:
+    """Whether a timeout stands behind it: LNbits' lnurl library wraps httpx's."""
+    while exc is not None:
+        if isinstance(exc, asyncio.TimeoutError | httpx.TimeoutException):
+            return True
+        exc = exc.__cause__ or exc.__context__
+    return False
 
 
 def _unnamed(text: str, target: str) -> str:

@@ -37,6 +37,7 @@ from ..models import (
     Machine,
     Settlement,
     SuperConfig,
+    WaitCode,
     utc_now,
 )
 from ..parties import positions_crud
@@ -151,7 +152,7 @@ class LegMaker:
     def super_fee(self, amount_sats: int, config: SuperConfig) -> list[Leg]:
         if amount_sats <= 0:
             return []
-        reason = None if config.super_fee_wallet_id else crud.NO_PLATFORM_WALLET
+        is_due = bool(config.super_fee_wallet_id)
         return [
             self.leg(
                 "super_fee",
@@ -160,7 +161,8 @@ class LegMaker:
                 destination_wallet_id=config.super_fee_wallet_id,
                 next_try_at=self.fees_due_at(),
                 label="Platform fee",
-                error_message=reason,
+                error_message=None if is_due else crud.NO_PLATFORM_WALLET,
+                wait_code=None if is_due else WaitCode.PLATFORM_WALLET,
             )
         ]
 
@@ -246,6 +248,7 @@ class LegMaker:
             amount_sats,
             label=FREE_REFUND_LABEL if is_free else REFUND_LABEL,
             error_message=UNCLAIMED,
+            wait_code=WaitCode.UNCLAIMED,
         )
         leg.from_free_balance = is_free
         return [leg]

@@ -29,8 +29,14 @@ from ..base.database import (
     transaction,
 )
 from ..base.refusals import BadInputError, ConflictError, NotFoundError
-from ..crud import NO_PLATFORM_WALLET, get_super_config, lock_ledger
-from ..models import Machine, SuperConfig, utc_now
+from ..crud import (
+    NO_PLATFORM_WALLET,
+    get_super_config,
+    lock_ledger,
+    refresh_settlements,
+    settlements_with_open_platform_fee,
+)
+from ..models import Machine, SuperConfig, WaitCode, utc_now
 
 S = "satoshimachine"
 WAITING = "waiting:"
@@ -139,19 +145,23 @@ async def update_super_config(actor: str, changes: Mapping[str, Any]) -> SuperCo
 
 
 async def _say_why_fees_wait(conn: Connection, config: SuperConfig) -> None:
-    """No round reads a platform fee that has no wallet to go to, nor writes on it."""
+    """No round reads a platform fee that has no wallet to go to, nor writes on it; and
+    a settlement does not wait for it to be complete."""
     is_missing = config.super_fee_wallet_id is None
     await execute(
         conn,
-        f"UPDATE {S}.dca_payments SET error_message = :reason "  # noqa: S608
+        f"UPDATE {S}.dca_payments SET error_message = :reason, "  # noqa: S608
+        "wait_code = :code "
         "WHERE status = 'pending' AND leg_type = 'super_fee' AND payout_id IS NULL "
-        "AND (:is_missing OR error_message = :no_wallet)",
+        "AND (:is_missing OR wait_code = :no_wallet)",
         {
             "reason": NO_PLATFORM_WALLET if is_missing else None,
+            "code": WaitCode.PLATFORM_WALLET if is_missing else None,
             "is_missing": is_missing,
-            "no_wallet": NO_PLATFORM_WALLET,
+            "no_wallet": WaitCode.PLATFORM_WALLET,
         },
     )
+    await refresh_settlements(conn, await settlements_with_open_platform_fee(conn))
 
 
 async def _check_fractions_on_all_machines(

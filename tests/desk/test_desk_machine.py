@@ -64,6 +64,7 @@ from satmachineadmin.models import (
     utc_now,
 )
 from satmachineadmin.money import landing, payouts_crud, planning, rounds
+from satmachineadmin.money.funds import free_sats
 from satmachineadmin.parties import deposits
 
 import environment
@@ -375,9 +376,7 @@ class Desk(RuleBasedStateMachine):
             assert not self.do(landing.land_payment(payment)).is_new
 
     async def _free_sats(self) -> int:
-        async with db.connect() as conn:
-            owed = await payouts_crud.reserved_sats(conn, [self.wallet])
-        return self.lightning.balances[self.wallet] - sum(owed[self.wallet])
+        return await free_sats(self.wallet)
 
     # the engine ---------------------------------------------------------------------
 

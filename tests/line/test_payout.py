@@ -34,8 +34,8 @@ from satmachineadmin.host import paying
 from satmachineadmin.line import engine as line
 from satmachineadmin.line import payout as line_payout
 from satmachineadmin.line import requests_crud
-from satmachineadmin.line.funds import free_sats
 from satmachineadmin.money import payouts
+from satmachineadmin.money.funds import free_sats
 
 from conftest import wait_for
 from dev.line_client import NoAnswerError

@@ -23,6 +23,7 @@ from world import (
     Lp,
     MakeWorld,
     World,
+    age_core,
     balance_sats,
     core_rows,
     killed_at,
@@ -35,6 +36,8 @@ from satmachineadmin.host import paying
 from satmachineadmin.host.limits import reserve_sats
 from satmachineadmin.models import Leg, utc_now
 from satmachineadmin.money import payouts_crud, rounds
+
+from dev.accounts import answer
 
 SAVINGS = "savings@elsewhere.example"
 
@@ -227,6 +230,15 @@ async def test_an_invoice_that_was_kept_and_not_tried_sends_no_salary(
     await world.run_due()
     assert await balance_sats(friend.wallet.id) == 0
     assert await lp.balance_sats() == 500_000
+    # its invoice is dead first, and free after a minute: whoever froze while paying it
+    # may still do so
+    (leg,) = await forwards(world, payment_hash)
+    assert [r["status"] for r in await core_rows(str(leg.external_payment_hash))] == [
+        "failed"
+    ]
+    await age_core(str(leg.external_payment_hash), minutes=1.1)
+    await world.run_due()
+    assert await lp.balance_sats() == 500_000
     (leg,) = await forwards(world, payment_hash)
     assert (leg.status, leg.payout_id) == ("voided", None)
     await world.assert_ledger()
@@ -366,6 +378,11 @@ async def test_lnbits_service_fee_is_borne_by_the_receiver_and_breaks_nothing(
     assert (dca.amount_sats, dca.sent_sats) == (100_000, 99_000)
     assert len(await core_rows(str(dca.external_payment_hash))) == 3
     assert await lp.balance_sats() == 99_000
+    # the LP is told what arrived, and the fiat of what was owed is theirs no more
+    (at_machine,) = answer(await lp.user.api.get("/lp/summary"))
+    assert at_machine["sats_received"] == 99_000
+    history = answer(await lp.user.api.get("/lp/history"))
+    assert sum(day["sats"] for day in history) == 99_000
     assert await balance_sats(partner.wallet.id) == 4_950
     assert await balance_sats(world.machine_wallet.id) >= 0
     (forward,) = await forwards(world, payment_hash)

@@ -377,7 +377,7 @@ async def test_known_failure_32_a_frozen_worker_frees_no_leg_that_is_being_paid(
         if wallet_id != world.machine_wallet.id:
             return found
         monkeypatch.setattr(rounds, "plan_batch", real)
-        assert (len(found.dead), len(found.skipped)) == (1, 1)
+        assert (len(found.unpayable), len(found.skipped)) == (1, 1)
         await set_deleted(gone.wallet.id, False)
         await update(
             "dca_lp",
