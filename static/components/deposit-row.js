@@ -60,7 +60,9 @@ satmachine.component('deposit-row', {
         required: word === 'dispute'
       }
       this.$emit('ask', {
-        title: this.t(word === 'dispute' ? 'said.dispute_title' : `said.${word}`),
+        title: this.t(
+          word === 'dispute' ? 'said.dispute_title' : `said.${word}`
+        ),
         lines: word === 'dispute' ? this.t('said.dispute_text') : this.asked,
         ok: this.t(`said.${word}`),
         fields: ['dispute', 'refuse'].includes(word) ? [reason] : [],

@@ -75,7 +75,8 @@ window.i18n.global.mergeLocaleMessage('en', {
     said: {
       dispute: 'Dispute',
       dispute_title: 'Dispute this deposit',
-      dispute_text: 'The operator and the platform see it. It changes nothing of the money.',
+      dispute_text:
+        'The operator and the platform see it. It changes nothing of the money.',
       dispute_done: 'The operator and the platform see your dispute.',
       withdraw: 'Take the dispute back',
       agree: 'Yes, I got it back',

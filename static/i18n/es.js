@@ -75,7 +75,8 @@ window.i18n.global.mergeLocaleMessage('es', {
     said: {
       dispute: 'Disputar',
       dispute_title: 'Disputar este depósito',
-      dispute_text: 'El operador y la plataforma lo ven. No cambia nada del dinero.',
+      dispute_text:
+        'El operador y la plataforma lo ven. No cambia nada del dinero.',
       dispute_done: 'El operador y la plataforma ven su disputa.',
       withdraw: 'Retirar la disputa',
       agree: 'Sí, lo recibí',
