@@ -40,7 +40,7 @@ SILENT_FILES = {
 }
 # Calls whose texts are for developers: the log, OpenAPI, SQL.
 SILENT_CALLS = re.compile(
-    r"logger\.(opt\(.*\)\.)?\w+|\w*router\.\w+|Field|Query|Path|run|run_many|one|rows"
+    r"logger\.(opt\(.*\)\.)?\w+|\w*router\.\w+|Field|Query|Path|execute(_many)?|fetch_\w+"
 )
 SQL = re.compile(
     r"\b(SELECT|FROM|WHERE|UPDATE|INSERT|AND|ORDER|NULLS?|COALESCE|DELETE|CASE|EXISTS"
@@ -51,6 +51,10 @@ IN_SQL = re.compile(r"'([A-Z][^'=:]* [^'=:]+[.])'")
 
 # What reads like a sentence and is on no screen by itself.
 NOT_SHOWN = {
+    # what a relay says begins with this, or holds it
+    "slow down",
+    "too many",
+    "target: {}",
     # documentation and file names
     "npub or 64 hex",
     "{}=value, or {}[op]=value with op one of eq, ne, gt, ge, lt, le, in, ex{}",
