@@ -37,6 +37,8 @@ DATABASES = ("sqlite", "postgres")
 STILL_SECONDS = 30
 # Where the time goes, at the end of each log.
 SLOWEST = ("--durations=40", "--durations-min=5")
+# The longest begin first: not the largest group.
+IN_ORDER = ("--no-loadscope-reorder",)
 # pytest's exit codes
 TESTS_FAILED, NO_TESTS = 1, 5
 
@@ -68,7 +70,7 @@ class Run:
     def start(self) -> subprocess.Popen[bytes]:
         # What failed in an earlier run must not stand for what fails in this one.
         shutil.rmtree(self.cache, ignore_errors=True)
-        spread = ("-n", str(self.workers), "--dist", "loadgroup")
+        spread = ("-n", str(self.workers), "--dist", "loadscope", *IN_ORDER)
         with self.log.open("wb") as log:
             return subprocess.Popen(  # noqa: S603 (our own command, no shell)
                 self.command(*(spread if self.workers > 1 else ())),

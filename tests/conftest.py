@@ -8,8 +8,10 @@ and machines, and counts only what is theirs. Conditions are waited for with
 from __future__ import annotations
 
 import inspect
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from functools import cache
 from typing import Any
 from uuid import uuid4
 
@@ -35,7 +37,8 @@ from lnbits.core.models.extensions import UserExtension
 from lnbits.core.services.users import create_user_account_no_ckeck
 from lnbits.helpers import create_access_token
 from lnbits.settings import settings
-from lnbits.utils.cache import cache
+from lnbits.utils.cache import cache as lnbits_cache
+from xdist.scheduler import LoadScopeScheduling
 
 from dev.accounts import UserSession, WalletKeys, open_session
 
@@ -75,6 +78,32 @@ def pytest_collection_modifyitems(
     items.sort(key=lambda item: item.get_closest_marker("longest") is None)
 
 
+@cache
+def _group_of(path: str) -> str | None:
+    """The `xdist_group` of a test file, read from its text: whoever hands out tests to
+    the processes has not imported them."""
+    text = (environment.ROOT / "tests" / path.removeprefix("tests/")).read_text()
+    found = re.search(r'xdist_group\("(\w+)"\)', text)
+    return found[1] if found else None
+
+
+class GroupedScheduling(LoadScopeScheduling):
+    """One test after another to whoever is free, and a group to one process.
+
+    xdist's own `loadgroup` writes the group into a test's id, which pytest 9 does not
+    read back: every process then had a server and a browser of its own.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _group_of(nodeid.partition("::")[0]) or nodeid
+
+
+def pytest_xdist_make_scheduler(
+    config: pytest.Config, log: Any
+) -> LoadScopeScheduling | None:
+    return GroupedScheduling(config, log)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
     report: Any = yield
@@ -109,7 +138,9 @@ async def wait_for(
 
 def seed_price(currency: str, sats_per_unit: float) -> None:
     """Lets LNbits believe that one unit of `currency` costs so many sats."""
-    cache.set(f"btc-price-{currency}", 100_000_000 / sats_per_unit, expiry=24 * 3600)
+    lnbits_cache.set(
+        f"btc-price-{currency}", 100_000_000 / sats_per_unit, expiry=24 * 3600
+    )
 
 
 @pytest_asyncio.fixture(scope="session")
