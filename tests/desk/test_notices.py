@@ -108,7 +108,11 @@ async def test_a_failed_leg_is_told_once_again_tomorrow_and_closed_when_it_ends(
     overview = ok(await world.operator.api.get("/overview"))
     kinds = [item["kind"] for item in overview["needs_attention"]]
     assert "leg_failed" in kinds
-    ok(await world.operator.api.post(f"/payments/{leg_id}/void", json={"reason": "x"}))
+    ok(
+        await world.super_session.api.post(
+            f"/super/payments/{leg_id}/void", json={"reason": "x"}
+        )
+    )
     clock(hours=50)
     await notices.run_notices()
     assert mail.take(operator) == []

@@ -127,6 +127,7 @@ class World:
     make_user: Callable[..., Awaitable[UserSession]]
     make_wallet: Callable[..., Awaitable[WalletKeys]]
     fund: Callable[..., Awaitable[None]]
+    super_session: UserSession
     lps: list[Lp] = field(default_factory=list)
 
     async def add_lp(
@@ -431,7 +432,8 @@ async def build_world(
             },
         )
     world = World(
-        operator, customer, machine, wallet, platform, make_user, make_wallet, fund
+        *(operator, customer, machine, wallet, platform),
+        *(make_user, make_wallet, fund, super_session),
     )
     for deposit in deposits:
         await world.add_lp(deposit)
