@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from api_world import Desk, make_desk
+from lnbits.core.crud.wallets import delete_wallet
 from lnbits.core.services import create_invoice
 from money_rows import add_leg, add_payout, add_settlement
 
@@ -312,6 +313,25 @@ async def test_an_invoice_for_less_than_is_owed_leaves_the_rest_owed(
     assert len(refunds) == 2
     assert len(claimed) == 1
     assert 5_400 <= claimed[0]["amount_sats"] < 6_000
+
+
+async def test_no_balance_is_closed_into_a_wallet_that_is_gone(desk: Desk) -> None:
+    await delete_wallet(
+        user_id=desk.lp.user_id, wallet_id=desk.lp.wallet.id, deleted=True
+    )
+    before = await all_rows(desk)
+    answer = await desk.operator.api.post(
+        f"/clients/{desk.client['id']}/close-balance",
+        json={
+            **WHY,
+            "wallet_id": desk.operator.wallet.id,
+            "exchange_rate": 100,
+            "idempotency_key": secrets.token_hex(8),
+        },
+    )
+    assert answer.status_code == 409, answer.text
+    assert "no longer exists" in answer.json()["detail"]
+    assert await all_rows(desk) == before
 
 
 async def test_a_claim_lapses_after_a_fortnight_or_when_the_leg_is_paid(
