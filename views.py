@@ -17,6 +17,7 @@ from typing import Annotated
 import pyqrcode
 from fastapi import Depends, Query, Request, Response
 from fastapi.responses import HTMLResponse
+from lnbits.core.models import User
 from lnbits.core.views.generic import index
 from lnbits.decorators import check_user_exists
 from lnbits.helpers import template_renderer
@@ -24,7 +25,6 @@ from lnbits.helpers import template_renderer
 from .api.line import PairingAnswer, own_machine, pairing_answer
 from .api.route import new_router
 from .books.statement import lp_statement, period_of
-from .host.people import User
 from .models import utc_now
 
 satmachineadmin_generic_router = new_router()
@@ -38,7 +38,6 @@ PAGES = (
     "/settlements/{settlement_id}",
     "/payments",
     "/lps",
-    "/invitations/{code}",
     "/lps/{client_id}",
     "/splits",
     "/books",

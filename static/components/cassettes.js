@@ -28,11 +28,7 @@ satmachine.component('cassettes', {
       return this.rows.some(row => this.differs(row))
     },
     sent() {
-      const {offered_at, published_at, confirmed_at} = this.answer
-      if (!published_at && offered_at) {
-        const ago = this.fmt.ago(offered_at)
-        return {look: 'busy', text: this.t('cassettes.offered', {ago})}
-      }
+      const {published_at, confirmed_at} = this.answer
       if (!published_at) {
         return {look: 'calm', text: this.t('cassettes.unpublished')}
       }

@@ -1,6 +1,5 @@
 satmachine.component('screen-dca', {
   needs: [
-    'invitations',
     'lp-form',
     'lp-machine',
     'between',

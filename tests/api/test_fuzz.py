@@ -96,11 +96,9 @@ async def ids(desk: Desk, make_user: MakeUser) -> dict[str, str]:
         "deposit_id": desk.deposit["id"],
         "settlement_id": settlement,
         "leg_id": leg,
-        "username": (await make_user("newcomer")).username,
+        "user_id": (await make_user("newcomer")).user_id,
         "wallet_id": desk.operator.wallet.id,
         "dca_wallet_id": desk.operator.wallet.id,
-        "code": desk.link["code"],
-        "enrolment_id": desk.client["id"],
     }
 
 

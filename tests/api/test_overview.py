@@ -16,7 +16,7 @@ from satmachineadmin.base.database import db, db_time, execute, transaction
 from satmachineadmin.crud import NO_PLATFORM_WALLET, insert_legs, legs_of
 
 from conftest import MakeUser, MakeWallet
-from dev.accounts import UserSession, enrol
+from dev.accounts import UserSession
 
 PREFIX = "/satmachineadmin/api/v1"
 
@@ -220,7 +220,8 @@ async def test_what_needs_attention(
     )
     ok(await api.put(f"/deposits/{deposit['id']}/status", json={"status": "cancelled"}))
     new = await make_user("new")
-    await enrol(desk.operator, new, machine["id"])
+    body = {"machine_id": machine["id"], "user_id": new.user_id}
+    ok(await api.post("/clients", json=body), 201)
     async with transaction() as conn:
         await execute(
             conn,

@@ -64,8 +64,7 @@ from satmachineadmin.models import (
     utc_now,
 )
 from satmachineadmin.money import landing, payouts_crud, planning, rounds
-from satmachineadmin.money.funds import free_sats
-from satmachineadmin.parties import deposits
+from satmachineadmin.parties import lps
 
 import environment
 from ledger import assert_conserves, assert_lp_totals
@@ -376,7 +375,9 @@ class Desk(RuleBasedStateMachine):
             assert not self.do(landing.land_payment(payment)).is_new
 
     async def _free_sats(self) -> int:
-        return await free_sats(self.wallet)
+        async with db.connect() as conn:
+            owed = await payouts_crud.reserved_sats(conn, [self.wallet])
+        return self.lightning.balances[self.wallet] - sum(owed[self.wallet])
 
     # the engine ---------------------------------------------------------------------
 
@@ -544,10 +545,10 @@ class Desk(RuleBasedStateMachine):
 
     async def _deposit(self, person: int, cents: int) -> None:
         amount = Decimal(cents) / 100
-        deposit = await deposits.create_deposit(
+        deposit = await lps.create_deposit(
             self.operator, False, self.clients[person], amount, None
         )
-        await deposits.set_deposit_status(
+        await lps.set_deposit_status(
             self.operator, False, deposit.id, "confirmed", None
         )
 
@@ -565,7 +566,7 @@ class Desk(RuleBasedStateMachine):
             )
         if found:
             deposit_id = found[pick % len(found)]["id"]
-            await deposits.set_deposit_status(
+            await lps.set_deposit_status(
                 self.operator, False, deposit_id, "reversed", WHY
             )
 
