@@ -20,7 +20,7 @@ pytest_plugins = ("browser_fixtures",)
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.server,
-    pytest.mark.timeout(170),
+    pytest.mark.timeout(600),
     pytest.mark.xdist_group("browser"),
     pytest.mark.longest,
 ]
