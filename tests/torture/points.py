@@ -38,6 +38,7 @@ import satmachineadmin
 from dev import installation
 
 NOT_THE_MONEY_PATH = {
+    "base.events": "waits for an event, and changes nothing",
     "books.accounting": "reads what was paid, for a CSV",
     "books.lists": "reads pages for a screen",
     "books.reports": "writes CSV files",
@@ -50,6 +51,8 @@ NOT_THE_MONEY_PATH = {
     "desk.notices": "tells people what happened",
     "desk.reconciliation": "compares what was paid with what was owed: pays nothing",
     "desk.reconciliation_crud": "reads for it, and stops a machine: see its tests",
+    "desk.stops": "lets a machine's payouts go on: see desk/test_reconciliation",
+    "host.people": "reads who is who in LNbits",
     "line.cassettes": "tells a machine what its bays hold: no sats",
     "line.engine": "carries requests to line.calls and line.payout, told here",
     "line.keys": "keeps the key of the line, not money",
@@ -57,6 +60,7 @@ NOT_THE_MONEY_PATH = {
     "line.relays": "connects to relays",
     "migrations": "has tests of its own, which kill it after every statement",
     "money.rush": "waits for customers, and changes nothing",
+    "money.targets": "reads what a target means, and pays nothing",
     "parties.machines": "keeps machines and their settings",
     "parties.splits": "keeps an operator's splits; they are read at planning",
     "views": "serves pages",
