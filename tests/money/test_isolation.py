@@ -130,7 +130,7 @@ async def test_a_server_outside_that_breaks_what_we_call_it_with(
 
 
 @pytest.mark.parametrize(
-    ("module", "name"), [(rounds, "read_facts"), (planning, "build_plan")]
+    ("module", "name"), [(rounds, "read_batch_inputs"), (planning, "build_plan")]
 )
 async def test_one_machines_round_or_plan(
     make_world: MakeWorld,
