@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 READY := .venv/.ready
 
-.PHONY: help setup run test quick lint format torture mutants soak bench screenshots dist clean
+.PHONY: help setup run test quick lint format hosts torture mutants soak bench screenshots dist clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -45,6 +45,9 @@ lint: setup ## ruff, black, prettier and mypy
 
 format: setup ## mends what lint can mend by itself
 	@$(PY) -m dev.lint --fix
+
+hosts: setup ## host/, which knows LNbits' insides, against each LNbits we support
+	@$(PY) -m dev.hosts $(ARGS)
 
 # All points take hours: SATMACHINE_TORTURE=lasting or =kinds takes fewer, and
 # SATMACHINE_TORTURE_SHARD=3/8 the third of eight parts. See tests/torture.

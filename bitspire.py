@@ -16,19 +16,20 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from .base.text import storable_text
 from .calculations import (
-    cap_fee_shares,
     cents_text,
     exact_number,
     fee_mismatch_sats,
+    fee_shortfall_sats,
     fiat_cents,
+    lock_fee_shares,
     shown,
     split_principal_based,
 )
@@ -53,8 +54,6 @@ USUAL_RATE_FACTOR = 3
 # Bounds of what is kept of a stamp, so that its row can always be written.
 MAX_STAMP_DEPTH = 20
 MAX_STAMP_SIZE = 100_000
-
-_NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class SettlementInvariantError(ValueError):
@@ -107,6 +106,11 @@ class Figures:
     exchange_rate: float
 
     @property
+    def shortfall_sats(self) -> int:
+        """What the fee does not cover of the platform's share."""
+        return fee_shortfall_sats(self.fee_sats, self.platform_fee_sats)
+
+    @property
     def fiat_amount(self) -> Decimal:
         """The fiat in units, with two places."""
         return Decimal(cents_text(self.fiat_cents))
@@ -116,9 +120,8 @@ class Figures:
 class ParsedSettlement(Figures):
     """A payment of a machine and what its stamp or report says, ready to be landed.
 
-    `dispense` is "awaiting" or "confirmed" (a cash-in has nothing to wait for), or
-    None in `minimal_fields` when it was not readable. `stamp` is all that was said,
-    in a form that can be stored and sent.
+    `dispense` is "awaiting" or "confirmed" (a cash-in has nothing to wait for).
+    `stamp` is all that was said, in a form that can be stored and sent.
     """
 
     payment_hash: str
@@ -127,7 +130,7 @@ class ParsedSettlement(Figures):
     bitspire_txid: str | None
     bills_json: str | None
     cassettes_json: str | None
-    dispense: str | None
+    dispense: str
     stamp: dict[str, Any]
 
     @property
@@ -166,10 +169,6 @@ class Reading:
         if self.problem:
             return "quarantined"
         return "awaiting_dispense" if self.parsed.dispense == AWAITING else "pending"
-
-    def held_back(self, problem: str) -> Reading:
-        """The same for a person to look at; the first reason is told."""
-        return replace(self, problem=self.problem or problem)
 
 
 def read_payment(
@@ -297,7 +296,7 @@ def check_figures(
     platform, operator = split_principal_based(
         principal_sats, *fractions.for_direction(tx_type)
     )
-    platform_locked, operator_locked = cap_fee_shares(fee_sats, platform, operator)
+    platform_locked, operator_locked = lock_fee_shares(fee_sats, platform, operator)
     return Figures(
         tx_type=tx_type,
         wire_sats=wire_sats,
@@ -343,8 +342,19 @@ def minimal_fields(
         fiat_code=_or_default(lambda: _fiat_code(known, machine.fiat_code), ""),
         exchange_rate=float(_or_default(lambda: _stated_rate(known), None) or exact),
     )
-    dispense = _or_default(lambda: _dispense(known, tx_type), None)
+    dispense = dispense_said(known) if amount_msat > 0 else CONFIRMED
     return _with_facts(figures, payment, said, dispense)
+
+
+def dispense_said(fields: Any) -> str:
+    """What a stamp whose figures are not believed says of the dispense.
+
+    Whatever it says that is not a clear yes waits for somebody to say what came out:
+    nobody is paid for notes that stayed in the machine. Without a word about it the
+    machine dispensed before it stamped.
+    """
+    said = fields.get("dispense") if isinstance(fields, Mapping) else None
+    return CONFIRMED if said in (None, CONFIRMED) else AWAITING
 
 
 def report_conflict(fields: Mapping[str, Any], landed: Settlement) -> str | None:
@@ -566,7 +576,7 @@ def _rate_text(rate: Fraction) -> str:
 
 
 def _with_facts(
-    figures: Figures, payment: Payment, said: Any, dispense: str | None
+    figures: Figures, payment: Payment, said: Any, dispense: str
 ) -> ParsedSettlement:
     known: Mapping[Any, Any] = said if isinstance(said, Mapping) else {}
     stamp = _Storable().of(said)
@@ -585,11 +595,6 @@ def _with_facts(
 
 def _json_or_none(value: Any) -> str | None:
     return None if value is None else storable_json(value)
-
-
-def storable_text(text: str) -> str:
-    """`text` without what PostgreSQL (NUL) or UTF-8 (lone surrogates) refuses."""
-    return _NOT_STORABLE.sub("\ufffd", text)
 
 
 def storable_json(value: Any) -> str:

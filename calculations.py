@@ -295,35 +295,45 @@ def fee_mismatch_sats(fee_sats: int, platform_sats: int, operator_sats: int) -> 
     return fee_sats - (platform_sats + operator_sats)
 
 
-def cap_fee_shares(
+def lock_fee_shares(
     fee_sats: int, platform_sats: int, operator_sats: int
 ) -> tuple[int, int]:
-    """The two shares as they are owed: never more than was charged, platform first.
+    """The two shares as they are owed: `(platform_fee_sats, operator_fee_sats)`.
 
-    Returns `(platform_fee_sats, operator_fee_sats)`; what the fee has above both is
-    the surplus, which stays in the machine wallet.
+    The platform is a creditor and the operator the house: the platform's is its
+    fraction of principal whatever the customer was charged, the operator's is what the
+    fee leaves of theirs. What the fee has above both is the surplus, which stays in
+    the machine wallet.
     """
     _check_amount("fee_sats", fee_sats)
     _check_amount("platform_sats", platform_sats)
     _check_amount("operator_sats", operator_sats)
-    platform = min(platform_sats, fee_sats)
-    return platform, min(operator_sats, fee_sats - platform)
+    return platform_sats, max(0, min(operator_sats, fee_sats - platform_sats))
 
 
-def absorb_network_fee(
+def fee_shortfall_sats(fee_sats: int, platform_sats: int) -> int:
+    """What the fee does not cover of the platform's share: the operator's debt."""
+    _check_amount("fee_sats", fee_sats)
+    _check_amount("platform_sats", platform_sats)
+    return max(0, platform_sats - fee_sats)
+
+
+def held_fee_shares(
     fee_sats: int, platform_sats: int, operator_sats: int, network_fee_sats: int
 ) -> tuple[int, int]:
-    """The two locked shares after LNbits booked `network_fee_sats` on the payment.
+    """What the settlement itself holds of the two locked shares, after LNbits booked
+    `network_fee_sats` on the payment.
 
-    The surplus bears it first, then the operator's share, then the platform's; none
-    goes below 0. What is left of it after all three falls on the machine wallet, and
-    `check_conservation` refuses a plan that cannot bear it.
+    The surplus bears it first, then the operator's share. What is missing after both
+    is missing of the sats that the platform is owed, and never of what it is owed: the
+    difference to `platform_sats` is paid from the wallet's free balance.
     """
     _check_amount("fee_sats", fee_sats)
     _check_amount("platform_sats", platform_sats)
     _check_amount("operator_sats", operator_sats)
     _check_amount("network_fee_sats", network_fee_sats)
-    surplus = fee_sats - platform_sats - operator_sats
+    platform = min(platform_sats, fee_sats)
+    surplus = fee_sats - platform - operator_sats
     if surplus < 0:
         raise ValueError(
             f"The shares {platform_sats} and {operator_sats} sat are more than the fee "
@@ -332,7 +342,7 @@ def absorb_network_fee(
     left = max(network_fee_sats - surplus, 0)
     operator = max(operator_sats - left, 0)
     left -= operator_sats - operator
-    return max(platform_sats - left, 0), operator
+    return max(platform - left, 0), operator
 
 
 def allocate_operator_split_legs(
@@ -457,9 +467,10 @@ def dispense_split(
 
     With r = dispensed / fiat: principal and fee are `half_up(figure x r)`, the two
     shares keep the part of the fee that they had when the settlement *landed*
-    (whatever the configuration says today), and the rest of the wire is owed to the
-    customer. `ValueError` for a dispense above what was ordered, or landed figures
-    that contradict each other.
+    (whatever the configuration says today; a platform's share above the fee is
+    `half_up(share x r)`), and the rest of the wire is owed to the customer.
+    `ValueError` for a dispense above what was ordered, or landed figures that
+    contradict each other.
     """
     for name, value in (
         ("principal_sats", principal_sats),
@@ -478,7 +489,7 @@ def dispense_split(
             f"{cents_text(dispensed_cents)} dispensed is more than the "
             f"{cents_text(fiat_cents)} that were ordered."
         )
-    if platform_fee_sats + operator_fee_sats > fee_sats:
+    if operator_fee_sats > max(0, fee_sats - platform_fee_sats):
         raise ValueError(
             f"The shares {platform_fee_sats} and {operator_fee_sats} sat are more than "
             f"the fee of {fee_sats} sat."
@@ -490,10 +501,14 @@ def dispense_split(
         )
     principal = round_half_up(principal_sats * dispensed_cents, fiat_cents)
     fee = round_half_up(fee_sats * dispensed_cents, fiat_cents)
-    platform = operator = 0
-    if fee_sats > 0:
+    if platform_fee_sats <= fee_sats and fee_sats > 0:
         platform = round_half_up(fee * platform_fee_sats, fee_sats)
-        operator = min(round_half_up(fee * operator_fee_sats, fee_sats), fee - platform)
+    else:
+        platform = round_half_up(platform_fee_sats * dispensed_cents, fiat_cents)
+    operator = 0
+    if fee_sats > 0:
+        share = round_half_up(fee * operator_fee_sats, fee_sats)
+        operator = min(share, max(0, fee - platform))
     return DispenseSplit(
         principal_sats=principal,
         fee_sats=fee,

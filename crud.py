@@ -1,4 +1,4 @@
-"""SQL of settlements: landing, planning, legs, and what an LP still has.
+"""SQL of settlements: landing, planning, and their legs.
 
 Guaranteed here: a settlement lands once per payment hash; a plan is written whole or
 not at all, with the debits of the LPs it takes fiat from.
@@ -33,9 +33,9 @@ from .base.database import (
 )
 from .base.lease import lease_held_sql
 from .models import (
-    CommissionSplit,
+    CASH_IN,
+    CASH_OUT,
     Leg,
-    LpProfile,
     Machine,
     Settlement,
     SuperConfig,
@@ -47,6 +47,8 @@ __all__ = ["db"]
 # the statuses in which a leg has reached its receiver: both are final
 RECEIVED = ("completed", "skipped")
 RECEIVED_SQL = "p.status IN ('completed', 'skipped')"
+# the sats that arrived: LNbits may take a service fee of what was owed
+ARRIVED_SQL = "COALESCE(p.sent_sats, p.amount_sats)"
 NO_PLATFORM_WALLET = "The platform has not chosen the wallet for its fee yet."
 # External destinations gather at least this long: routing is paid by the payment.
 # A test or a demonstration may shorten it.
@@ -144,10 +146,11 @@ def from_time(value: Any) -> datetime:
     return datetime.fromtimestamp(float(value or 0), timezone.utc)
 
 
-async def wallet_machine_id(
+async def wallet_owner(
     conn: Connection, wallet_id: str, at: datetime
-) -> str | None:
-    """The machine whose wallet this was at that time (or first was, if earlier)."""
+) -> tuple[str, datetime] | None:
+    """The machine whose wallet this was at that time (or first was, if earlier), and
+    when the wallet was first registered for a machine; None if it never was."""
     found = await fetch_all(
         conn,
         "SELECT machine_id, since_at FROM satoshimachine.dca_machine_wallets "
@@ -160,7 +163,31 @@ async def wallet_machine_id(
     for row in found:
         if from_time(row["since_at"]) <= at:
             owner = row["machine_id"]
-    return owner
+    return owner, from_time(found[0]["since_at"])
+
+
+async def has_line(conn: Connection, machine: Machine) -> bool:
+    """Whether the machine trades over its line: it is paired, or was paired once."""
+    if machine.is_paired or machine.paired_at:
+        return True
+    found = await fetch_one(
+        conn,
+        "SELECT 1 AS yes FROM satoshimachine.dca_machine_lines "
+        "WHERE machine_id = :machine AND used_code IS NOT NULL",
+        {"machine": machine.id},
+    )
+    return found is not None
+
+
+async def is_line_invoice(conn: Connection, machine_id: str, payment_hash: str) -> bool:
+    """Whether this machine asked for this invoice over its line."""
+    found = await fetch_one(
+        conn,
+        "SELECT 1 AS yes FROM satoshimachine.dca_machine_requests "
+        "WHERE machine_id = :machine AND payment_hash = :hash AND rpc = 'invoice'",
+        {"machine": machine_id, "hash": payment_hash},
+    )
+    return found is not None
 
 
 async def get_settlement(
@@ -196,68 +223,128 @@ async def insert_settlement(conn: Connection, settlement: Settlement) -> bool:
     return await execute(conn, sql, params) == 1
 
 
+# One side of a payment: its hash, the wallet, and whether that wallet paid it. One
+# wallet can be both sides of a payment to itself.
+PaymentSide = tuple[str, str, bool]
+
+
 async def recorded_keys(
     conn: Connection, sides: Iterable[tuple[str, str]]
 ) -> set[tuple[str, str]]:
-    """Those sides (payment hash, wallet id) of payments that need no landing: landed
-    before, or payouts of our own."""
+    """Those (payment hash, wallet id) that need no landing, in either direction."""
     wanted = set(sides)
-    known = await _first_keys(conn, sorted({h for h, _ in wanted}))
+    both = {(h, w, out) for h, w in wanted for out in (True, False)}
+    return {(h, w) for h, w, _ in await recorded_sides(conn, both)}
+
+
+async def recorded_sides(
+    conn: Connection, sides: Iterable[PaymentSide]
+) -> set[PaymentSide]:
+    """Those sides of payments that need no landing: landed before, or payouts of our
+    own."""
+    wanted = set(sides)
+    known = await _sides_of(conn, sorted({side[0] for side in wanted}))
     unknown = wanted - known
     if unknown:
-        known |= await _second_keys(conn, unknown)
+        known |= await _second_sides(conn, unknown)
     return known & wanted
 
 
-async def _second_keys(
-    conn: Connection, sides: Iterable[tuple[str, str]]
-) -> set[tuple[str, str]]:
-    """Those that landed as `<hash>:<machine id>`: one machine's customer was paid
-    through another machine, which landed first."""
+def second_hash(payment_hash: str, first: Settlement, second: Settlement) -> str:
+    """What the second side of a payment lands under; the first has the bare hash."""
+    if first.machine_id != second.machine_id:
+        return f"{payment_hash}:{second.machine_id}"
+    return f"{payment_hash}:{CASH_IN if second.is_outgoing else CASH_OUT}"
+
+
+async def _second_sides(
+    conn: Connection, sides: Iterable[PaymentSide]
+) -> set[PaymentSide]:
+    """Those that landed as `second_hash`: one machine's customer was paid through
+    another machine, or a wallet paid itself, and the other side landed first."""
     wallets = await machine_wallets(conn)
-    hashes = sorted(
-        f"{payment_hash}:{machine_id}"
-        for payment_hash, wallet_id in sides
-        for machine_id in {m for m, _ in wallets.get(wallet_id, [])}
-    )
-    found = await _first_keys(conn, hashes)
-    return {(name.partition(":")[0], wallet_id) for name, wallet_id in found}
+    names = {
+        f"{payment_hash}:{name}"
+        for payment_hash, wallet_id, _ in sides
+        for name in {CASH_IN, CASH_OUT, *(m for m, _ in wallets.get(wallet_id, []))}
+    }
+    found = await _sides_of(conn, sorted(names))
+    return {(name.partition(":")[0], wallet, out) for name, wallet, out in found}
 
 
-async def _first_keys(conn: Connection, hashes: Sequence[str]) -> set[tuple[str, str]]:
-    known: set[tuple[str, str]] = set()
+async def _sides_of(conn: Connection, hashes: Sequence[str]) -> set[PaymentSide]:
+    known: set[PaymentSide] = set()
     for start in range(0, len(hashes), CHUNK):
-        params: dict[str, Any] = {}
+        params: dict[str, Any] = {"yes": True, "no": False}
         listed = in_list("h", hashes[start : start + CHUNK], params)
         found = await fetch_all(
             conn,
             f"""
-            SELECT payment_hash, wallet_id FROM satoshimachine.dca_settlements
+            SELECT payment_hash, wallet_id, is_outgoing
+            FROM satoshimachine.dca_settlements
             WHERE payment_hash IN {listed}
             UNION ALL
-            SELECT payment_hash, source_wallet_id AS wallet_id
+            SELECT payment_hash, source_wallet_id AS wallet_id, :yes AS is_outgoing
             FROM satoshimachine.dca_payouts
             WHERE payment_hash IN {listed}
             UNION ALL
-            SELECT payment_hash, destination_wallet_id AS wallet_id
+            SELECT payment_hash, destination_wallet_id AS wallet_id,
+                :no AS is_outgoing
             FROM satoshimachine.dca_payouts WHERE payment_hash IN {listed}
             """,  # noqa: S608
             params,
         )
-        known.update((row["payment_hash"], row["wallet_id"]) for row in found)
+        for row in found:
+            # an old row that was quarantined unread does not know which side it was
+            outs = (
+                (True, False)
+                if row["is_outgoing"] is None
+                else (bool(row["is_outgoing"]),)
+            )
+            known.update((row["payment_hash"], row["wallet_id"], out) for out in outs)
     return known
+
+
+# Where a payment's hash may stand in our tables, by what the payment is there: the
+# table and its column of hashes.
+HASHES = {
+    "settlement": ("dca_settlements", "payment_hash"),
+    "payout": ("dca_payouts", "payment_hash"),
+    # of legs that were paid before there were payouts it stands here only
+    "leg": ("dca_payments", "external_payment_hash"),
+    "attempt": ("dca_machine_attempts", "payment_hash"),
+}
+# payments that this extension made itself
+OWN = ("payout", "leg")
+# whatever of ours an invoice may have been used for already
+USED = ("settlement", "payout", "leg", "attempt")
+
+
+async def recorded_hashes(
+    conn: Connection, hashes: Iterable[str], roles: Iterable[str]
+) -> set[str]:
+    """Those of the hashes that are known in one of these roles (of `HASHES`).
+
+    The one answer to "is this hash ours": a table that one of those who ask does not
+    ask is a payment that is taken for another, or paid for two debts.
+    """
+    wanted = sorted(set(hashes))
+    found: set[str] = set()
+    for start in range(0, len(wanted), CHUNK):
+        params: dict[str, Any] = {}
+        listed = in_list("h", wanted[start : start + CHUNK], params)
+        sql = " UNION ALL ".join(
+            f"SELECT {column} AS payment_hash "  # noqa: S608
+            f"FROM satoshimachine.{table} WHERE {column} IN {listed}"
+            for table, column in (HASHES[role] for role in roles)
+        )
+        found.update(row["payment_hash"] for row in await fetch_all(conn, sql, params))
+    return found
 
 
 async def is_own_payment(conn: Connection, payment_hash: str) -> bool:
     """Whether this extension made the payment itself, as a payout."""
-    found = await fetch_one(
-        conn,
-        "SELECT 1 AS yes FROM satoshimachine.dca_payouts WHERE payment_hash = :hash "
-        "UNION ALL SELECT 1 AS yes FROM satoshimachine.dca_payments "
-        "WHERE external_payment_hash = :hash",
-        {"hash": payment_hash},
-    )
-    return found is not None
+    return payment_hash in await recorded_hashes(conn, [payment_hash], OWN)
 
 
 async def recent_rates(
@@ -347,6 +434,20 @@ async def set_settlement_status(
     )
 
 
+async def release_settlement(conn: Connection, settlement_id: str, status: str) -> bool:
+    """A held-back settlement goes its way; False if it is held back no more."""
+    return (
+        await execute(
+            conn,
+            "UPDATE satoshimachine.dca_settlements SET status = :status, "
+            "error_message = NULL, quarantine_code = NULL "
+            "WHERE id = :id AND status = 'quarantined'",
+            {"id": settlement_id, "status": status},
+        )
+        == 1
+    )
+
+
 async def write_plan(
     conn: Connection,
     settlement: Settlement,
@@ -396,7 +497,8 @@ async def add_received(conn: Connection, legs: Iterable[Leg]) -> None:
     for leg in legs:
         if leg.client_id and leg.leg_type in ("dca", "settlement"):
             of_client = sums.setdefault(leg.client_id, [0, 0])
-            of_client[0] += leg.amount_sats
+            arrived = leg.amount_sats if leg.sent_sats is None else leg.sent_sats
+            of_client[0] += arrived
             of_client[1] += int((leg.amount_fiat or 0) * 100)
     await execute_many(
         conn,
@@ -446,9 +548,12 @@ async def refresh_settlements(conn: Connection, settlement_ids: Iterable[str]) -
             "AND p.leg_type <> 'autoforward'"
         )
         open_leg = (
-            "p.status = 'pending' AND (p.payout_id IS NOT NULL OR p.target IS NOT NULL "
-            "OR p.destination_wallet_id IS NOT NULL "
-            "OR p.leg_type NOT IN ('super_fee', 'refund'))"
+            "p.status = 'pending' AND (p.payout_id IS NOT NULL "
+            "OR p.leg_type NOT IN ('super_fee', 'refund') "
+            "OR p.leg_type = 'refund' AND p.target IS NOT NULL "
+            "OR p.leg_type = 'super_fee' AND EXISTS ("
+            "SELECT 1 FROM satoshimachine.super_config c "
+            "WHERE c.id = 'default' AND c.super_fee_wallet_id IS NOT NULL))"
         )
         await execute(
             conn,
@@ -476,6 +581,17 @@ async def refresh_settlements(conn: Connection, settlement_ids: Iterable[str]) -
             """,  # noqa: S608
             params,
         )
+
+
+async def settlements_with_open_platform_fee(conn: Connection) -> list[str]:
+    """Settlements whose status depends on whether the platform has a wallet."""
+    found = await fetch_all(
+        conn,
+        "SELECT DISTINCT settlement_id FROM satoshimachine.dca_payments "
+        "WHERE status = 'pending' AND leg_type = 'super_fee' AND payout_id IS NULL "
+        "AND settlement_id IS NOT NULL",
+    )
+    return [r["settlement_id"] for r in found]
 
 
 async def hashes_landed_since(since: datetime) -> list[str]:
@@ -517,108 +633,6 @@ async def overdue_dispenses(before: datetime) -> int:
         )
 
 
-async def effective_splits(
-    conn: Connection, operator_user_id: str, machine_id: str
-) -> list[CommissionSplit]:
-    """The machine's override splits, else the operator's defaults, else none."""
-    found = await fetch_models(
-        conn,
-        """
-        SELECT * FROM satoshimachine.dca_commission_splits
-        WHERE operator_user_id = :operator
-          AND (machine_id = :machine OR machine_id IS NULL)
-        ORDER BY sort_order, id
-        """,
-        CommissionSplit,
-        {"operator": operator_user_id, "machine": machine_id},
-    )
-    override = [s for s in found if s.machine_id == machine_id]
-    return override or [s for s in found if s.machine_id is None]
-
-
-async def lp_positions(
-    conn: Connection, machine_id: str, at: datetime
-) -> list[Mapping[str, Any]]:
-    """Active LPs of a machine with profile and fiat, one row each.
-
-    Columns: client_id, user_id, the `dca_lp` columns (None without a profile),
-    `limit_cents` (None without one, 0 for one that is no amount of money),
-    `deposited_cents` (confirmed no later than `at`), `debited_cents`.
-    """
-    found = await fetch_all(
-        conn,
-        f"""
-        SELECT c.id AS client_id, c.user_id, l.dca_wallet_id, l.default_dca_mode,
-               l.fixed_mode_daily_limit,
-               l.autoforward_ln_address, l.autoforward_enabled,
-               COALESCE(d.cents, 0) AS deposited_cents,
-               COALESCE(t.debited_cents, 0) AS debited_cents
-        FROM satoshimachine.dca_clients c
-        LEFT JOIN satoshimachine.dca_lp l ON l.user_id = c.user_id
-        LEFT JOIN satoshimachine.dca_client_totals t ON t.client_id = c.id
-        LEFT JOIN (
-            SELECT client_id, SUM({cents_sql("amount")}) AS cents
-            FROM satoshimachine.dca_deposits
-            WHERE machine_id = :machine AND status = 'confirmed'
-              AND confirmed_at <= :at
-            GROUP BY client_id
-        ) d ON d.client_id = c.id
-        WHERE c.machine_id = :machine AND c.status = 'active'
-        ORDER BY c.id
-        """,  # noqa: S608
-        {"machine": machine_id, "at": db_time(at)},
-    )
-    return [
-        {**row, "limit_cents": _limit_cents(row["fixed_mode_daily_limit"])}
-        for row in found
-    ]
-
-
-def _limit_cents(value: Any) -> int | None:
-    """In Python, because PostgreSQL ends the whole statement over one row's NaN."""
-    if value is None:
-        return None
-    try:
-        return int(Decimal(str(value)) * 100)
-    except (ArithmeticError, ValueError):
-        return 0
-
-
-async def day_debits(
-    conn: Connection, machine_id: str, fiat_code: str, at: datetime
-) -> dict[str, int]:
-    """Minor units each LP of this machine received by DCA on the UTC day of `at`,
-    over all machines of this currency: LNbits user id -> cents.
-
-    CROSS JOIN keeps SQLite from starting with the LPs and reading all their years of
-    legs: it begins with the day's.
-    """
-    day = at.astimezone(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
-    found = await fetch_all(
-        conn,
-        f"""
-        SELECT c.user_id, SUM({cents_sql("p.amount_fiat")}) AS cents
-        FROM satoshimachine.dca_payments p
-        CROSS JOIN satoshimachine.dca_clients c
-        CROSS JOIN satoshimachine.dca_machines m
-        WHERE c.id = p.client_id AND m.id = p.machine_id
-          AND p.transaction_time >= :day AND p.transaction_time < :next
-          AND p.leg_type = 'dca' AND p.status NOT IN ('voided', 'refunded')
-          AND m.fiat_code = :code AND c.user_id IN (
-              SELECT user_id FROM satoshimachine.dca_clients
-              WHERE machine_id = :machine)
-        GROUP BY c.user_id
-        """,  # noqa: S608
-        {
-            "day": db_time(day),
-            "next": db_time(day + timedelta(days=1)),
-            "code": fiat_code,
-            "machine": machine_id,
-        },
-    )
-    return {r["user_id"]: int(r["cents"] or 0) for r in found}
-
-
 async def legs_of(settlement_id: str, conn: Connection | None = None) -> list[Leg]:
     async with reuse(conn) as c:
         return await fetch_models(
@@ -639,38 +653,6 @@ async def get_leg(leg_id: str, conn: Connection | None = None) -> Leg | None:
             {"id": leg_id},
         )
     return found[0] if found else None
-
-
-async def lp_profiles_of_clients(
-    conn: Connection, client_ids: Iterable[str]
-) -> dict[str, LpProfile]:
-    """client id -> where the LP's sats go now (no modes, no limits)."""
-    ids = sorted(set(client_ids))
-    profiles: dict[str, LpProfile] = {}
-    for start in range(0, len(ids), CHUNK):
-        params: dict[str, Any] = {}
-        listed = in_list("c", ids[start : start + CHUNK], params)
-        found = await fetch_all(
-            conn,
-            f"SELECT c.id AS client_id, l.* FROM satoshimachine.dca_clients c "  # noqa: S608
-            "JOIN satoshimachine.dca_lp l ON l.user_id = c.user_id "
-            f"WHERE c.id IN {listed}",
-            params,
-        )
-        profiles.update({row["client_id"]: _where_to(row) for row in found})
-    return profiles
-
-
-def _where_to(row: Mapping[str, Any]) -> LpProfile:
-    """What paying an LP depends on. The companion extension writes these rows too: a
-    limit or a time that makes no sense must not leave the LP, or the round, unpaid.
-    """
-    return LpProfile(
-        user_id=row["user_id"],
-        dca_wallet_id=row["dca_wallet_id"] or "",
-        autoforward_ln_address=row["autoforward_ln_address"],
-        autoforward_enabled=row["autoforward_enabled"] == 1,
-    )
 
 
 async def get_cursor(name: str) -> str | None:

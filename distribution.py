@@ -19,15 +19,23 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from lnbits.core.db import db as core_db
 from loguru import logger
 
 from . import crud
 from .base import lease
-from .base.database import deferred_commit
 from .host import limits
+from .host.database import core_connection, deferred_commit
 from .models import Payout, Settlement, utc_now
-from .money import forwards, payouts, payouts_crud, planning, rounds
+from .money import (
+    ending,
+    hosts_crud,
+    payouts,
+    payouts_crud,
+    planning,
+    receipts,
+    rounds,
+    strays_crud,
+)
 from .money.payouts import DestinationError, Observation, Outcome, in_flight_payments
 from .money.rush import debouncer
 
@@ -54,13 +62,28 @@ def wake() -> None:
     work.set()
 
 
+class Places:
+    """So many at once for each paying wallet, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._of_wallet: dict[str, asyncio.Semaphore] = {}
+
+    def of(self, wallet_id: str) -> asyncio.Semaphore:
+        return self._of_wallet.setdefault(
+            wallet_id, asyncio.Semaphore(MAX_EXTERNAL_AT_ONCE)
+        )
+
+
 class Worker:
     """The engine's hands in this process: passes one after another, never two."""
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
         self.externals: dict[str, asyncio.Task] = {}
-        self.external_slots = asyncio.Semaphore(MAX_EXTERNAL_AT_ONCE)
+        # of each paying wallet, so that nobody's dead addresses take others' places;
+        # and asking what became of a payment takes none of those for paying
+        self.paying = Places()
+        self.asking = Places()
 
     async def run_pass(self) -> int:
         """Plan, open payouts, advance them; returns how many things were done."""
@@ -68,7 +91,10 @@ class Worker:
             if not await lease.holds_lease(INSTANCE_ID):
                 return 0
             done = await plan_pending()
-            wallets = await payouts_crud.waiting_wallets()
+            stopped = await strays_crud.stopped_wallets()
+            wallets = [
+                w for w in await payouts_crud.waiting_wallets() if w not in stopped
+            ]
             # one answer for all wallets: asking uses it up
             most = debouncer.take_batch_limit() if wallets else None
             for wallet_id in wallets:
@@ -76,7 +102,10 @@ class Worker:
                     rounds.open_round(wallet_id, INSTANCE_ID, most),
                     f"round of wallet {wallet_id}",
                 )
-            done += await self.advance(await payouts_crud.unfinished_payouts())
+            unfinished = await payouts_crud.unfinished_payouts()
+            done += await self.advance(
+                [p for p in unfinished if p.source_wallet_id not in stopped]
+            )
             return done
 
     async def plan(self) -> None:
@@ -107,7 +136,12 @@ class Worker:
             return 0
 
         async def one() -> int:
-            async with self.external_slots:
+            wallet_id = payout.source_wallet_id
+            if payout.status == "invoiced":
+                async with self.asking.of(wallet_id):
+                    if await _run_batch_isolated(look_outside, [payout]):
+                        return 1
+            async with self.paying.of(wallet_id):
                 return await _run_batch_isolated(pay_external, [payout])
 
         self.externals[payout.id] = asyncio.create_task(one())
@@ -199,7 +233,7 @@ async def invoice_and_pay(new: Sequence[Payout]) -> int:
     after that and before they are stored: LNbits keeps invoices that nobody pays, and
     the next start makes others.
     """
-    wanted = await forwards.drop_stale_forwards(new, INSTANCE_ID)
+    wanted = await ending.may_be_paid(new, INSTANCE_ID)
     made: list[Payout] = []
     dead: list[tuple[Payout, str]] = []
     a_while = Deadline(OUTCOME_INTERVAL_SECONDS)
@@ -208,7 +242,7 @@ async def invoice_and_pay(new: Sequence[Payout]) -> int:
         if a_while.expired:
             break  # the rest is in the next pass
     for payout, reason in dead:
-        await payouts_crud.fail_payout(payout, reason)
+        await ending.fail_payout(payout, reason)
     # what was stored a moment ago was stored under the lease
     kept = await payouts_crud.store_invoices(made, INSTANCE_ID)
     await _pay_stored(kept)
@@ -219,7 +253,7 @@ async def _invoice_in_one_slice(
     wanted: Sequence[Payout], made: list[Payout], dead: list[tuple[Payout, str]]
 ) -> None:
     """Invoices for the first of these payouts, committed together."""
-    async with deferred_commit(core_db) as conn:
+    async with deferred_commit() as conn:
         slice_end = Deadline(MAX_CONNECTION_SECONDS)
         for payout in wanted:
             try:
@@ -236,9 +270,7 @@ async def _invoice_in_one_slice(
 async def continue_internal(invoiced: Sequence[Payout]) -> int:
     """Look what became of invoices that were kept by an earlier pass, or by another
     process, and pay those that LNbits has not tried."""
-    to_pay = await forwards.drop_stale_forwards(
-        await reconcile_payouts(invoiced), INSTANCE_ID
-    )
+    to_pay = await ending.may_be_paid(await reconcile_payouts(invoiced), INSTANCE_ID)
     done = len(invoiced) - len(to_pay)
     if to_pay and await lease.holds_lease(INSTANCE_ID):
         done += await _pay_stored(to_pay)
@@ -247,14 +279,16 @@ async def continue_internal(invoiced: Sequence[Payout]) -> int:
 
 async def _pay_stored(stored: Sequence[Payout]) -> int:
     """Pay stored invoices while we are the engine; returns how many were tried."""
-    tried = 0
-    while tried < len(stored):
-        if tried:
+    left = list(stored)
+    while left:
+        if len(left) < len(stored):
             await debouncer.wait_until_quiet()
             if not await lease.holds_lease(INSTANCE_ID):
                 break
-        tried += await _pay_for_a_while(stored[tried:])
-    return tried
+            # time has passed: wallets may be gone by now
+            left = await ending.may_be_paid(left, INSTANCE_ID)
+        left = left[await _pay_for_a_while(left) :]
+    return len(stored) - len(left)
 
 
 async def _pay_for_a_while(stored: Sequence[Payout]) -> int:
@@ -265,11 +299,14 @@ async def _pay_for_a_while(stored: Sequence[Payout]) -> int:
     refused: dict[str, str] = {}
     seen: dict[str, Observation] | None = None
     a_while = Deadline(OUTCOME_INTERVAL_SECONDS)
+    facts = await payouts_crud.facts_of_payouts([p.id for p in stored])
     while seen is None:
-        async with core_db.connect() as conn:
+        async with core_connection() as conn:
             slice_end = Deadline(MAX_CONNECTION_SECONDS)
             for payout in stored[len(tried) :]:
-                reason = await payouts.try_to_pay(payout, _description(payout), conn)
+                reason = await payouts.try_to_pay(
+                    payout, _description(payout), conn, facts=facts.get(payout.id)
+                )
                 if reason:
                     refused[payout.id] = reason
                 tried.append(payout)
@@ -310,19 +347,22 @@ def _description(payout: Payout) -> str:
 # ----------------------------------------------------------------- external payouts
 
 
+async def look_outside(one_payout: Sequence[Payout]) -> int:
+    """Read, or ask the node, what became of a payment; 0 if it was never tried."""
+    return 0 if await reconcile_payouts(one_payout) else 1
+
+
 async def pay_external(one_payout: Sequence[Payout]) -> int:
     """Fetch an invoice from outside if there is none, keep it, pay it, look."""
     (payout,) = one_payout
     untried = one_payout
     if payout.status == "invoiced":
         untried = await reconcile_payouts([payout])
-    if not await forwards.drop_stale_forwards(untried, INSTANCE_ID):
+    if not await ending.may_be_paid(untried, INSTANCE_ID):
         return 1
     if payout.status == "new":
-        try:
-            fetched = await payouts.fetch_external_invoice(payout)
-        except DestinationError as exc:
-            await payouts_crud.fail_payout(payout, str(exc))
+        fetched = await _fetch_invoice(payout)
+        if fetched is None:
             return 1
         kept = await payouts_crud.store_invoices([fetched], INSTANCE_ID)
         if not kept:
@@ -331,17 +371,45 @@ async def pay_external(one_payout: Sequence[Payout]) -> int:
         payout = kept[0]
     if not await lease.holds_lease(INSTANCE_ID):
         return 0
-    reason = await payouts.try_to_pay(payout, _description(payout))
+    facts = await payouts_crud.facts_of_payouts([payout.id])
+    reason = await payouts.try_to_pay(
+        payout, _description(payout), facts=facts.get(payout.id)
+    )
     for unpaid in await reconcile_payouts([payout]):
         await _not_paid(unpaid, reason)
     return 1
+
+
+async def _fetch_invoice(payout: Payout) -> Payout | None:
+    """The payout with an invoice from outside; None if there is none now. A host that
+    did not answer in time is left alone for a while, by all that goes there."""
+    host = hosts_crud.host_of(payout.destination)
+    until = await hosts_crud.paused_until(host) if host else None
+    if until:
+        await payouts_crud.note_payout(
+            payout,
+            reason="The destination's server did not answer in time; it is asked again "
+            f"at {until:%H:%M} UTC.",
+            next_try_at=until,
+        )
+        return None
+    try:
+        fetched = await payouts.fetch_external_invoice(payout)
+    except DestinationError as exc:
+        if host and isinstance(exc, payouts.NoAnswerError):
+            await hosts_crud.note_timeout(host)
+        await ending.fail_payout(payout, str(exc))
+        return None
+    if host:
+        await hosts_crud.note_answer(host)
+    return fetched
 
 
 async def _not_kept(payout: Payout) -> None:
     """The invoice was used before (then the destination is at fault), or the lease is
     another's now (then the payout is too)."""
     if await lease.holds_lease(INSTANCE_ID):
-        await payouts_crud.fail_payout(
+        await ending.fail_payout(
             payout, "The destination gave an invoice that was used before."
         )
 
@@ -388,15 +456,29 @@ async def _apply_unpaid(payout: Payout, seen: Observation) -> None:
                 next_try_at=utc_now() + timedelta(seconds=5),
             )
     elif seen.outcome is Outcome.INVOICE_FAILED:
-        await payouts_crud.fail_payout(
-            payout, "LNbits gave the invoice up before it was paid."
-        )
+        await _apply_invoice_failed(payout, seen)
     elif seen.outcome is Outcome.TAKEN:
-        await payouts_crud.fail_payout(payout, payouts.TAKEN_REASON)
+        await ending.fail_payout(payout, payouts.TAKEN_REASON)
     elif seen.outcome is Outcome.FAILED:
         await _apply_failed(payout, seen)
     else:
         await _apply_in_flight(payout, seen)
+
+
+async def _apply_invoice_failed(payout: Payout, seen: Observation) -> None:
+    if payout.withdrawn_at is None:
+        await ending.fail_payout(
+            payout, "LNbits gave the invoice up before it was paid."
+        )
+        return
+    reason = payout.reason or ending.WALLET_GONE
+    since = seen.incoming.updated_at if seen.incoming else payout.withdrawn_at
+    if utc_now() - since >= ending.SETTLING_TIME:
+        await ending.withdraw(payout, reason, INSTANCE_ID)
+        return
+    await payouts_crud.note_payout(
+        payout, reason=reason, next_try_at=since + ending.SETTLING_TIME
+    )
 
 
 async def _apply_failed(payout: Payout, seen: Observation) -> None:
@@ -408,9 +490,7 @@ async def _apply_failed(payout: Payout, seen: Observation) -> None:
         await _wait_for_node(payout)
         return
     if is_failed:
-        await payouts_crud.fail_payout(
-            payout, "LNbits reports that the payment failed."
-        )
+        await ending.fail_payout(payout, "LNbits reports that the payment failed.")
     else:
         await payouts_crud.complete_payouts([(payout, seen.network_fee_sats)])
 
@@ -466,10 +546,7 @@ async def recheck_paid_payouts(paid: Iterable[Payout]) -> int:
 async def look_again_at_landed(hashes: Sequence[str]) -> int:
     """The same for payments between a machine and a customer of this instance, in
     either direction: the machine of a cash-out, the customer of a cash-in."""
-    mended = 0
-    for seen in await payouts.undone_receipts(hashes):
-        mended += await payouts.credit_receiver(seen)
-    return mended
+    return await receipts.finish_payments(list(hashes))
 
 
 def _slices(items: Sequence[Payout], size: int) -> list[list[Payout]]:

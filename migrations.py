@@ -20,6 +20,7 @@ A landed migration is never edited. A new one goes below the last, and adds with
 `_create_table`, `_create_index` and `_add_column` (or `_add_columns`).
 """
 
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from lnbits.db import SQLITE, Connection
@@ -795,6 +796,272 @@ async def m015_sums(db: Connection) -> None:
         " principal_sats, dispensed_principal_sats, platform_fee_sats,"
         " dispensed_platform_fee_sats, operator_fee_sats,"
         " dispensed_operator_fee_sats, fiat_amount, dispensed_fiat, paid_to_lps_sats",
+    )
+
+
+async def m016_waits(db: Connection) -> None:
+    """Why a leg waits, as a word that the code may ask for; payouts that are given up;
+    hosts outside that did not answer in time; and what LPs received as it arrived.
+
+    The sums are counted anew each time that this runs.
+    """
+    await _add_column(db, "dca_payments", "wait_code", "TEXT")
+    await _add_column(db, "dca_payouts", "withdrawn_at", "TIMESTAMP")
+    await db.execute("""
+        CREATE TABLE IF NOT EXISTS satoshimachine.dca_paused_hosts (
+            host TEXT PRIMARY KEY,
+            timeouts INTEGER NOT NULL,
+            paused_until TIMESTAMP NOT NULL
+        )
+        """)
+    for code, sentence in (
+        ("gathering", "gathering: %"),
+        ("stopped", "Payouts of this machine are stopped%"),
+        ("platform_wallet", "The platform has not chosen the wallet%"),
+        ("free_balance", "% sat needed are free in the paying wallet%"),
+        ("wallet_short", "The paying wallet holds %"),
+        ("paying_wallet", "The paying wallet was deleted%"),
+        ("paying_wallet", "The paying wallet is a shared wallet%"),
+        ("paying_wallet", "The paying wallet no longer belongs%"),
+        ("unclaimed", "waiting for a destination%"),
+    ):
+        await db.execute(
+            "UPDATE satoshimachine.dca_payments SET wait_code = :code "
+            "WHERE wait_code IS NULL AND status = 'pending' AND payout_id IS NULL "
+            "AND error_message LIKE :sentence",
+            {"code": code, "sentence": sentence},
+        )
+    await db.execute("""
+        INSERT INTO satoshimachine.dca_client_totals (client_id, received_sats)
+        SELECT client_id, SUM(COALESCE(sent_sats, amount_sats))
+        FROM satoshimachine.dca_payments
+        WHERE client_id IS NOT NULL AND leg_type IN ('dca', 'settlement')
+          AND status IN ('completed', 'skipped')
+        GROUP BY client_id
+        ON CONFLICT (client_id) DO UPDATE SET received_sats = excluded.received_sats
+        """)
+
+
+async def m017_rights(db: Connection) -> None:
+    """What the owner of a payment says of it: a claim that it was paid outside, which
+    its LP answers; when it was last tried again; offers to close an LP's balance; and
+    what a key of idempotency was used with.
+
+    Sats that were marked as paid never came through Lightning: they leave the sums of
+    what LPs received, which are counted anew for these LPs.
+    """
+    await _add_columns(
+        db,
+        "dca_payments",
+        {
+            "retried_at": "TIMESTAMP",
+            "paid_outside": "BOOLEAN NOT NULL DEFAULT false",
+            "claim_state": "TEXT",
+            "claim_reference": "TEXT",
+            "claim_at": "TIMESTAMP",
+        },
+    )
+    await _add_column(db, "dca_idempotency", "body_hash", "TEXT")
+    await _create_table(
+        db,
+        "dca_offers",
+        """
+        id TEXT PRIMARY KEY NOT NULL,
+        client_id TEXT NOT NULL,
+        machine_id TEXT NOT NULL,
+        operator_user_id TEXT NOT NULL,
+        wallet_id TEXT NOT NULL,
+        exchange_rate TEXT NOT NULL,
+        reason TEXT,
+        state TEXT NOT NULL,
+        leg_id TEXT,
+        created_at TIMESTAMP NOT NULL,
+        expires_at TIMESTAMP NOT NULL,
+        decided_at TIMESTAMP
+        """,
+    )
+    await _create_index(db, "dca_offers_client_idx", "dca_offers", "client_id, state")
+    await db.execute("""
+        UPDATE satoshimachine.dca_payments SET paid_outside = true
+        WHERE status = 'completed' AND reference IS NOT NULL AND payout_id IS NULL
+        """)
+    await db.execute("""
+        UPDATE satoshimachine.dca_client_totals SET
+            received_sats = (
+                SELECT COALESCE(SUM(COALESCE(p.sent_sats, p.amount_sats)), 0)
+                FROM satoshimachine.dca_payments p
+                WHERE p.client_id = dca_client_totals.client_id
+                  AND p.leg_type IN ('dca', 'settlement')
+                  AND p.status IN ('completed', 'skipped') AND p.paid_outside = false),
+            received_cents = (
+                SELECT COALESCE(SUM(CAST(ROUND(p.amount_fiat * 100) AS BIGINT)), 0)
+                FROM satoshimachine.dca_payments p
+                WHERE p.client_id = dca_client_totals.client_id
+                  AND p.leg_type IN ('dca', 'settlement')
+                  AND p.status IN ('completed', 'skipped') AND p.paid_outside = false)
+        WHERE client_id IN (
+            SELECT client_id FROM satoshimachine.dca_payments
+            WHERE paid_outside = true AND client_id IS NOT NULL)
+        """)
+
+
+async def m018_second_audit(db: Connection) -> None:
+    """What the second audit of the money path asked to be kept.
+
+    Of a settlement: which way its payment went, why it is held back (a word, beside
+    the sentence), what was reported of the dispense meanwhile, marks, and that the
+    operator has seen them. Of a machine: whether others may make its invoices. And
+    payments of ours that only LNbits knows, or only we.
+    """
+    await _add_columns(
+        db,
+        "dca_settlements",
+        {
+            "is_outgoing": "BOOLEAN",
+            "quarantine_code": "TEXT",
+            "reported_fiat": "DECIMAL(20,2)",
+            "reported_by": "TEXT",
+            "marks": "TEXT NOT NULL DEFAULT ''",
+            "seen_at": "TIMESTAMP",
+        },
+    )
+    await _add_column(db, "dca_machines", "allow_stamped_invoices", "BOOLEAN")
+    # What was quarantined unread keeps its direction open: only LNbits knows it.
+    await db.execute("""
+        UPDATE satoshimachine.dca_settlements SET is_outgoing = (tx_type = 'cash_in')
+        WHERE is_outgoing IS NULL AND tx_type IN ('cash_in', 'cash_out')
+        """)
+    # A paired machine whose invoices somebody else makes goes on as it is. Decided
+    # once: what its operator has set since stays.
+    since = datetime.now(timezone.utc) - timedelta(days=30)
+    at = int(since.timestamp()) if db.type == SQLITE else f"'{since:%Y-%m-%d %H:%M:%S}'"
+    await db.execute(f"""
+        UPDATE satoshimachine.dca_machines
+        SET allow_stamped_invoices = (is_paired = true AND EXISTS (
+            SELECT 1 FROM satoshimachine.dca_settlements s
+            WHERE s.machine_id = dca_machines.id AND s.tx_type = 'cash_out'
+              AND s.status <> 'quarantined' AND s.transaction_time >= {at}
+              AND NOT EXISTS (
+                SELECT 1 FROM satoshimachine.dca_machine_requests r
+                WHERE r.payment_hash = s.payment_hash AND r.rpc = 'invoice')))
+        WHERE allow_stamped_invoices IS NULL
+        """)  # noqa: S608 (a time of this moment)
+    await _create_table(
+        db,
+        "dca_stray_payments",
+        """
+        kind TEXT NOT NULL,
+        payment_hash TEXT NOT NULL,
+        wallet_id TEXT NOT NULL,
+        machine_id TEXT,
+        amount_sats BIGINT NOT NULL,
+        extra_json TEXT,
+        found_at TIMESTAMP NOT NULL,
+        ended_at TIMESTAMP,
+        ended_as TEXT,
+        PRIMARY KEY (kind, payment_hash, wallet_id)
+        """,
+    )
+
+
+async def m019_line_events(db: Connection) -> None:
+    """What became of each event that asks for money, so that a copy of one that was
+    refused is never paid; and when cassettes were sent without a relay saying so."""
+    await _create_table(
+        db,
+        "dca_line_events",
+        """
+        event_id TEXT PRIMARY KEY NOT NULL,
+        machine_id TEXT NOT NULL,
+        verdict TEXT NOT NULL,
+        code TEXT,
+        reason TEXT,
+        keep_until_epoch BIGINT NOT NULL
+        """,
+    )
+    await _create_index(
+        db,
+        "dca_line_events_machine_idx",
+        "dca_line_events",
+        "machine_id, keep_until_epoch",
+    )
+    # An event that an older version refused stays refused: its id is in the request.
+    # Events are fresh for ten minutes, and twenty are more than that.
+    await db.execute("""
+        INSERT INTO satoshimachine.dca_line_events (
+            event_id, machine_id, verdict, code, reason, keep_until_epoch
+        )
+        SELECT event_id, MIN(machine_id), 'refused', MIN(code), MIN(reason),
+            MAX(event_epoch) + 1200
+        FROM satoshimachine.dca_machine_requests
+        WHERE rpc = 'payout' AND code IS NOT NULL AND event_id <> ''
+        GROUP BY event_id
+        ON CONFLICT (event_id) DO NOTHING
+        """)
+    await _add_column(db, "dca_cassette_events", "offered_at", "TIMESTAMP")
+
+
+async def m021_parties(db: Connection) -> None:
+    """Invitations, disputes, claims and consent: what each party says of another's.
+
+    Enrolments of today were made without asking, and stay `active`; deposits stay as
+    they are, undisputed.
+    """
+    await _create_table(
+        db,
+        "dca_invitations",
+        """
+        id TEXT PRIMARY KEY NOT NULL,
+        machine_id TEXT NOT NULL,
+        operator_user_id TEXT NOT NULL,
+        code TEXT NOT NULL,
+        username TEXT,
+        name_key TEXT,
+        user_id TEXT,
+        client_id TEXT,
+        state TEXT NOT NULL,
+        created_at TIMESTAMP NOT NULL,
+        expires_at TIMESTAMP NOT NULL,
+        answered_at TIMESTAMP
+        """,
+    )
+    await _create_unique_index(db, "dca_invitations_code_uq", "dca_invitations", "code")
+    await _create_index(
+        db, "dca_invitations_operator_idx", "dca_invitations", "operator_user_id, state"
+    )
+    await _create_index(
+        db, "dca_invitations_machine_idx", "dca_invitations", "machine_id"
+    )
+    await _create_index(db, "dca_invitations_user_idx", "dca_invitations", "user_id")
+    # What was typed, which proves nothing; `machine_npub` is it for one that holds it.
+    await _add_column(db, "dca_machines", "claimed_npub", "TEXT")
+    await db.execute("""
+        UPDATE satoshimachine.dca_machines SET claimed_npub = machine_npub
+        WHERE claimed_npub IS NULL
+        """)
+    await _create_index(db, "dca_machines_claimed_idx", "dca_machines", "claimed_npub")
+    # What the fee of a settlement did not cover of the platform's share.
+    await _add_column(
+        db, "dca_settlements", "shortfall_sats", "BIGINT NOT NULL DEFAULT 0"
+    )
+    # What is asked of a deposit and not decided yet is a state beside its own. A part
+    # that was taken back is a row of its own, so that every sum stays a sum of rows.
+    await _add_columns(
+        db,
+        "dca_deposits",
+        {
+            "dispute_state": "TEXT",
+            "dispute_by": "TEXT",
+            "dispute_reason": "TEXT",
+            "dispute_opened_at": "TIMESTAMP",
+            "dispute_closed_at": "TIMESTAMP",
+            "dispute_outcome": "TEXT",
+            "reversal_state": "TEXT",
+            "reversal_amount": "DECIMAL(20,2)",
+            "reversal_reason": "TEXT",
+            "reversal_at": "TIMESTAMP",
+            "part_of": "TEXT",
+        },
     )
 
 

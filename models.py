@@ -3,7 +3,7 @@
 Money: `*_sats` are integers; fiat is `Decimal` with two places at the edge and an
 integer of minor units (`*_cents`) where money is decided; fractions are `Decimal`
 with four places and always a share of *principal*. Times are UTC-aware.
-What the HTTP API answers with is in `api_models.py`.
+What the HTTP API answers with is in `api/models.py`.
 """
 
 from __future__ import annotations
@@ -104,8 +104,10 @@ class Machine(BaseModel):
     pairing_expires_at: datetime | None = None
     last_seen_at: datetime | None = None
     payouts_stopped_reason: str | None = None
+    claimed_npub: str | None = None  # as typed; the key is theirs who pairs with it
     silent_after_minutes: int = 15
     low_cash_fraction: Fraction4 = Fraction4("0.2000")
+    allow_stamped_invoices: bool | None = False
     created_at: datetime = Field(default_factory=utc_now)
     updated_at: datetime = Field(default_factory=utc_now)
 
@@ -149,6 +151,17 @@ class Deposit(BaseModel):
     created_at: datetime = Field(default_factory=utc_now)
     confirmed_at: datetime | None = None
     reversed_at: datetime | None = None
+    dispute_state: str | None = None
+    dispute_by: str | None = None
+    dispute_reason: str | None = None
+    dispute_opened_at: datetime | None = None
+    dispute_closed_at: datetime | None = None
+    dispute_outcome: str | None = None
+    reversal_state: str | None = None
+    reversal_amount: Fiat | None = None
+    reversal_reason: str | None = None
+    reversal_at: datetime | None = None
+    part_of: str | None = None
 
 
 class CommissionSplit(BaseModel):
@@ -211,6 +224,37 @@ class Settlement(BaseModel):
     loss_sats: int = 0
     planned_at: datetime | None = None
     is_test: bool = False
+    # which way the payment went; None in a row that was quarantined unread long ago
+    is_outgoing: bool | None = None
+    # why it is held back, as a word; the sentence is `error_message`
+    quarantine_code: str | None = None
+    # the dispense that was reported while it was held back, and by whom
+    reported_fiat: Fiat | None = None
+    reported_by: str | None = None
+    # words, each with a comma before and behind it
+    marks: str = ""
+    shortfall_sats: int = 0
+    seen_at: datetime | None = None
+
+
+class WaitCode:
+    """Why a pending leg is in no payout: for the code what its sentence is for people.
+
+    The sentence may be said in other words at any time; nothing asks for its text.
+    """
+
+    STOPPED = "stopped"  # by the operator, or by a reconciliation
+    GATHERING = "gathering"  # below the machine's smallest payout
+    BELOW_FEE = "below_fee"  # nothing of it would arrive
+    WALLET_SHORT = "wallet_short"  # the paying wallet lacks what it owes
+    FREE_BALANCE = "free_balance"  # it lacks only what is owed to nobody
+    SHORTFALL = "shortfall"  # the platform is owed what a fee did not cover
+    PAYING_WALLET = "paying_wallet"  # gone, shared, or somebody else's
+    PLATFORM_WALLET = "platform_wallet"  # not chosen: the leg is not due
+    UNCLAIMED = "unclaimed"  # nobody has said where the refund goes: not due
+    BACKING_OFF = "backing_off"  # with another leg to the same destination
+    LIMIT = "limit"  # of LNbits, for one payment to this destination
+    REFUSED = "refused"  # by this server, whatever the destination
 
 
 class Leg(BaseModel):
@@ -250,6 +294,14 @@ class Leg(BaseModel):
     parent_leg_id: str | None = None
     reference: str | None = None
     completed_at: datetime | None = None
+    wait_code: str | None = None
+    retried_at: datetime | None = None
+    # not through Lightning: with `reference` to find the payment by
+    paid_outside: bool = False
+    # the operator's word that an LP was paid outside, until the LP answers
+    claim_state: str | None = None
+    claim_reference: str | None = None
+    claim_at: datetime | None = None
 
 
 class Payout(BaseModel):
@@ -273,6 +325,7 @@ class Payout(BaseModel):
     created_at: datetime = Field(default_factory=utc_now)
     updated_at: datetime = Field(default_factory=utc_now)
     paid_at: datetime | None = None
+    withdrawn_at: datetime | None = None
 
 
 class AuditEntry(BaseModel):

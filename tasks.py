@@ -16,22 +16,21 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from lnbits.core.db import db as core_db
 from lnbits.core.models import Payment
-from lnbits.db import SQLITE, dict_to_model
 from lnbits.task_manager import task_manager
 from loguru import logger
 from sqlalchemy.exc import SQLAlchemyError
 
 from . import bitspire, crud, distribution
 from .base import lease
-from .base.database import CHUNK, db, db_time, fetch_all, in_list
+from .base.database import CHUNK, db, db_time
 from .base.events import wait_for_event
 from .desk import notices, reconciliation
 from .host import limits
+from .host.payments import as_payment, successful_page
 from .line import engine as line
 from .models import utc_now
-from .money import forwards, landing, payouts_crud, planning
+from .money import forwards, landing, payouts_crud, planning, receipts, strays
 from .money.rush import debouncer
 
 PREFIX = "ext_satmachineadmin"
@@ -54,6 +53,8 @@ class State:
     """What `/health` tells of this process."""
 
     is_engine: bool = False
+    # payments of ours that only LNbits knows were looked for since we are the engine
+    has_looked: bool = False
     lease_renewed: float = 0.0
     listener_at: datetime | None = None
     sweep_at: datetime | None = None
@@ -94,6 +95,8 @@ async def sweep(*, is_full: bool = False) -> int:
     """
     started = utc_now()
     since = None if is_full else await _sweep_from()
+    if state.is_engine:
+        await receipts.finish_receipts(since)
     landed = 0
     wallets = sorted(await crud.machine_wallets())
     for index in range(0, len(wallets), CHUNK):
@@ -116,7 +119,7 @@ async def _sweep_wallets(wallet_ids: list[str], since: datetime | None) -> int:
     landed = 0
     after = (db_time(since or BEFORE_BITCOIN), "")
     while True:
-        page = await _payments_page(wallet_ids, after)
+        page = await successful_page(wallet_ids, after, PAGE)
         if not page:
             return landed
         landed += await _land_page(page)
@@ -125,47 +128,26 @@ async def _sweep_wallets(wallet_ids: list[str], since: datetime | None) -> int:
         await asyncio.sleep(0)
 
 
-def page_sql(listed: str) -> str:
-    """A page behind (`:after`, `:last`), of the wallets listed, read by the index of
-    `updated_at` alone: by another one each page reads and sorts the whole history.
-
-    SQLite would take those of status or wallet, and is kept from it by an expression.
-    PostgreSQL chooses by how many rows it expects, and an expression would hide that.
-    """
-    hide = " || ''" if core_db.type == SQLITE else ""
-    return (
-        "SELECT * FROM apipayments WHERE updated_at >= :after "  # noqa: S608
-        "AND (updated_at > :after OR checking_id > :last) "
-        f"AND (wallet_id{hide}) IN {listed} AND (status{hide}) = 'success' "
-        "ORDER BY updated_at, checking_id LIMIT :limit"
-    )
-
-
-async def _payments_page(
-    wallet_ids: list[str], after: tuple[Any, str]
-) -> list[Mapping[str, Any]]:
-    params: dict[str, Any] = {"limit": PAGE, "after": after[0], "last": after[1]}
-    listed = in_list("w", wallet_ids, params)
-    async with core_db.connect() as conn:
-        return await fetch_all(conn, page_sql(listed), params)
-
-
 async def _land_page(page: list[Mapping[str, Any]]) -> int:
     stamped = [row for row in page if bitspire.SOURCE in str(row["extra"])]
+    sides = [_side(row) for row in stamped]
     async with db.connect() as conn:
-        sides = [(row["payment_hash"], row["wallet_id"]) for row in stamped]
-        known = await crud.recorded_keys(conn, sides)
+        known = await crud.recorded_sides(conn, sides)
     landed = 0
-    for row in stamped:
-        if (row["payment_hash"], row["wallet_id"]) not in known:
+    for row, side in zip(stamped, sides, strict=True):
+        if side not in known:
             landed += await _land_row(row)
     return landed
+
+
+def _side(row: Mapping[str, Any]) -> crud.PaymentSide:
+    return row["payment_hash"], row["wallet_id"], int(row["amount"]) < 0
 
 
 async def _land_row(row: Mapping[str, Any]) -> int:
     """One payment that cannot be landed never stops the ones behind it."""
     try:
-        found = await landing.land_payment(dict_to_model(dict(row), Payment))
+        found = await landing.land_payment(as_payment(row))
     except (
         *(SQLAlchemyError, ArithmeticError, LookupError, TypeError, ValueError),
         RecursionError,  # an `extra` of a thousand brackets, which LNbits cannot read
@@ -188,6 +170,7 @@ async def renew_lease_once() -> None:
     if state.is_engine:
         state.lease_renewed = time.monotonic()
     if state.is_engine != was:
+        state.has_looked = False
         logger.info(
             "satmachineadmin: this process is the engine now"
             if state.is_engine
@@ -200,6 +183,8 @@ async def sweep_once() -> None:
     """One turn of the sweep; every process lands, only the engine mends."""
     is_full = time.monotonic() - state.full_sweep >= FULL_SWEEP_SECONDS
     try:
+        if state.is_engine:
+            await look_for_strays()
         await sweep(is_full=is_full)
         state.sweep_error = None
     except (SQLAlchemyError, OSError) as exc:
@@ -210,6 +195,13 @@ async def sweep_once() -> None:
         state.full_sweep = time.monotonic()
     if state.is_engine:
         await run_maintenance()
+
+
+async def look_for_strays() -> None:
+    """Payments of ours that are in one of the two databases only. Nothing is paid
+    after a start before this was done once."""
+    await strays.look(is_start=not state.has_looked)
+    state.has_looked = True
 
 
 async def run_maintenance() -> None:
@@ -256,6 +248,9 @@ async def health_problems() -> dict[str, str]:
             f"None of the {len(seen['relays'])} relays can be reached: machines that "
             "speak over Nostr are not heard."
         )
+    for relay in seen["relays"]:
+        if relay.get("problem"):
+            found[relay["url"]] = f"{relay['url']}: {relay['problem']}"
     return found
 
 
@@ -267,6 +262,8 @@ async def work_once() -> None:
         distribution.work.clear()
         return
     distribution.work.clear()
+    if not state.has_looked:
+        await look_for_strays()
     await debouncer.wait_until_quiet(distribution.worker.plan)
     done = await distribution.worker.run_pass()
     state.worker_at = utc_now()
@@ -327,7 +324,7 @@ async def _until_next_look() -> float:
 
 async def keep_line() -> None:
     """The line to the machines: only the engine listens and answers."""
-    await line.run(lambda: state.is_engine and is_ready())
+    await line.run(lambda: state.is_engine and state.has_looked and is_ready())
 
 
 TASKS: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {

@@ -17,7 +17,6 @@ from typing import Annotated
 import pyqrcode
 from fastapi import Depends, Query, Request, Response
 from fastapi.responses import HTMLResponse
-from lnbits.core.models import User
 from lnbits.core.views.generic import index
 from lnbits.decorators import check_user_exists
 from lnbits.helpers import template_renderer
@@ -25,6 +24,7 @@ from lnbits.helpers import template_renderer
 from .api.line import PairingAnswer, own_machine, pairing_answer
 from .api.route import new_router
 from .books.statement import lp_statement, period_of
+from .host.people import User
 from .models import utc_now
 
 satmachineadmin_generic_router = new_router()
@@ -38,6 +38,7 @@ PAGES = (
     "/settlements/{settlement_id}",
     "/payments",
     "/lps",
+    "/invitations/{code}",
     "/lps/{client_id}",
     "/splits",
     "/books",

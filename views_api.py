@@ -12,6 +12,7 @@ from fastapi import APIRouter
 
 from .api import books as api_books
 from .api import clients as api_clients
+from .api import invitations as api_invitations
 from .api import line as api_line
 from .api import lp as api_lp
 from .api import machines as api_machines
@@ -28,6 +29,7 @@ PARTS = (
     api_machines,
     api_books,
     api_clients,
+    api_invitations,
     api_settlements,
     api_repairs,
     api_line,

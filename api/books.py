@@ -16,7 +16,7 @@ from ..base.database import from_db_time
 from ..base.refusals import BadInputError, NotFoundError
 from ..books.accounting import COLUMNS, Asked, lines
 from ..books.lists import ListQuery, fetch_page
-from ..books.reports import REPORT_FIELDS, reconciliations_source
+from ..books.log import REPORT_FIELDS, reconciliations_source
 from ..desk import reconciliation, reconciliation_crud
 from ..desk.reconciliation_crud import Row
 from .fields import Input

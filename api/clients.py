@@ -4,21 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import Depends
+from fastapi import Depends, Response
 from fastapi.responses import StreamingResponse
-from lnbits.core.crud.extensions import (
-    create_user_extension,
-    get_user_extension,
-    update_user_extension,
-)
-from lnbits.core.crud.users import get_account, get_account_by_username
-from lnbits.core.db import db as core_db
 from lnbits.core.models import Account
-from lnbits.core.models.extensions import UserExtension
-from sqlalchemy.exc import IntegrityError
 
-from ..base.database import db
-from ..base.refusals import BadInputError
 from ..books.lists import ListQuery, fetch_page, fetch_row
 from ..books.reports import (
     CLIENT_FIELDS,
@@ -27,21 +16,18 @@ from ..books.reports import (
     deposits_source,
 )
 from ..books.summaries import client_balance
-from ..parties import lps
-from ..parties import machines as registry
-from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
-from .models import (
-    BalanceAnswer,
-    ClientAnswer,
+from ..host.people import enable_extension, user_named
+from ..parties import deposits, lps
+from ..parties import invitations_crud as invitations
+from .inputs import (
     ClientChanges,
     ClientInput,
-    ClientPage,
-    DepositAnswer,
     DepositChanges,
     DepositInput,
-    DepositPage,
     DepositStatusInput,
 )
+from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
+from .models import BalanceAnswer, ClientAnswer, ClientPage, DepositAnswer, DepositPage
 from .route import (
     Caller,
     ClientId,
@@ -54,7 +40,6 @@ from .route import (
 )
 
 router = new_router()
-EXTENSION_ID = "satmachineadmin"
 AskedOfClients = Annotated[ListQuery, Depends(asked_of(CLIENT_FIELDS))]
 AskedOfDeposits = Annotated[ListQuery, Depends(asked_of(DEPOSIT_FIELDS))]
 
@@ -67,44 +52,9 @@ async def _client_answer(user_id: str, client_id: str) -> ClientAnswer:
     return ClientAnswer(**await fetch_row(source, CLIENT_FIELDS, lps.NO_CLIENT))
 
 
-async def _account_of(body: ClientInput) -> Account:
-    """The LNbits user to enrol. `BadInputError` if there is none."""
-    account: Account | None = None
-    if body.user_id:
-        account = await get_account(body.user_id)
-        # LNbits strips tags from what it looks for: take no near match
-        if account is None or account.id != body.user_id:
-            raise BadInputError("user_id: there is no LNbits user with this id.")
-    elif body.username:
-        account = await get_account_by_username(body.username)
-        if not account or (account.username or "").lower() != body.username.lower():
-            raise BadInputError("username: there is no LNbits user of this name.")
-    if account is None:
-        raise BadInputError("user_id or username is missing: who is the LP?")
-    return account
-
-
-async def _enable_extension(user_id: str) -> None:
-    """Enable this extension for an LP. Looks first: a second row for one user is a
-    unique violation that LNbits trips over."""
-    new = UserExtension(user=user_id, extension=EXTENSION_ID, active=True)
-    async with core_db.connect() as conn:
-        present = await get_user_extension(user_id, EXTENSION_ID, conn=conn)
-        if present and not present.active:
-            present.active = True
-            await update_user_extension(present, conn=conn)
-        if present:
-            return
-        try:
-            await create_user_extension(new, conn=conn)
-        except IntegrityError:
-            # another process was faster; its row says the same
-            await conn.conn.rollback()
-
-
 @router.get(
     "/clients",
-    summary="The LPs enrolled at the caller's machines",
+    summary="The LPs at the caller's machines, and those who have not answered yet",
     response_model=ClientPage,
     responses=refusals(400),
     openapi_extra=filter_docs(CLIENT_FIELDS, "ClientFilters"),
@@ -129,20 +79,21 @@ async def api_clients_csv(scope: InScope, query: AskedOfClients) -> Any:
 @router.post(
     "/clients",
     status_code=201,
-    summary="Enrol an LNbits user as an LP at a machine",
-    description="Named by `user_id` or `username`. Enables this extension for them.",
+    summary="Invite an LNbits user to be an LP at a machine",
+    description="By `username`. The answer is the same whether there is such a user or "
+    "not: `invited` until they say yes or 14 days are over. Enables this extension for "
+    "them. At most 20 invitations wait at a time, and one for a person in 14 days.",
     response_model=ClientAnswer,
     responses=refusals(400, 404, 409),
 )
-async def api_enrol(account: Caller, body: ClientInput) -> ClientAnswer:
-    async with db.connect() as conn:
-        await registry.get_own_machine(conn, body.machine_id, account.id)
-    lp = await _account_of(body)
-    await _enable_extension(lp.id)
-    client = await lps.enrol(
-        account.id, body.machine_id, lp.id, body.username or lp.username
+async def api_invite(account: Caller, body: ClientInput) -> ClientAnswer:
+    lp = await user_named(body.username)
+    invitation = await invitations.invite(
+        account.id, body.machine_id, body.username, lp.id if lp else None
     )
-    return await _client_answer(account.id, client.id)
+    if lp:
+        await enable_extension(lp.id)
+    return await _client_answer(account.id, invitation.id)
 
 
 @router.get(
@@ -158,13 +109,18 @@ async def api_client(account: Caller, client_id: ClientId) -> ClientAnswer:
 @router.put(
     "/clients/{client_id}",
     summary="Pause an LP, take them up again, or change how they are called",
+    description="What was read of an invitation may be sent back; nothing else of it "
+    "can be changed.",
     response_model=ClientAnswer,
-    responses=refusals(400, 404),
+    responses=refusals(400, 404, 409),
 )
 async def api_update_client(
     account: Caller, client_id: ClientId, body: ClientChanges
 ) -> ClientAnswer:
     changes = named_fields(body, ("username",))
+    present = await _client_answer(account.id, client_id)
+    if all(getattr(present, key) == value for key, value in changes.items()):
+        return present
     await lps.update_client(account.id, client_id, changes)
     return await _client_answer(account.id, client_id)
 
@@ -173,11 +129,12 @@ async def api_update_client(
     "/clients/{client_id}",
     status_code=204,
     response_model=None,
-    summary="Take an LP without money history off a machine",
+    summary="Take an LP without money history off a machine, or an invitation back",
     responses=refusals(404, 409),
 )
 async def api_delete_client(account: Caller, client_id: ClientId) -> None:
-    await lps.delete_client(account.id, client_id)
+    if not await invitations.withdraw(account.id, client_id):
+        await lps.delete_client(account.id, client_id)
 
 
 @router.get(
@@ -187,7 +144,7 @@ async def api_delete_client(account: Caller, client_id: ClientId) -> None:
     responses=refusals(404),
 )
 async def api_balance(account: Caller, client_id: ClientId) -> BalanceAnswer:
-    return await client_balance(account.id, client_id)
+    return BalanceAnswer(**(await client_balance(account.id, client_id)).dict())
 
 
 # --------------------------------------------------------------------------- deposits
@@ -195,7 +152,8 @@ async def api_balance(account: Caller, client_id: ClientId) -> BalanceAnswer:
 
 async def _deposit_answer(account: Account, deposit_id: str) -> DepositAnswer:
     source = deposits_source(account.id, acts_as_super(account), deposit_id)
-    return DepositAnswer(**await fetch_row(source, DEPOSIT_FIELDS, lps.NO_DEPOSIT))
+    row = await fetch_row(source, DEPOSIT_FIELDS, deposits.NO_DEPOSIT)
+    return DepositAnswer.of(row)
 
 
 @router.get(
@@ -208,7 +166,7 @@ async def _deposit_answer(account: Account, deposit_id: str) -> DepositAnswer:
 async def api_deposits(scope: InScope, query: AskedOfDeposits) -> DepositPage:
     source = deposits_source(scope.user_id, scope.is_all)
     found, total = await fetch_page(source, query)
-    return DepositPage(data=[DepositAnswer(**row) for row in found], total=total)
+    return DepositPage(data=[DepositAnswer.of(row) for row in found], total=total)
 
 
 @router.get(
@@ -227,14 +185,25 @@ async def api_deposits_csv(scope: InScope, query: AskedOfDeposits) -> Any:
     "/deposits",
     status_code=201,
     summary="Record cash that an LP handed over; it counts once confirmed",
+    description="With an `idempotency_key` once: the same again answers the first one, "
+    "with 200.",
     response_model=DepositAnswer,
-    responses=refusals(400, 404, 409),
+    responses={200: {"model": DepositAnswer}, **refusals(400, 404, 409)},
 )
-async def api_create_deposit(account: Caller, body: DepositInput) -> DepositAnswer:
-    deposit = await lps.create_deposit(
-        account.id, acts_as_super(account), body.client_id, body.amount, body.notes
+async def api_create_deposit(
+    account: Caller, body: DepositInput, response: Response
+) -> DepositAnswer:
+    deposit_id, is_new = await deposits.create_deposit(
+        account.id,
+        acts_as_super(account),
+        body.client_id,
+        body.amount,
+        body.notes,
+        body.idempotency_key,
     )
-    return await _deposit_answer(account, deposit.id)
+    if not is_new:
+        response.status_code = 200
+    return await _deposit_answer(account, deposit_id)
 
 
 @router.put(
@@ -247,22 +216,32 @@ async def api_update_deposit(
     account: Caller, deposit_id: DepositId, body: DepositChanges
 ) -> DepositAnswer:
     changes = named_fields(body, ("notes",))
-    await lps.update_deposit(account.id, acts_as_super(account), deposit_id, changes)
+    await deposits.update_deposit(
+        account.id, acts_as_super(account), deposit_id, changes
+    )
     return await _deposit_answer(account, deposit_id)
 
 
 @router.put(
     "/deposits/{deposit_id}/status",
-    summary="Confirm or cancel a pending deposit, or reverse a confirmed one",
+    summary="Confirm or cancel a pending or claimed deposit, or take one back",
     description="A reversal needs a reason, which the LP sees, and is refused if it "
-    "would take the LP's balance below zero.",
+    "would take the LP's balance below zero. Within an hour, and while nothing was "
+    "planned from the LP's balance since, the operator makes it alone; later it is "
+    "asked of the LP: the status stays confirmed, with `reversal.state` requested. A "
+    "claimed deposit is refused (cancelled) with a reason.",
     response_model=DepositAnswer,
     responses=refusals(400, 404, 409),
 )
 async def api_deposit_status(
     account: Caller, deposit_id: DepositId, body: DepositStatusInput
 ) -> DepositAnswer:
-    await lps.set_deposit_status(
-        account.id, acts_as_super(account), deposit_id, body.status, body.reason
+    await deposits.set_deposit_status(
+        account.id,
+        acts_as_super(account),
+        deposit_id,
+        body.status,
+        body.reason,
+        body.amount,
     )
     return await _deposit_answer(account, deposit_id)

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, ClassVar, TypeVar
 
-from lnbits.utils.exchange_rates import currencies
 from pydantic import BaseModel
 from pydantic.errors import DictError
 from pydantic.fields import ModelField
 
+from ..base.text import checked_text
 from ..calculations import cents_text, exact_number, fiat_cents, fraction4, shown
+from ..host.rates import is_currency
 from ..line.nostr import npub_of
 from ..money.targets import normalise_forwarding
 
@@ -36,19 +37,6 @@ class Input(BaseModel):
         return super().validate(value)
 
 
-def storable_text(value: Any, what: str) -> str:
-    """`value` if it is text that both databases can keep; else `ValueError`."""
-    if not isinstance(value, str):
-        raise ValueError(f"{what} is {shown(value)}: it must be text.")
-    if "\x00" in value:
-        raise ValueError(f"{what} holds a NUL character, which cannot be stored.")
-    try:
-        value.encode()
-    except UnicodeEncodeError as exc:
-        raise ValueError(f"{what} holds half of a character: send UTF-8 text.") from exc
-    return value
-
-
 class Text(str):
     """Trimmed text of limited length; empty counts as missing unless allowed."""
 
@@ -65,7 +53,7 @@ class Text(str):
 
     @classmethod
     def validate(cls, value: Any, field: ModelField) -> str:
-        text = storable_text(value, field.name).strip()
+        text = checked_text(value, field.name).strip()
         if not text and not cls.may_be_empty:
             raise ValueError(f"{field.name} is empty.")
         if len(text) > cls.max_length:
@@ -85,6 +73,13 @@ class RowId(Text):
 class Name(Text):
     max_length = 120
     may_be_empty = True
+
+
+class Username(Text):
+    """What somebody calls themselves in LNbits, as another typed it. Shorter than a
+    key pasted by mistake."""
+
+    max_length = 60
 
 
 class Note(Text):
@@ -113,7 +108,7 @@ class Choice(Text):
 
     @classmethod
     def validate(cls, value: Any, field: ModelField) -> str:
-        text = storable_text(value, field.name).strip()
+        text = checked_text(value, field.name).strip()
         if text not in cls.choices:
             raise ValueError(
                 f"{field.name} is {shown(value)}: it must be one of "
@@ -127,11 +122,18 @@ class DcaMode(Choice):
 
 
 class ClientStatus(Choice):
-    choices = ("active", "paused")
+    """`active` or `paused`; the others only where they are so: what was read can be
+    sent back."""
+
+    choices = ("active", "paused", "invited", "left")
 
 
 class DepositStep(Choice):
     choices = ("confirmed", "cancelled", "reversed")
+
+
+class Outcome(Choice):
+    choices = ("accepted", "declined")
 
 
 class Direction(Choice):
@@ -147,8 +149,8 @@ class FiatCode(Text):
 
     @classmethod
     def validate(cls, value: Any, field: ModelField) -> str:
-        code = storable_text(value, field.name).strip().upper()
-        if code not in currencies:
+        code = checked_text(value, field.name).strip().upper()
+        if not is_currency(code):
             raise ValueError(
                 f"{field.name} is {shown(value)}: it must be a currency code "
                 "like GTQ or USD."
@@ -173,6 +175,10 @@ class LightningAddress(Text):
             raise ValueError(f"{field.name}: {exc}") from exc
 
 
+# What a registration reads as its key while another holds the one that was typed.
+WAITING = "waiting:"
+
+
 class Npub(Text):
     """A machine's public key, sent as npub or 64 hex digits, kept as npub."""
 
@@ -182,8 +188,11 @@ class Npub(Text):
 
     @classmethod
     def validate(cls, value: Any, field: ModelField) -> str:
+        text = checked_text(value, field.name)
+        if text.startswith(WAITING):
+            return text  # what was read can be sent back
         try:
-            return npub_of(storable_text(value, field.name))
+            return npub_of(text)
         except ValueError as exc:
             raise ValueError(f"{field.name}: {exc}") from None
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field
 from ..base.audit import write_audit
 from ..base.database import db, from_db_time, transaction
 from ..base.refusals import BadInputError, NotFoundError
+from ..base.text import checked_text
 from ..line import cassettes
 from ..line import crud as line_crud
 from ..line import engine as line
@@ -23,7 +24,7 @@ from ..line import keys as line_keys
 from ..line.relays import MAX_RELAYS, relay_url_of
 from ..models import Machine, utc_now
 from ..parties import machines as registry
-from .fields import Input, Reason, WholeNumber, storable_text
+from .fields import Input, Reason, WholeNumber
 from .route import Caller, MachineId, Super, new_router, refusals
 
 router = new_router()
@@ -88,6 +89,9 @@ class BayAnswer(BaseModel):
 
 class CassettesAnswer(BaseModel):
     positions: dict[str, BayAnswer]
+    offered_at: datetime | None = Field(
+        None, description="sent to a relay that has not acknowledged it"
+    )
     published_at: datetime | None = None
     confirmed_at: datetime | None = None
 
@@ -161,7 +165,7 @@ def checked_relays(given: list[Any] | None) -> list[str]:
     if len(given) > MAX_RELAYS:
         raise BadInputError(f"There may be at most {MAX_RELAYS} relays.")
     try:
-        urls = [relay_url_of(storable_text(url, "A relay")) for url in given]
+        urls = [relay_url_of(checked_text(url, "A relay")) for url in given]
     except ValueError as exc:
         raise BadInputError(str(exc)) from exc
     return list(dict.fromkeys(urls))
@@ -193,7 +197,7 @@ async def pairing_answer(machine: Machine) -> PairingAnswer:
     until = machine.pairing_expires_at
     is_valid = bool(machine.pairing_code and until and until > utc_now())
     return PairingAnswer(
-        machine_npub=machine.machine_npub,
+        machine_npub=machine.claimed_npub or machine.machine_npub,
         service_npub=ring.npub,
         relays=await line_crud.get_relays(),
         pairing_code=machine.pairing_code if is_valid else None,
@@ -250,6 +254,7 @@ async def cassettes_answer(machine_id: str) -> CassettesAnswer:
     event = await cassettes.get_cassette_event(machine_id)
     return CassettesAnswer(
         positions={str(bay.position): BayAnswer(**bay.dict()) for bay in bays},
+        offered_at=event.offered_at if event else None,
         published_at=event.published_at if event else None,
         confirmed_at=event.confirmed_at if event else None,
     )

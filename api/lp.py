@@ -5,40 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import Depends, Query
+from fastapi import Depends, Path, Query, Response
 from fastapi.responses import StreamingResponse
 
 from ..base.database import db, from_db_time
 from ..base.refusals import BadInputError, NotFoundError
-from ..books.lists import ListQuery, fetch_page
-from ..books.reports import (
-    DEPOSIT_FIELDS,
-    LEG_FIELDS,
-    lp_deposits_source,
-    lp_legs_source,
-    wallets_of,
-)
+from ..books.figures import LpHistoryDay, LpMachineSummary
+from ..books.lists import ListQuery, fetch_page, fetch_row
+from ..books.payments import LEG_FIELDS, lp_legs_source
+from ..books.reports import DEPOSIT_FIELDS, lp_deposits_source
 from ..books.summaries import lp_history, lp_summary
+from ..host.wallets import wallets_of
 from ..money.targets import check_own_wallet
-from ..parties import lps
+from ..parties import deposits, lps
+from .inputs import AnswerInput, DepositClaim, LpChanges, LpInput, ReasonInput
 from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
-from .models import (
-    DepositAnswer,
-    DepositPage,
-    LegAnswer,
-    LegPage,
-    LpAnswer,
-    LpChanges,
-    LpHistoryDay,
-    LpInput,
-    LpMachineSummary,
-    pick,
-)
+from .models import DepositAnswer, DepositPage, LegAnswer, LegPage, LpAnswer, pick
 from .route import Caller, InScope, named_fields, new_router, refusals
 
 router = new_router()
 AskedOfDeposits = Annotated[ListQuery, Depends(asked_of(DEPOSIT_FIELDS))]
 AskedOfLegs = Annotated[ListQuery, Depends(asked_of(LEG_FIELDS))]
+OwnDepositId = Annotated[str, Path(description="a deposit of yours as an LP")]
 NULLABLE = ("fixed_mode_daily_limit", "autoforward_ln_address")
 
 
@@ -108,7 +96,7 @@ async def api_update_lp(account: Caller, body: LpChanges) -> LpAnswer:
 )
 async def api_lp_deposits(scope: InScope, query: AskedOfDeposits) -> DepositPage:
     found, total = await fetch_page(lp_deposits_source(scope.user_id), query)
-    return DepositPage(data=[DepositAnswer(**row) for row in found], total=total)
+    return DepositPage(data=[DepositAnswer.of(row) for row in found], total=total)
 
 
 @router.get(
@@ -120,6 +108,89 @@ async def api_lp_deposits(scope: InScope, query: AskedOfDeposits) -> DepositPage
 )
 async def api_lp_deposits_csv(scope: InScope, query: AskedOfDeposits) -> Any:
     return csv_answer(lp_deposits_source(scope.user_id), query, "deposits.csv")
+
+
+async def _deposit_answer(user_id: str, deposit_id: str) -> DepositAnswer:
+    source = lp_deposits_source(user_id, deposit_id)
+    row = await fetch_row(source, DEPOSIT_FIELDS, deposits.NO_DEPOSIT)
+    return DepositAnswer.of(row)
+
+
+@router.post(
+    "/lp/deposits",
+    status_code=201,
+    summary="Report cash that was handed over and not recorded",
+    description="The operator confirms it, or refuses it with a reason. At most five "
+    "wait at a machine.",
+    response_model=DepositAnswer,
+    responses={200: {"model": DepositAnswer}, **refusals(400, 404, 409)},
+)
+async def api_claim_deposit(
+    account: Caller, body: DepositClaim, response: Response
+) -> DepositAnswer:
+    where = body.client_id or body.machine_id
+    if not where:
+        raise BadInputError("client_id or machine_id is missing: at which machine?")
+    deposit_id, is_new = await deposits.claim_deposit(
+        account.id, where, body.amount, body.notes, body.idempotency_key
+    )
+    if not is_new:
+        response.status_code = 200
+    return await _deposit_answer(account.id, deposit_id)
+
+
+@router.post(
+    "/lp/deposits/{deposit_id}/dispute",
+    summary="Say that a deposit is wrong; operator and super see it",
+    response_model=DepositAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_dispute(
+    account: Caller, deposit_id: OwnDepositId, body: ReasonInput
+) -> DepositAnswer:
+    await deposits.dispute(account.id, deposit_id, body.reason)
+    return await _deposit_answer(account.id, deposit_id)
+
+
+@router.post(
+    "/lp/deposits/{deposit_id}/withdraw-dispute",
+    summary="Take one's dispute back",
+    response_model=DepositAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_withdraw_dispute(
+    account: Caller, deposit_id: OwnDepositId, body: AnswerInput | None = None
+) -> DepositAnswer:
+    reason = body.reason if body else None
+    await deposits.withdraw_dispute(account.id, deposit_id, reason)
+    return await _deposit_answer(account.id, deposit_id)
+
+
+@router.post(
+    "/lp/deposits/{deposit_id}/accept-reversal",
+    summary="Agree that cash was given back: it leaves the balance",
+    response_model=DepositAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_accept_reversal(
+    account: Caller, deposit_id: OwnDepositId, body: AnswerInput | None = None
+) -> DepositAnswer:
+    await deposits.answer_reversal(account.id, deposit_id, True)
+    return await _deposit_answer(account.id, deposit_id)
+
+
+@router.post(
+    "/lp/deposits/{deposit_id}/decline-reversal",
+    summary="Say that no cash was given back: the balance stays",
+    response_model=DepositAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_decline_reversal(
+    account: Caller, deposit_id: OwnDepositId, body: AnswerInput | None = None
+) -> DepositAnswer:
+    reason = body.reason if body else None
+    await deposits.answer_reversal(account.id, deposit_id, False, reason)
+    return await _deposit_answer(account.id, deposit_id)
 
 
 @router.get(

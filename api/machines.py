@@ -15,24 +15,21 @@ from ..books.reports import MACHINE_FACTS, MACHINE_FIELDS, machines_source, with
 from ..calculations import cents_text
 from ..cash.pace import CashOfMachine, cash_of_machines
 from ..host.balances import balances_msat
+from ..host.people import usernames_of
 from ..models import CommissionSplit
-from ..money.payouts_crud import reserved_sats
+from ..money.funds import funds_of
 from ..money.targets import check_own_wallet, resolve_target
 from ..parties import machines as registry
 from ..parties import splits as split_sets
 from .advice import payout_advice
+from .inputs import MachineChanges, MachineInput, PreviewInput, SplitInput, SplitsInput
 from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
 from .models import (
     MachineAnswer,
-    MachineChanges,
-    MachineInput,
     MachinePage,
     PreviewAnswer,
-    PreviewInput,
     SplitAnswer,
-    SplitInput,
     SplitsAnswer,
-    SplitsInput,
     fraction_text,
 )
 from .preview import preview_settlement
@@ -46,10 +43,9 @@ NULLABLE = ("name", "location")
 async def _wallet_sats(wallet_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
     """Balance and free balance of wallets, in sats."""
     msats = await balances_msat(wallet_ids)
-    async with db.connect() as conn:
-        owed = await reserved_sats(conn, wallet_ids)
+    funds = await funds_of(wallet_ids)
     return {
-        wallet: (msat // 1000, msat // 1000 - sum(owed.get(wallet, (0, 0))))
+        wallet: (msat // 1000, funds[wallet].free_sats)
         for wallet, msat in msats.items()
     }
 
@@ -65,7 +61,7 @@ async def _facts(
     sats = await _wallet_sats([wallet for wallet, _ in known.values()])
     names: Mapping[str, str | None] = {}
     if with_operators:
-        names = await registry.usernames_of([owner for _, owner in known.values()])
+        names = await usernames_of([owner for _, owner in known.values()])
     async with db.connect() as conn:
         cash = await cash_of_machines(conn, list(known))
     facts = {}
@@ -106,9 +102,13 @@ async def _answers(
     return MachinePage(data=data, total=total)
 
 
-async def _answer(user_id: str, machine_id: str) -> MachineAnswer:
-    source = machines_source(user_id, False, machine_id)
-    page = await _answers(source, ListQuery(MACHINE_FIELDS, limit=1))
+async def machine_answer(
+    user_id: str, machine_id: str, is_all: bool = False
+) -> MachineAnswer:
+    """The operator's machine; any, with whose it is, for the super."""
+    source = machines_source(user_id, is_all, machine_id)
+    query = ListQuery(MACHINE_FIELDS, limit=1)
+    page = await _answers(source, query, with_operators=is_all)
     if not page.data:
         raise NotFoundError(registry.NO_MACHINE)
     answer = page.data[0]
@@ -160,7 +160,7 @@ async def api_create_machine(account: Caller, body: MachineInput) -> MachineAnsw
     fields = named_fields(body, NULLABLE)
     await _check_wallet(fields, account.id)
     machine = await registry.create_machine(account.id, fields)
-    return await _answer(account.id, machine.id)
+    return await machine_answer(account.id, machine.id)
 
 
 @router.get(
@@ -170,7 +170,7 @@ async def api_create_machine(account: Caller, body: MachineInput) -> MachineAnsw
     responses=refusals(404),
 )
 async def api_machine(account: Caller, machine_id: MachineId) -> MachineAnswer:
-    return await _answer(account.id, machine_id)
+    return await machine_answer(account.id, machine_id)
 
 
 @router.put(
@@ -188,7 +188,7 @@ async def api_update_machine(
     if changes.get("wallet_id") != present.wallet_id:
         await _check_wallet(changes, account.id)
     await registry.update_machine(account.id, machine_id, changes)
-    return await _answer(account.id, machine_id)
+    return await machine_answer(account.id, machine_id)
 
 
 @router.delete(

@@ -1,9 +1,8 @@
-"""What the HTTP API takes and gives.
+"""What the HTTP API gives.
 
-Inputs: every field is checked by its type in `api_fields.py`; what is not named in a
-PUT stays as it is, and what is only read is ignored. Answers: sats are integers, fiat
-and fractions are decimal text ("750.00", "0.0300"), rates numbers, times ISO 8601 UTC.
-Nobody's LNbits user id is in any of them but the caller's own in `/me`.
+Sats are integers, fiat and fractions are decimal text ("750.00", "0.0300"), rates
+numbers, times ISO 8601 UTC. Nobody's LNbits user id is in any of them but the caller's
+own in `/me`.
 """
 
 from __future__ import annotations
@@ -13,147 +12,11 @@ from datetime import datetime
 from typing import Any
 
 from lnbits.db import Page
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, root_validator
 
-from ..models import SuperConfig, UpdateSuperConfigData
-from .fields import (
-    ClientStatus,
-    DcaMode,
-    DepositStep,
-    Direction,
-    FiatCode,
-    Fraction,
-    Input,
-    LightningAddress,
-    Minutes,
-    Name,
-    Note,
-    Npub,
-    PositiveFiat,
-    PositiveSats,
-    Reason,
-    RowId,
-    Sats,
-    SortOrder,
-    Target,
-)
-
-# ---------------------------------------------------------------------------- inputs
-
-
-class SuperConfigInput(Input, UpdateSuperConfigData):
-    """The platform's fees. A wallet of `null` means that no fee is paid out."""
-
-    super_cash_in_fee_fraction: Fraction | None = None
-    super_cash_out_fee_fraction: Fraction | None = None
-    super_fee_wallet_id: RowId | None = None
-
-
-class MachineSettings(Input):
-    """What an operator may set on a machine; all optional here."""
-
-    name: Name | None = None
-    location: Name | None = None
-    is_active: bool | None = None
-    operator_cash_in_fee_fraction: Fraction | None = None
-    operator_cash_out_fee_fraction: Fraction | None = None
-    payout_interval_minutes: Minutes | None = Field(
-        None, description="0: at once; 60: hourly; 1440: daily"
-    )
-    min_payout_sats: Sats | None = None
-    max_payout_sats: Sats | None = Field(None, description="of one cash-in payout")
-    max_daily_payout_sats: Sats | None = Field(
-        None, description="of all cash-in payouts of a UTC day"
-    )
-    silent_after_minutes: Minutes | None = Field(
-        None, description="somebody is told when it has been silent so long; 0: never"
-    )
-    low_cash_fraction: Fraction | None = Field(
-        None, description="somebody is told when a bay holds less of what was filled in"
-    )
-
-
-class MachineInput(MachineSettings):
-    machine_npub: Npub
-    wallet_id: RowId
-    fiat_code: FiatCode
-
-
-class MachineChanges(MachineSettings):
-    machine_npub: Npub | None = Field(None, description="a new key pairs again")
-    wallet_id: RowId | None = None
-    fiat_code: FiatCode | None = None
-
-
-class SplitInput(Input):
-    target: Target = Field(
-        ..., description="Lightning address, LNURL, invoice key or wallet id"
-    )
-    label: Name | None = None
-    fraction: Fraction = Field(..., description="of the operator's fee; sum 1.0000")
-    sort_order: SortOrder | None = None
-
-
-class SplitsInput(Input):
-    splits: list[SplitInput]
-
-
-class PreviewSplit(Input):
-    target: Target | None = None
-    label: Name | None = None
-    fraction: Fraction
-
-
-class PreviewInput(Input):
-    machine_id: RowId
-    tx_type: Direction
-    principal_sats: PositiveSats
-    splits: list[PreviewSplit] | None = Field(
-        None, description="splits not saved yet; without it the saved ones"
-    )
-
-
-class ClientInput(Input):
-    machine_id: RowId
-    user_id: RowId | None = None
-    username: Name | None = None
-
-
-class ClientChanges(Input):
-    status: ClientStatus | None = None
-    username: Name | None = None
-
-
-class DepositInput(Input):
-    client_id: RowId
-    amount: PositiveFiat
-    notes: Note | None = None
-
-
-class DepositChanges(Input):
-    amount: PositiveFiat | None = None
-    notes: Note | None = None
-
-
-class DepositStatusInput(Input):
-    status: DepositStep
-    reason: Reason | None = None
-
-
-class LpInput(Input):
-    dca_wallet_id: RowId
-    default_dca_mode: DcaMode | None = None
-    fixed_mode_daily_limit: PositiveFiat | None = None
-    autoforward_ln_address: LightningAddress | None = None
-    autoforward_enabled: bool | None = None
-    notify_payouts: bool | None = None
-
-
-class LpChanges(LpInput):
-    dca_wallet_id: RowId | None = None  # type: ignore[assignment]
-
-
-# --------------------------------------------------------------------------- answers
+from ..books.figures import Balance, DayOfSeries, Totals
+from ..desk.attention import AttentionItem
+from ..models import SuperConfig
 
 
 class Me(BaseModel):
@@ -163,7 +26,10 @@ class Me(BaseModel):
     super: bool
     operator: bool
     lp: bool
-    enrolled: bool = Field(..., description="an operator's LP, with a profile or not")
+    enrolled: bool = Field(
+        ..., description="an operator's LP or invited to be one, with a profile or not"
+    )
+    invitations: int = Field(0, description="that wait for the caller's yes")
     service_npub: str | None = None
     relays: list[str] = []
 
@@ -210,7 +76,9 @@ class PayoutAdvice(BaseModel):
 
 class MachineAnswer(BaseModel):
     id: str
-    machine_npub: str
+    machine_npub: str = Field(
+        ..., description="its key; waiting:<id> while another registration holds it"
+    )
     wallet_id: str
     name: str | None = None
     location: str | None = None
@@ -243,6 +111,7 @@ class MachineAnswer(BaseModel):
         None, description="at the pace of the last seven days"
     )
     payouts_stopped_reason: str | None = None
+    claimed_npub: str | None = Field(None, description="the key that was typed")
     payout_advice: PayoutAdvice | None = Field(
         None,
         description="of one machine, from its last seven days; null in lists, and "
@@ -300,10 +169,10 @@ class PreviewAnswer(BaseModel):
 
 
 class ClientAnswer(BaseModel):
-    id: str
+    id: str = Field(..., description="of the invitation, and kept after the yes")
     machine_id: str
     username: str | None = None
-    status: str
+    status: str = Field(..., description="invited, active, paused, or left (by the LP)")
     has_profile: bool = Field(
         ..., description="whether the LP has said where their sats go"
     )
@@ -320,14 +189,54 @@ class ClientPage(Page[ClientAnswer]):
     data: list[ClientAnswer]
 
 
-class BalanceAnswer(BaseModel):
+class InvitationAnswer(BaseModel):
+    """A link for one person; whoever opens it may say yes once."""
+
+    id: str
+    code: str
+    url: str
+    expires_at: datetime
+
+
+class EnrolmentAnswer(BaseModel):
+    """A machine that invites the caller, or where they are an LP."""
+
+    id: str
+    machine_id: str
+    machine: str = Field(..., description="its name, or the beginning of its npub")
+    operator_name: str | None = None
     currency: str
-    deposited: str
-    pending_deposits: str
-    paid_out: str
-    remaining: str
-    sats_received: int
-    sats_on_the_way: int
+    status: str = Field(..., description="invited, active, paused, left or declined")
+    created_at: datetime
+    expires_at: datetime | None = Field(None, description="of an invitation")
+
+
+class EnrolmentPage(Page[EnrolmentAnswer]):
+    data: list[EnrolmentAnswer]
+
+
+class BalanceAnswer(Balance):
+    pass
+
+
+class Dispute(BaseModel):
+    """An LP's word that a deposit is wrong. It changes nothing of the money."""
+
+    state: str = Field(..., description="open or closed")
+    opened_by: str = Field(..., description="lp")
+    reason: str
+    opened_at: datetime | None = None
+    closed_at: datetime | None = None
+    outcome: str | None = Field(None, description="withdrawn, upheld or dismissed")
+
+
+class Reversal(BaseModel):
+    """What the operator asks the LP to agree to: that cash was given back."""
+
+    state: str = Field(..., description="requested, accepted or declined")
+    amount: str
+    reason: str
+    requested_at: datetime | None = None
 
 
 class DepositAnswer(BaseModel):
@@ -343,6 +252,33 @@ class DepositAnswer(BaseModel):
     created_at: datetime
     confirmed_at: datetime | None = None
     reversed_at: datetime | None = None
+    dispute: Dispute | None = None
+    reversal: Reversal | None = None
+    part_of: str | None = Field(
+        None, description="the deposit of which this part was taken back"
+    )
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> DepositAnswer:
+        """A row of the lists, with what is open about it as objects of their own."""
+        dispute = reversal = None
+        if row["dispute_state"]:
+            dispute = Dispute(
+                state=row["dispute_state"],
+                opened_by=row["dispute_by"],
+                reason=row["dispute_reason"],
+                opened_at=row["dispute_opened_at"],
+                closed_at=row["dispute_closed_at"],
+                outcome=row["dispute_outcome"],
+            )
+        if row["reversal_state"]:
+            reversal = Reversal(
+                state=row["reversal_state"],
+                amount=row["reversal_amount"],
+                reason=row["reversal_reason"],
+                requested_at=row["reversal_at"],
+            )
+        return cls(**pick(row, cls), dispute=dispute, reversal=reversal)
 
 
 class DepositPage(Page[DepositAnswer]):
@@ -425,10 +361,23 @@ class SettlementAnswer(BaseModel):
     created_at: datetime
     processed_at: datetime | None = None
     is_test: bool
+    shortfall_sats: int = Field(
+        0, description="of the platform's share, what the fee does not cover"
+    )
 
 
 class SettlementPage(Page[SettlementAnswer]):
     data: list[SettlementAnswer]
+
+
+class ClaimAnswer(BaseModel):
+    """The operator's word that an LP was paid in another way."""
+
+    state: str = Field(
+        ..., description="waiting for the LP, accepted, declined, or lapsed"
+    )
+    reference: str | None = None
+    at: datetime | None = None
 
 
 class LegAnswer(BaseModel):
@@ -461,6 +410,23 @@ class LegAnswer(BaseModel):
     )
     transaction_time: datetime
     created_at: datetime
+    paid_outside: bool = Field(..., description="not through Lightning")
+    reference: str | None = Field(None, description="what to find that payment by")
+    claim: ClaimAnswer | None = None
+
+    @root_validator(pre=True)
+    @classmethod
+    def _one_claim(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """The claim's columns of a row as one object."""
+        state = values.get("claim")
+        if not isinstance(state, str):
+            return values
+        of_claim = {
+            "state": state,
+            "reference": values.get("claim_reference"),
+            "at": values.get("claim_at"),
+        }
+        return {**values, "claim": of_claim}
 
 
 class LegPage(Page[LegAnswer]):
@@ -473,7 +439,7 @@ class SettlementDetail(SettlementAnswer):
     legs: list[LegAnswer]
     retained_sats: int | None = Field(None, description="stays in the machine wallet")
     loss_sats: int = Field(
-        ..., description="the customer's refund beyond what the settlement still held"
+        ..., description="what was paid beyond what came in: it cost the operator"
     )
     refundable_sats: int = Field(..., description="still owed to the customer")
     max_refund_sats: int = Field(
@@ -486,54 +452,33 @@ class SettlementDetail(SettlementAnswer):
     dispensed_fee_sats: int | None = None
     stamp: Any = Field(None, description="what the machine said, as it said it")
     history: list[AuditAnswer]
+    operator_name: str | None = Field(None, description="whose it is; for the super")
+
+
+class OperatorSums(BaseModel):
+    """What became of the platform's share at one operator's machines.
+
+    From the legs themselves: whatever an operator marks or voids stays in a sum.
+    """
+
+    operator_name: str | None = None
+    machines: int
+    lps: int
+    paid_sats: int = Field(0, description="of the platform's share, received")
+    owed_sats: int = Field(0, description="not paid yet, shortfalls too")
+    shortfall_sats: int = Field(0, description="of that, what was not charged")
+    let_go_sats: int = Field(0, description="voided by the super")
+    lost_sats: int = Field(0, description="gone with settlements that were voided")
+    voided_count: int = Field(0, description="settlements")
+    test_count: int = Field(0, description="settlements marked as tests")
+    quarantined_count: int = 0
+
+
+class OperatorPage(Page[OperatorSums]):
+    data: list[OperatorSums]
 
 
 # ------------------------------------------------------------------------------ sums
-
-
-class AttentionItem(BaseModel):
-    """Something that waits for a person, in one sentence."""
-
-    kind: str
-    message: str
-    subject_type: str
-    subject_id: str
-    machine_id: str | None = None
-    settlement_id: str | None = None
-    client_id: str | None = None
-    since: datetime | None = None
-    action: str = Field(..., description="what the person can do about it")
-
-
-class Totals(BaseModel):
-    """Sums over a period, test settlements left out. Fiat is by currency."""
-
-    cash_out_count: int = 0
-    cash_out_sats: int = Field(0, description="principal, as dispensed")
-    cash_out_fiat: dict[str, str] = {}
-    cash_in_count: int = 0
-    cash_in_sats: int = 0
-    cash_in_fiat: dict[str, str] = {}
-    platform_fee_sats: int = 0
-    operator_fee_sats: int = 0
-    paid_to_lps_sats: int = 0
-    owed_to_lps_fiat: dict[str, str] = Field({}, description="now, not of the period")
-    cash_in_machines_fiat: dict[str, str] = Field({}, description="now, as recorded")
-
-
-class DayOfSeries(BaseModel):
-    """One UTC day."""
-
-    date: str
-    cash_out_count: int = 0
-    cash_out_sats: int = 0
-    cash_out_fiat: dict[str, str] = {}
-    cash_in_count: int = 0
-    cash_in_sats: int = 0
-    cash_in_fiat: dict[str, str] = {}
-    platform_fee_sats: int = 0
-    operator_fee_sats: int = 0
-    paid_to_lps_sats: int = 0
 
 
 class Overview(BaseModel):
@@ -546,38 +491,6 @@ class SuperOverview(Overview):
     operators: int
     machines: int
     lps: int
-
-
-class LpMachineSummary(BaseModel):
-    """What one machine did for the caller as an LP."""
-
-    client_id: str
-    machine_id: str
-    machine: str = Field(..., description="its name, or the beginning of its npub")
-    status: str
-    currency: str
-    remaining: str
-    deposited: str
-    paid_out: str
-    sats_received: int
-    sats_on_the_way: int
-    average_price: float | None = Field(
-        None, description="fiat paid for one bitcoin; null before the first payment"
-    )
-    price_now: float | None = Field(
-        None, description="fiat for one bitcoin, if LNbits has heard a price lately"
-    )
-
-
-class LpHistoryDay(BaseModel):
-    """What an LP received on one UTC day in one currency."""
-
-    date: str
-    currency: str
-    sats: int
-    fiat: str
-    price: float | None = Field(None, description="fiat for one bitcoin")
-    cumulative_sats: int = Field(..., description="since the beginning, all currencies")
 
 
 class Health(BaseModel):

@@ -14,8 +14,10 @@ from ..base.refusals import BadInputError
 from ..calculations import cents_text, round_half_up, split_principal_based
 from ..models import CASH_OUT, CommissionSplit, Fiat, Machine, Settlement, utc_now
 from ..money.planning import build_plan, candidate_of
+from ..parties import positions_crud
 from ..parties.machines import get_own_machine
-from .models import PreviewAnswer, PreviewInput, PreviewLeg, fiat_text
+from .inputs import PreviewInput
+from .models import PreviewAnswer, PreviewLeg, fiat_text
 
 S = "satoshimachine"
 
@@ -31,10 +33,12 @@ async def preview_settlement(
     async with db.connect() as conn:
         machine = await get_own_machine(conn, asked.machine_id, operator_user_id)
         config = await crud.get_super_config(conn)
-        splits = await crud.effective_splits(conn, operator_user_id, machine.id)
+        splits = await positions_crud.effective_splits(
+            conn, operator_user_id, machine.id
+        )
         now = utc_now()
-        positions = await crud.lp_positions(conn, machine.id, now)
-        used = await crud.day_debits(conn, machine.id, machine.fiat_code, now)
+        positions = await positions_crud.lp_positions(conn, machine.id, now)
+        used = await positions_crud.day_debits(conn, machine.id, machine.fiat_code, now)
         sats, cents = await _last_rate(conn, machine.id)
     if asked.splits is not None:
         splits = _unsaved_splits(asked, operator_user_id)

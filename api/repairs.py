@@ -10,12 +10,22 @@ from typing import Annotated
 
 from fastapi import Path
 from lnbits.db import Operator
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from ..books.lists import Condition, Source, fetch_row
-from ..books.reports import LEG_FIELDS, legs_source, lp_legs_source, wallets_of
+from ..books.payments import LEG_FIELDS, legs_source, lp_legs_source
 from ..calculations import fiat_cents
-from ..desk import balances, dispense, legs, quarantine, refund, settlements, stops
+from ..desk import (
+    balances,
+    dispense,
+    legs,
+    quarantine,
+    refund,
+    restored,
+    settlements,
+    stops,
+)
+from ..host.wallets import wallets_of
 from ..money.targets import check_own_wallet
 from .fields import (
     Direction,
@@ -29,15 +39,25 @@ from .fields import (
     Reason,
     RowId,
     Sats,
+    Target,
     Text,
 )
 from .machines import api_machine
 from .models import LegAnswer, MachineAnswer, SettlementDetail
-from .route import Caller, ClientId, MachineId, SettlementId, new_router, refusals
+from .route import (
+    Caller,
+    ClientId,
+    MachineId,
+    SettlementId,
+    Super,
+    new_router,
+    refusals,
+)
 from .settlements import settlement_detail
 
 router = new_router()
 LegId = Annotated[str, Path(description="a leg of a settlement of yours")]
+FeeId = Annotated[str, Path(description="a leg of type `super_fee`")]
 OwnLegId = Annotated[str, Path(description="a forwarding of yours")]
 
 
@@ -93,6 +113,10 @@ class TestInput(WhyInput):
 
 class MarkPaidInput(WhyInput):
     reference: Text = Field(..., description="what to find the payment by")
+
+
+class RedirectInput(WhyInput):
+    target: Target
 
 
 class CloseBalanceInput(WhyInput):
@@ -240,6 +264,8 @@ async def api_retry_leg(account: Caller, leg_id: LegId, body: WhyInput) -> LegAn
 @router.post(
     "/payments/{leg_id}/void",
     summary="Give an unpaid leg up; an LP's fiat returns to their balance",
+    description="A split or a refund; an LP's once it has failed. The platform's fee "
+    "is the super's alone (403).",
     response_model=LegAnswer,
     responses=refusals(400, 404, 409),
 )
@@ -251,6 +277,8 @@ async def api_void_leg(account: Caller, leg_id: LegId, body: WhyInput) -> LegAns
 @router.post(
     "/payments/{leg_id}/mark-paid",
     summary="Say that an unpaid leg was paid outside, with a reference",
+    description="Of an LP's leg it is a claim, and the leg stays as it is until the LP "
+    "accepts (`claim`). The platform's fee is the super's alone (403).",
     response_model=LegAnswer,
     responses=refusals(400, 404, 409),
 )
@@ -259,6 +287,61 @@ async def api_mark_paid(
 ) -> LegAnswer:
     await legs.mark_leg_paid(account.id, leg_id, body.reference, body.reason)
     return await _own_leg(account.id, leg_id)
+
+
+@router.post(
+    "/payments/{leg_id}/redirect",
+    summary="Send an unpaid split to another target",
+    description="For a split whose target is gone; what others are owed goes where "
+    "they say (409).",
+    response_model=LegAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_redirect(
+    account: Caller, leg_id: LegId, body: RedirectInput
+) -> LegAnswer:
+    await legs.redirect_leg(account.id, leg_id, body.target, body.reason)
+    return await _own_leg(account.id, leg_id)
+
+
+async def _fee(user_id: str, leg_id: str) -> LegAnswer:
+    wallets = await wallets_of(user_id)
+    return await _one_leg(legs_source(user_id, True, wallets), leg_id)
+
+
+@router.post(
+    "/super/payments/{leg_id}/retry",
+    summary="Try a fee of the platform again now",
+    response_model=LegAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_retry_fee(account: Super, leg_id: FeeId, body: WhyInput) -> LegAnswer:
+    await legs.retry_fee(account.id, leg_id, body.reason)
+    return await _fee(account.id, leg_id)
+
+
+@router.post(
+    "/super/payments/{leg_id}/void",
+    summary="Let a fee of the platform go: its sats stay the operator's",
+    response_model=LegAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_void_fee(account: Super, leg_id: FeeId, body: WhyInput) -> LegAnswer:
+    await legs.void_fee(account.id, leg_id, body.reason)
+    return await _fee(account.id, leg_id)
+
+
+@router.post(
+    "/super/payments/{leg_id}/mark-paid",
+    summary="Say that a fee of the platform was paid outside, with a reference",
+    response_model=LegAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_mark_fee_paid(
+    account: Super, leg_id: FeeId, body: MarkPaidInput
+) -> LegAnswer:
+    await legs.mark_fee_paid(account.id, leg_id, body.reference, body.reason)
+    return await _fee(account.id, leg_id)
 
 
 @router.post(
@@ -286,6 +369,36 @@ async def api_void_autoforward(
 ) -> LegAnswer:
     reason = body.reason if body else None
     await legs.void_autoforward(account.id, leg_id, reason)
+    return await _lp_leg(account.id, leg_id)
+
+
+@router.post(
+    "/lp/payments/{leg_id}/accept",
+    summary="Say that the operator paid this outside",
+    description="It is completed as paid outside, and never counted as received "
+    "through Lightning.",
+    response_model=LegAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_accept_claim(
+    account: Caller, leg_id: OwnLegId, body: MaybeWhyInput | None = None
+) -> LegAnswer:
+    reason = body.reason if body else None
+    await legs.answer_claim(account.id, leg_id, True, reason)
+    return await _lp_leg(account.id, leg_id)
+
+
+@router.post(
+    "/lp/payments/{leg_id}/decline",
+    summary="Say that this was not paid outside: it stays owed",
+    response_model=LegAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_decline_claim(
+    account: Caller, leg_id: OwnLegId, body: MaybeWhyInput | None = None
+) -> LegAnswer:
+    reason = body.reason if body else None
+    await legs.answer_claim(account.id, leg_id, False, reason)
     return await _lp_leg(account.id, leg_id)
 
 
@@ -326,4 +439,57 @@ async def api_resume_payouts(
     account: Caller, machine_id: MachineId, body: WhyInput
 ) -> MachineAnswer:
     await stops.resume_payouts(account.id, machine_id, body.reason)
+    return await api_machine(account, machine_id)
+
+
+class RestoredAnswer(BaseModel):
+    """What was dealt with after a database had been restored."""
+
+    payments: int = Field(..., description="payments that were dealt with")
+    amount_sats: int = Field(..., description="their sum")
+    left: int = Field(..., description="payments of this machine that still wait")
+
+
+@router.post(
+    "/machines/{machine_id}/take-over",
+    summary="After a restored backup: write down what LNbits paid since",
+    description="Payments of this extension that LNbits made and that are not known "
+    "here become completed legs, by what the payments themselves say, and are not paid "
+    "again. When nothing is left to look at, the machine's payouts go on.",
+    response_model=RestoredAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_take_over(
+    account: Caller, machine_id: MachineId, body: WhyInput
+) -> RestoredAnswer:
+    done = await restored.take_over(account.id, machine_id, body.reason)
+    return RestoredAnswer(**vars(done))
+
+
+@router.post(
+    "/machines/{machine_id}/undo",
+    summary="After a restored LNbits: void what LNbits does not know any more",
+    description="Settlements whose payment LNbits does not know are voided with their "
+    "legs, whatever their state, and LPs get their fiat back; legs that were held for "
+    "paid by payments that LNbits does not know are owed again.",
+    response_model=RestoredAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_undo(
+    account: Caller, machine_id: MachineId, body: WhyInput
+) -> RestoredAnswer:
+    done = await restored.undo(account.id, machine_id, body.reason)
+    return RestoredAnswer(**vars(done))
+
+
+@router.post(
+    "/machines/{machine_id}/void-past",
+    summary="Give up all that a wallet received before it was a machine's",
+    response_model=MachineAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_void_past(
+    account: Caller, machine_id: MachineId, body: WhyInput
+) -> MachineAnswer:
+    await quarantine.void_past(account.id, machine_id, body.reason)
     return await api_machine(account, machine_id)

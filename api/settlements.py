@@ -7,21 +7,19 @@ from typing import Annotated, Any
 
 from fastapi import Depends
 from fastapi.responses import StreamingResponse
-from lnbits.settings import settings
 
 from ..books.lists import MAX_ROWS, ListQuery, fetch_page, fetch_row
-from ..books.reports import (
-    AUDIT_FIELDS,
+from ..books.log import AUDIT_FIELDS, audit_answer, audit_of_source
+from ..books.payments import (
     LEG_FIELDS,
     SETTLEMENT_DETAIL,
     SETTLEMENT_FIELDS,
-    audit_answer,
-    audit_of_source,
     legs_source,
     settlements_source,
-    wallets_of,
 )
 from ..host.limits import reserve_sats
+from ..host.people import super_user
+from ..host.wallets import wallets_of
 from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
 from .models import (
     AuditAnswer,
@@ -78,21 +76,24 @@ async def api_settlement(
     return await settlement_detail(account.id, settlement_id)
 
 
-async def settlement_detail(user_id: str, settlement_id: str) -> SettlementDetail:
-    """The operator's settlement with everything that became of it."""
+async def settlement_detail(
+    user_id: str, settlement_id: str, is_all: bool = False
+) -> SettlementDetail:
+    """The operator's settlement with everything that became of it; any, for the
+    super."""
     row = await fetch_row(
-        settlements_source(user_id, False, settlement_id),
+        settlements_source(user_id, is_all, settlement_id),
         SETTLEMENT_DETAIL,
         "There is no such settlement of yours.",
     )
-    source = legs_source(user_id, False, await wallets_of(user_id), settlement_id)
+    source = legs_source(user_id, is_all, await wallets_of(user_id), settlement_id)
     oldest_first = ListQuery(
         LEG_FIELDS, sortby="created_at", direction="asc", limit=MOST_LEGS
     )
     legs, _ = await fetch_page(source, oldest_first, MOST_LEGS)
     subjects = [settlement_id, *(leg["id"] for leg in legs)]
     newest, _ = await fetch_page(
-        audit_of_source(user_id, settings.super_user or "", subjects),
+        audit_of_source(user_id, super_user(), subjects, is_all),
         ListQuery(AUDIT_FIELDS, limit=MAX_ROWS),
     )
     refundable = sum(

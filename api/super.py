@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
-from fastapi import Depends
+from typing import Annotated
+
+from fastapi import Depends, Path
 from lnbits.decorators import check_super_user
 
+from ..base.database import db
+from ..books.lists import fetch_row
+from ..books.reports import DEPOSIT_FIELDS, deposits_source
+from ..books.summaries import platform_sums
 from ..crud import get_super_config
+from ..host.people import usernames_of
 from ..money.targets import check_own_wallet
+from ..parties import deposits
 from ..parties import machines as registry
-from .models import SuperConfigAnswer, SuperConfigInput
+from .inputs import DecisionInput, SuperConfigInput
+from .machines import machine_answer
+from .models import (
+    DepositAnswer,
+    MachineAnswer,
+    OperatorPage,
+    OperatorSums,
+    SettlementDetail,
+    SuperConfigAnswer,
+)
 from .route import Super, named_fields, new_router, refusals
+from .settlements import settlement_detail
 
 router = new_router()
+AnySettlementId = Annotated[str, Path(description="a settlement of any machine")]
+AnyMachineId = Annotated[str, Path(description="any machine")]
+AnyDepositId = Annotated[str, Path(description="a deposit at any machine")]
 
 
 @router.get(
@@ -41,3 +62,66 @@ async def api_update_super_config(
     if wallet_id and wallet_id != (await get_super_config()).super_fee_wallet_id:
         await check_own_wallet(wallet_id, account.id, "super_fee_wallet_id")
     return SuperConfigAnswer.of(await registry.update_super_config(account.id, changes))
+
+
+async def _operator_name(machine_id: str) -> str | None:
+    _, owner = (await registry.wallets_and_owners([machine_id]))[machine_id]
+    return (await usernames_of([owner])).get(owner)
+
+
+@router.get(
+    "/super/settlements/{settlement_id}",
+    summary="Any settlement, in full and with whose it is; read only",
+    response_model=SettlementDetail,
+    responses=refusals(404),
+)
+async def api_super_settlement(
+    account: Super, settlement_id: AnySettlementId
+) -> SettlementDetail:
+    detail = await settlement_detail(account.id, settlement_id, is_all=True)
+    detail.operator_name = await _operator_name(detail.machine_id)
+    return detail
+
+
+@router.get(
+    "/super/machines/{machine_id}",
+    summary="Any machine, with whose it is; read only",
+    response_model=MachineAnswer,
+    responses=refusals(404),
+)
+async def api_super_machine(account: Super, machine_id: AnyMachineId) -> MachineAnswer:
+    return await machine_answer(account.id, machine_id, is_all=True)
+
+
+@router.get(
+    "/super/operators",
+    summary="What became of the platform's share, operator by operator",
+    response_model=OperatorPage,
+    responses=refusals(),
+    dependencies=[Depends(check_super_user)],
+)
+async def api_super_operators() -> OperatorPage:
+    async with db.connect() as conn:
+        found = await platform_sums(conn)
+    names = await usernames_of(found)
+    data = [OperatorSums(operator_name=names.get(k), **v) for k, v in found.items()]
+    data.sort(key=lambda sums: (sums.operator_name or "").lower())
+    return OperatorPage(data=data, total=len(data))
+
+
+@router.post(
+    "/super/deposits/{deposit_id}/decide",
+    summary="Decide what is open about a deposit: a reversal, a dispute",
+    description="`accepted` makes the reversal that was asked for and upholds the "
+    "dispute; `declined` leaves the money as it is and dismisses it.",
+    response_model=DepositAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_decide_deposit(
+    account: Super, deposit_id: AnyDepositId, body: DecisionInput
+) -> DepositAnswer:
+    granted = body.outcome == "accepted"
+    await deposits.decide(account.id, deposit_id, granted, body.reason)
+    source = deposits_source(account.id, True, deposit_id)
+    row = await fetch_row(source, DEPOSIT_FIELDS, deposits.NO_DEPOSIT)
+    return DepositAnswer.of(row)

@@ -7,14 +7,14 @@ from typing import Annotated, Any
 from fastapi import Depends, Query
 from fastapi.responses import StreamingResponse
 from lnbits.decorators import check_super_user
-from lnbits.settings import settings
 
 from .. import tasks
 from ..base.database import db
 from ..books.lists import ListQuery, fetch_page
-from ..books.reports import AUDIT_FIELDS, audit_answer, audit_source
+from ..books.log import AUDIT_FIELDS, audit_answer, audit_source
 from ..books.summaries import platform_counts, totals_and_series, version_of
 from ..desk.attention import needs_attention
+from ..host.people import super_user
 from ..line import crud as line_crud
 from ..line import keys as line_keys
 from ..parties import machines as registry
@@ -41,6 +41,7 @@ async def api_me(account: Caller) -> Me:
         operator=roles.operator,
         lp=roles.lp,
         enrolled=roles.enrolled,
+        invitations=roles.invitations,
         service_npub=(await line_keys.key_ring()).npub,
         relays=await line_crud.get_relays(),
     )
@@ -54,7 +55,7 @@ async def api_me(account: Caller) -> Me:
     openapi_extra=filter_docs(AUDIT_FIELDS, "AuditFilters"),
 )
 async def api_audit(scope: InScope, query: AskedOfAudit) -> AuditPage:
-    source = audit_source(scope.user_id, scope.is_all, settings.super_user or "")
+    source = audit_source(scope.user_id, scope.is_all, super_user())
     found, total = await fetch_page(source, query)
     data = [AuditAnswer(**audit_answer(row)) for row in found]
     return AuditPage(data=data, total=total)
@@ -68,7 +69,7 @@ async def api_audit(scope: InScope, query: AskedOfAudit) -> AuditPage:
     openapi_extra=filter_docs(AUDIT_FIELDS, "AuditFilters"),
 )
 async def api_audit_csv(scope: InScope, query: AskedOfAudit) -> Any:
-    source = audit_source(scope.user_id, scope.is_all, settings.super_user or "")
+    source = audit_source(scope.user_id, scope.is_all, super_user())
     return csv_answer(source, query, "audit.csv")
 
 

@@ -19,9 +19,6 @@ from lnbits.db import (
     Connection,
     Database,
     dict_to_model,
-    insert_query,
-    model_to_dict,
-    update_query,
 )
 from pydantic import BaseModel
 from sqlalchemy import event, text
@@ -61,43 +58,6 @@ async def transaction() -> AsyncIterator[Connection]:
     async with db.connect() as conn:
         try:
             yield conn
-        except BaseException:
-            await conn.conn.rollback()
-            raise
-        await conn.conn.commit()
-
-
-class _Uncommitted(Connection):
-    """A connection on which LNbits' own helpers write without committing."""
-
-    async def insert(self, table_name: str, model: BaseModel) -> None:
-        await self.conn.execute(
-            text(insert_query(table_name, model)), model_to_dict(model)
-        )
-
-    async def update(
-        self, table_name: str, model: BaseModel, where: str = "WHERE id = :id"
-    ) -> None:
-        await self.conn.execute(
-            text(update_query(table_name, model, where)), model_to_dict(model)
-        )
-
-    async def execute(self, query: str, values: dict | None = None) -> Any:
-        params = self.rewrite_values(values) if values else {}
-        return await self.conn.execute(text(self.rewrite_query(query)), params)
-
-
-@asynccontextmanager
-async def deferred_commit(database: Database) -> AsyncIterator[Connection]:
-    """A connection for LNbits' helpers, whose writes are committed together at the end.
-
-    A commit is most of what an invoice costs. Not for payments: LNbits tells its
-    listeners of one at once, and what they were told must not be rolled back.
-    """
-    async with database.connect() as conn:
-        together = _Uncommitted(conn.conn, conn.type, conn.name, conn.schema)
-        try:
-            yield together
         except BaseException:
             await conn.conn.rollback()
             raise

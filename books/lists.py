@@ -26,9 +26,9 @@ from pydantic import create_model
 from pydantic.datetime_parse import parse_datetime
 from pydantic.errors import DateTimeError
 
-from ..api.fields import storable_text
 from ..base.database import cents_sql, db, db_time, fetch_all, fetch_one, from_db_time
 from ..base.refusals import BadInputError, NotFoundError
+from ..base.text import checked_text
 from ..calculations import exact_number, fiat_cents, shown
 
 Kind = Literal["text", "int", "fiat", "fraction", "number", "bool", "time"]
@@ -184,7 +184,7 @@ def _field_and_operator(fields: Fields, key: str) -> tuple[str, Operator]:
 
 def _checked_text(value: str, name: str) -> str:
     try:
-        text = storable_text(value, name)
+        text = checked_text(value, name)
     except ValueError as exc:
         raise BadInputError(str(exc)) from exc
     if len(text) > 1000:

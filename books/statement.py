@@ -91,9 +91,11 @@ async def lp_statement(
             conn,
             f"""
             SELECT d.client_id, {cents_sql("d.amount")} AS cents, d.notes, d.reason,
-                d.status, d.confirmed_at, d.reversed_at
+                d.status, d.reversed_at,
+                COALESCE(d.confirmed_at, d.created_at) AS confirmed_at
             FROM {S}.dca_deposits d JOIN {S}.dca_clients c ON c.id = d.client_id
-            WHERE c.user_id = :me AND d.confirmed_at < :until
+            WHERE c.user_id = :me
+              AND COALESCE(d.confirmed_at, d.created_at) < :until
               AND d.status IN ('confirmed', 'reversed')
             """,  # noqa: S608
             period,
@@ -173,15 +175,18 @@ def _add_leg(statement: MachineStatement, row: Mapping[str, Any]) -> None:
     at = from_db_time(row["transaction_time"])
     if at is None:
         return
-    line = StatementLine(at, row["leg_type"], row["status"], sats=row["amount_sats"])
     is_paid = row["status"] in ("completed", "skipped")
+    sats = int(row["amount_sats"])
+    if is_paid and row["sent_sats"] is not None:
+        sats = int(row["sent_sats"])  # what arrived, not what was owed
+    line = StatementLine(at, row["leg_type"], row["status"], sats=sats)
     if row["leg_type"] == "autoforward":
         if is_paid:
-            statement.forwarded_sats += int(row["sent_sats"] or row["amount_sats"])
+            statement.forwarded_sats += sats
     else:
         cents = int(row["cents"])
         statement.debited_cents += cents
         line.fiat = cents_text(-cents)
         if is_paid:
-            statement.sats += int(row["amount_sats"])
+            statement.sats += sats
     statement.lines.append(line)

@@ -12,21 +12,15 @@ from datetime import datetime, time, timedelta, timezone
 from typing import Any
 
 from lnbits.db import Connection
-from lnbits.utils.cache import cache
 
-from ..api.models import (
-    BalanceAnswer,
-    DayOfSeries,
-    LpHistoryDay,
-    LpMachineSummary,
-    Totals,
-)
 from ..base.database import cents_sql, db, db_time, fetch_all, fetch_one
 from ..base.refusals import NotFoundError
 from ..calculations import cents_text
 from ..cash import bays as cash
-from ..crud import RECEIVED_SQL
+from ..crud import ARRIVED_SQL, RECEIVED_SQL
+from ..host.rates import price_now
 from ..models import CASH_OUT, utc_now
+from ..parties.invitations_crud import UNANSWERED_SQL
 from ..parties.lps import (
     NO_CLIENT,
     debited_cents_sql,
@@ -34,6 +28,7 @@ from ..parties.lps import (
     on_the_way_sql,
     received_sql,
 )
+from .figures import Balance, DayOfSeries, LpHistoryDay, LpMachineSummary, Totals
 from .reports import day_sql, own_machines_sql, whose
 
 S = "satoshimachine"
@@ -49,7 +44,7 @@ _BALANCE = f"""
 """
 
 
-async def client_balance(operator_user_id: str, client_id: str) -> BalanceAnswer:
+async def client_balance(operator_user_id: str, client_id: str) -> Balance:
     """The balance of an LP at one of this operator's machines."""
     async with db.connect() as conn:
         row = await fetch_one(
@@ -61,10 +56,12 @@ async def client_balance(operator_user_id: str, client_id: str) -> BalanceAnswer
             """,  # noqa: S608
             {"id": client_id, "me": operator_user_id},
         )
+        if row is None:
+            row = await _invited(conn, operator_user_id, client_id)
     if row is None:
         raise NotFoundError(NO_CLIENT)
     deposited, debited = int(row["deposited"]), int(row["debited"])
-    return BalanceAnswer(
+    return Balance(
         currency=row["fiat_code"],
         deposited=cents_text(deposited),
         pending_deposits=cents_text(int(row["pending"])),
@@ -72,6 +69,23 @@ async def client_balance(operator_user_id: str, client_id: str) -> BalanceAnswer
         remaining=cents_text(deposited - debited),
         sats_received=int(row["received"]),
         sats_on_the_way=int(row["on_the_way"]),
+    )
+
+
+async def _invited(
+    conn: Connection, operator_user_id: str, invitation_id: str
+) -> Mapping[str, Any] | None:
+    """Nothing, in the machine's currency, for who has not said yes."""
+    return await fetch_one(
+        conn,
+        f"""
+        SELECT m.fiat_code, 0 AS deposited, 0 AS pending, 0 AS debited, 0 AS received,
+            0 AS on_the_way
+        FROM {S}.dca_invitations i JOIN {S}.dca_machines m ON m.id = i.machine_id
+        WHERE i.id = :id AND i.machine_id IN {own_machines_sql(False)}
+          AND i.{UNANSWERED_SQL} AND i.expires_at > :now
+        """,  # noqa: S608
+        {"id": invitation_id, "me": operator_user_id, "now": db_time(utc_now())},
     )
 
 
@@ -109,14 +123,8 @@ def _lp_machine(row: Mapping[str, Any]) -> LpMachineSummary:
         sats_received=int(row["received"]),
         sats_on_the_way=int(row["on_the_way"]),
         average_price=_price(int(row["paid"]), int(row["received"])),
-        price_now=_price_now(row["fiat_code"]),
+        price_now=price_now(row["fiat_code"]),
     )
-
-
-def _price_now(fiat_code: str) -> float | None:
-    """Fiat for one bitcoin as LNbits last heard: nobody waits for a price here."""
-    price = cache.get(f"btc-price-{fiat_code}")
-    return round(float(price), 2) if isinstance(price, (int, float)) else None
 
 
 def _price(cents: int, sats: int) -> float | None:
@@ -137,7 +145,7 @@ async def lp_history(user_id: str, days: int | None) -> list[LpHistoryDay]:
     async with db.connect() as conn:
         before = await fetch_one(
             conn,
-            f"SELECT SUM(p.amount_sats) AS sats {received} "
+            f"SELECT SUM({ARRIVED_SQL}) AS sats {received} "
             "AND p.transaction_time < :since",
             params,
         )
@@ -146,7 +154,7 @@ async def lp_history(user_id: str, days: int | None) -> list[LpHistoryDay]:
             f"""
             SELECT d.day, m.fiat_code, SUM(d.sats) AS sats, SUM(d.cents) AS cents
             FROM (
-                SELECT p.machine_id, {day} AS day, SUM(p.amount_sats) AS sats,
+                SELECT p.machine_id, {day} AS day, SUM({ARRIVED_SQL}) AS sats,
                     SUM({cents_sql("p.amount_fiat")}) AS cents
                 {received} AND p.transaction_time >= :since
                 GROUP BY p.machine_id, {day}
@@ -309,6 +317,65 @@ async def _owed_to_lps(
         """,  # noqa: S608
         whose(user_id, is_all),
     )
+
+
+async def platform_sums(conn: Connection) -> dict[str, dict[str, int]]:
+    """What became of the platform's share, by operator: three statements in all.
+
+    Tests and voided settlements are in it: no mark of an operator's takes one out.
+    """
+    machines = await fetch_all(
+        conn,
+        f"""
+        SELECT m.operator_user_id AS operator, COUNT(*) AS machines,
+            SUM((SELECT COUNT(*) FROM {S}.dca_clients c WHERE c.machine_id = m.id))
+                AS lps
+        FROM {S}.dca_machines m GROUP BY m.operator_user_id
+        """,  # noqa: S608
+    )
+    legs = await fetch_all(
+        conn,
+        f"""
+        SELECT m.operator_user_id AS operator,
+            SUM(CASE WHEN p.status IN ('completed', 'skipped')
+                THEN p.amount_sats ELSE 0 END) AS paid_sats,
+            SUM(CASE WHEN p.status IN ('pending', 'failed')
+                THEN p.amount_sats ELSE 0 END) AS owed_sats,
+            SUM(CASE WHEN p.status IN ('pending', 'failed')
+                AND p.leg_key = 'shortfall'
+                THEN p.amount_sats ELSE 0 END) AS shortfall_sats,
+            SUM(CASE WHEN p.status = 'voided' AND s.status <> 'voided'
+                THEN p.amount_sats ELSE 0 END) AS let_go_sats,
+            SUM(CASE WHEN p.status = 'voided' AND s.status = 'voided'
+                THEN p.amount_sats ELSE 0 END) AS lost_sats
+        FROM {S}.dca_payments p
+        JOIN {S}.dca_machines m ON m.id = p.machine_id
+        JOIN {S}.dca_settlements s ON s.id = p.settlement_id
+        WHERE p.leg_type = 'super_fee' GROUP BY m.operator_user_id
+        """,  # noqa: S608
+    )
+    settlements = await fetch_all(
+        conn,
+        f"""
+        SELECT m.operator_user_id AS operator,
+            SUM(CASE WHEN s.status = 'voided' AND s.planned_at IS NULL
+                THEN s.platform_fee_sats ELSE 0 END) AS lost_sats,
+            SUM(CASE WHEN s.status = 'voided' THEN 1 ELSE 0 END) AS voided_count,
+            SUM(CASE WHEN s.is_test = true THEN 1 ELSE 0 END) AS test_count,
+            SUM(CASE WHEN s.status = 'quarantined' THEN 1 ELSE 0 END)
+                AS quarantined_count
+        FROM {S}.dca_settlements s JOIN {S}.dca_machines m ON m.id = s.machine_id
+        WHERE s.status IN ('voided', 'quarantined') OR s.is_test = true
+        GROUP BY m.operator_user_id
+        """,  # noqa: S608
+    )
+    sums: dict[str, dict[str, int]] = {}
+    for row in (*machines, *legs, *settlements):
+        own = sums.setdefault(row["operator"], {"machines": 0, "lps": 0})
+        for name, value in row.items():
+            if name != "operator":
+                own[name] = own.get(name, 0) + int(value or 0)
+    return sums
 
 
 async def platform_counts(conn: Connection) -> dict[str, int]:

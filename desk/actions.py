@@ -8,6 +8,7 @@ status never changes; a voided leg of an LP gives the fiat back, once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from lnbits.db import Connection
@@ -15,13 +16,17 @@ from lnbits.db import Connection
 from .. import crud
 from ..base.audit import write_audit
 from ..base.refusals import ConflictError
-from ..models import Leg, Machine, Settlement
+from ..models import Leg, Machine, Settlement, utc_now
 from ..money.replanning import is_open
 from . import repairs_crud as sql
 
 BEING_PAID = (
     "This is being paid: its outcome must be known before anything else can be done."
 )
+JUST_RETRIED = "This was tried again less than a minute ago: wait a little."
+RETRY_PAUSE = timedelta(minutes=1)
+# What is owed to an LP, and takes fiat off their balance.
+OWED_TO_LP = ("dca", "settlement")
 NOT_CLAIMED = "This refund has no destination yet: enter the customer's first."
 
 
@@ -98,6 +103,11 @@ async def audit_legs(
         )
 
 
+def was_just_retried(leg: Leg) -> bool:
+    """Whether somebody had this leg tried again within the last minute."""
+    return leg.retried_at is not None and utc_now() - leg.retried_at < RETRY_PAUSE
+
+
 def must_be_open(leg: Leg) -> None:
     if is_open(leg):
         return
@@ -113,7 +123,7 @@ def must_be_open(leg: Leg) -> None:
 
 
 def _debit_cents(leg: Leg) -> int:
-    if leg.leg_type not in ("dca", "settlement") or leg.amount_fiat is None:
+    if leg.leg_type not in OWED_TO_LP or leg.amount_fiat is None:
         return 0
     return int(leg.amount_fiat * 100)
 

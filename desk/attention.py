@@ -7,21 +7,23 @@ there are more.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from lnbits.db import SQLITE, Connection
+from pydantic import BaseModel, Field
 
-from ..api.models import AttentionItem
-from ..base.database import db, db_time, fetch_all, from_db_time
-from ..books.reports import UNNAMED_ERROR, own_machines_sql, whose
+from ..base.database import db, db_time, fetch_all, fetch_one, from_db_time
+from ..books.payments import UNNAMED_ERROR
+from ..books.reports import own_machines_sql, whose
 from ..calculations import cents_text
 from ..cash import bays as cash
-from ..crud import NO_PLATFORM_WALLET
-from ..models import utc_now
+from ..models import WaitCode, utc_now
 from ..parties.lps import deposited_cents_sql
+from .relays import STATUS_IS_OLD, deaf_sentence
 
 S = "satoshimachine"
 MOST = 20
@@ -31,11 +33,25 @@ DISPENSE_OVERDUE = timedelta(minutes=15)
 Row = Mapping[str, Any]
 
 
+class AttentionItem(BaseModel):
+    """Something that waits for a person, in one sentence."""
+
+    kind: str
+    message: str
+    subject_type: str
+    subject_id: str
+    machine_id: str | None = None
+    settlement_id: str | None = None
+    client_id: str | None = None
+    since: datetime | None = None
+    action: str = Field(..., description="what the person can do about it")
+
+
 @dataclass(frozen=True)
 class Kind:
     """One kind of item: its SQL after `SELECT`, and the sentence for a row.
 
-    The SQL names `:since_dispense`, `:now`, `:no_wallet` as it needs, and returns
+    The SQL names `:since_dispense` and `:now` as it needs, and returns
     `subject_id`, `machine_id`, `machine`, `since`, and what the sentence needs.
     """
 
@@ -80,11 +96,24 @@ def _short_wallets(own: str) -> str:
         f"FROM {S}.dca_payments p JOIN {S}.dca_machines m ON m.id = p.machine_id "
         f"WHERE p.machine_id IN {own} AND p.status = 'pending' AND p.attempts = 0 "
         "AND p.leg_type NOT IN ('autoforward', 'refund') "
-        "AND p.error_message IS NOT NULL AND p.error_message <> :no_wallet "
+        "AND p.error_message IS NOT NULL "
         # what gathers for a larger payout, and what a reconciliation holds up
-        "AND p.error_message NOT LIKE 'gathering:%' "
-        "AND p.error_message NOT LIKE 'Payouts of this machine are stopped%' "
+        "AND COALESCE(p.wait_code, '') NOT IN "
+        "('platform_wallet', 'gathering', 'stopped') "
         "GROUP BY p.machine_id, m.name, m.machine_npub ORDER BY since"
+    )
+
+
+def _past(own: str) -> str:
+    """All payments of a machine that are older than its wallet's registration: one."""
+    return (
+        f"s.machine_id AS subject_id, s.machine_id, {_MACHINE}, "
+        "MIN(s.transaction_time) AS since, COUNT(*) AS payments, "
+        "SUM(s.wire_sats) AS amount_sats "
+        f"FROM {S}.dca_settlements s JOIN {S}.dca_machines m ON m.id = s.machine_id "
+        f"WHERE s.machine_id IN {own} AND s.status = 'quarantined' "
+        "AND s.quarantine_code = 'past' "
+        "GROUP BY s.machine_id, m.name, m.machine_npub ORDER BY since"
     )
 
 
@@ -105,8 +134,32 @@ def _pending_deposits(own: str) -> str:
         "CAST(ROUND(d.amount * 100) AS BIGINT) AS cents "
         f"FROM {S}.dca_deposits d JOIN {S}.dca_machines m ON m.id = d.machine_id "
         f"LEFT JOIN {S}.dca_clients c ON c.id = d.client_id "
-        f"WHERE d.machine_id IN {own} AND d.status = 'pending' "
+        f"WHERE d.machine_id IN {own} AND d.status IN ('pending', 'claimed') "
         "ORDER BY d.created_at, d.id"
+    )
+
+
+def _disputed_deposits(own: str) -> str:
+    return (
+        "d.id AS subject_id, d.client_id, d.machine_id, d.dispute_opened_at AS since, "
+        f"{_MACHINE}, COALESCE(c.username, c.id) AS lp, d.currency, "
+        "CAST(ROUND(d.amount * 100) AS BIGINT) AS cents "
+        f"FROM {S}.dca_deposits d JOIN {S}.dca_machines m ON m.id = d.machine_id "
+        f"LEFT JOIN {S}.dca_clients c ON c.id = d.client_id "
+        f"WHERE d.machine_id IN {own} AND d.dispute_state = 'open' "
+        "ORDER BY d.dispute_opened_at, d.id"
+    )
+
+
+def _shortfalls(own: str) -> str:
+    """What customers were not charged of the platform's share, by machine."""
+    return (
+        f"p.machine_id AS subject_id, p.machine_id, {_MACHINE}, "
+        "MIN(p.created_at) AS since, SUM(p.amount_sats) AS amount_sats "
+        f"FROM {S}.dca_payments p JOIN {S}.dca_machines m ON m.id = p.machine_id "
+        f"WHERE p.machine_id IN {own} AND p.leg_type = 'super_fee' "
+        "AND p.leg_key = 'shortfall' AND p.status IN ('pending', 'failed') "
+        "GROUP BY p.machine_id, m.name, m.machine_npub ORDER BY since"
     )
 
 
@@ -180,11 +233,23 @@ KINDS = (
         "quarantined",
         "settlement",
         "Enter the right figures, or void it.",
-        _settlements("s.status = 'quarantined'"),
+        _settlements(
+            "s.status = 'quarantined' AND COALESCE(s.quarantine_code, '') <> 'past'"
+        ),
         lambda r: (
             f"{r['machine']}: a payment of {abs(r['wire_sats'])} sat is held back. "
             f"{r['error_message'] or ''}"
         ).strip(),
+    ),
+    Kind(
+        "past",
+        "machine",
+        "Give them up together, or resolve the ones that were not paid out.",
+        _past,
+        lambda r: (
+            f"{r['machine']}: {r['payments']} payments of {r['amount_sats']} sat are "
+            "older than the registration of its wallet: nobody is paid from them."
+        ),
     ),
     Kind(
         "attention",
@@ -260,6 +325,26 @@ KINDS = (
         ),
     ),
     Kind(
+        "dispute",
+        "deposit",
+        "Settle it with the LP; the platform can decide it.",
+        _disputed_deposits,
+        lambda r: (
+            f"{r['machine']}: {r['lp']} disputes a deposit of "
+            f"{cents_text(int(r['cents']))} {r['currency']}."
+        ),
+    ),
+    Kind(
+        "shortfall",
+        "machine",
+        "Put sats into the machine's wallet: they are paid from what is free.",
+        _shortfalls,
+        lambda r: (
+            f"{r['machine']}: the platform is owed {r['amount_sats']} sat that "
+            "customers were not charged."
+        ),
+    ),
+    Kind(
         "balance_used_up",
         "client",
         "Ask the LP for a new deposit.",
@@ -293,7 +378,6 @@ def moments(now: datetime) -> dict[str, Any]:
     return {
         "since_dispense": db_time(now - DISPENSE_OVERDUE),
         "now": db_time(now),
-        "no_wallet": NO_PLATFORM_WALLET,
     }
 
 
@@ -310,6 +394,7 @@ async def needs_attention(
     items += _items(LOW_CASH, [bay.row for bay in low[: MOST + 1]])
     if is_all:
         items += await _missing_platform_wallet(conn)
+        items += await _deaf_relays(conn)
     return items
 
 
@@ -340,9 +425,9 @@ async def _missing_platform_wallet(conn: Connection) -> list[AttentionItem]:
         f"""
         SELECT COUNT(*) AS n, SUM(amount_sats) AS sats, MIN(created_at) AS since
         FROM {S}.dca_payments WHERE status = 'pending' AND leg_type = 'super_fee'
-          AND error_message = :no_wallet
+          AND wait_code = :no_wallet
         """,  # noqa: S608
-        {"no_wallet": NO_PLATFORM_WALLET},
+        {"no_wallet": WaitCode.PLATFORM_WALLET},
     )
     if not found or not found[0]["n"]:
         return []
@@ -355,4 +440,28 @@ async def _missing_platform_wallet(conn: Connection) -> list[AttentionItem]:
             since=from_db_time(found[0]["since"]),
             action="Choose the wallet for the platform's fee.",
         )
+    ]
+
+
+async def _deaf_relays(conn: Connection) -> list[AttentionItem]:
+    """The super's: machines that know only such a relay are not heard."""
+    row = await fetch_one(
+        conn,
+        f"SELECT status_json, status_at FROM {S}.dca_nostr "  # noqa: S608
+        "WHERE id = 'default'",
+    )
+    at = from_db_time(row["status_at"]) if row and row["status_json"] else None
+    if row is None or at is None or utc_now() - at > STATUS_IS_OLD:
+        return []
+    return [
+        AttentionItem(
+            kind="relay_deaf",
+            message=f"{relay['url']}: {sentence}",
+            subject_type="nostr",
+            subject_id="default",
+            since=at - timedelta(seconds=relay["deaf_seconds"]),
+            action="Ask who runs the relay, or choose another one.",
+        )
+        for relay in json.loads(row["status_json"]).get("relays", [])
+        if (sentence := deaf_sentence(relay))
     ]

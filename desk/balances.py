@@ -9,10 +9,12 @@ from lnbits.helpers import urlsafe_short_hash
 
 from .. import bitspire, crud, distribution
 from ..base.audit import write_audit
-from ..base.database import transaction
+from ..base.database import db, transaction
 from ..base.refusals import BadInputError, ConflictError
 from ..calculations import cents_text, round_half_up
+from ..host.wallets import wallet_facts
 from ..models import Fiat, Leg, utc_now
+from ..parties import positions_crud
 from . import repairs_crud as sql
 from .actions import (
     check_same_action,
@@ -30,6 +32,7 @@ async def close_balance(
     """Pay an LP's whole remaining fiat in sats at a stated rate (sats for one unit of
     fiat); the id of the leg. The wallet was checked to be the operator's."""
     leg_id = urlsafe_short_hash()
+    gone = await _wallet_is_gone(user_id, client_id)
     async with transaction() as conn:
         await crud.lock_ledger(conn)
         client = await sql.get_own_client(conn, client_id, user_id)
@@ -38,10 +41,17 @@ async def close_balance(
         if used:
             check_same_action(used, action)
             return used[1]
-        profile = (await crud.lp_profiles_of_clients(conn, [client_id])).get(client_id)
+        profile = (await positions_crud.lp_profiles_of_clients(conn, [client_id])).get(
+            client_id
+        )
         if profile is None:
             raise ConflictError(
                 "This LP has not chosen a wallet yet: ask them to, then close."
+            )
+        if gone:
+            raise ConflictError(
+                "The wallet that this LP receives in no longer exists: they must choose "
+                "another one before their balance can be paid out."
             )
         cents = await sql.remaining_cents(conn, client_id)
         if cents <= 0:
@@ -86,6 +96,21 @@ async def close_balance(
         )
     distribution.wake()
     return leg_id
+
+
+async def _wallet_is_gone(user_id: str, client_id: str) -> bool:
+    """Whether nothing can reach the LP: their wallet was deleted, or their account with
+    it, or it is not theirs. Read before our own transaction."""
+    async with db.connect() as conn:
+        client = await sql.get_own_client(conn, client_id, user_id)
+        profiles = await positions_crud.lp_profiles_of_clients(conn, [client_id])
+    profile = profiles.get(client_id)
+    if profile is None:
+        return False
+    facts = (await wallet_facts([profile.dca_wallet_id])).get(profile.dca_wallet_id)
+    if facts is None or facts.is_deleted or not facts.is_usable:
+        return True
+    return facts.user_id != client.user_id
 
 
 def _sats_at(cents: int, exchange_rate: Decimal) -> int:

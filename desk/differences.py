@@ -15,10 +15,10 @@ from typing import Any
 from .. import bitspire
 from ..calculations import cents_text
 from ..cash import bays as cash
+from ..host.payments import extra_of
 from ..models import CASH_OUT, Settlement
 from ..money.payouts import TAG
 from ..money.planning import owed_of
-from . import reconciliation_crud as sql
 from .reconciliation_crud import UNKNOWN, Row
 
 LP_RECEIVED = "lp_received"
@@ -288,7 +288,7 @@ def compare_marked(
     """Every stamped payment with its settlement, and our own payments with a payout."""
     found = []
     for row in marked:
-        extra = sql.extra_of(row)
+        extra = extra_of(row)
         payment_hash, sats = row["payment_hash"], abs(int(row["amount"])) // 1000
         if extra.get("source") == bitspire.SOURCE:
             side = (payment_hash, row["wallet_id"])

@@ -100,6 +100,10 @@ async def apply_dispense(
     if before is None or machine is None:
         raise NotFoundError("There is no such settlement.")
     _must_be_dispensable(before)
+    if before.status == "quarantined":
+        return await _keep_report(
+            conn, before, machine, dispensed_cents, source, reason
+        )
     after = _dispensed(before, dispensed_cents)
     columns: tuple[str, ...]
     if before.planned_at is None:
@@ -133,12 +137,75 @@ async def apply_dispense(
 
 
 def _must_be_dispensable(settlement: Settlement) -> None:
-    if settlement.status == "quarantined":
-        raise ConflictError("This settlement is quarantined: resolve it first.")
     if settlement.status == "voided":
         raise ConflictError("This settlement was voided.")
-    if settlement.tx_type != CASH_OUT:
+    is_unread = settlement.status == "quarantined" and not settlement.tx_type
+    if settlement.is_outgoing or not (settlement.tx_type == CASH_OUT or is_unread):
         raise ConflictError("Only a cash-out is dispensed.")
+
+
+async def _keep_report(
+    conn: Connection,
+    before: Settlement,
+    machine: Machine,
+    dispensed_cents: int,
+    source: str,
+    reason: str | None,
+) -> Settlement:
+    """What came out of the machine for a sale that is held back: kept, and counted when
+    its figures are right. Nobody is paid by it now."""
+    if dispensed_cents < 0:
+        raise BadInputError("dispensed_fiat must not be negative.")
+    known = before.reported_fiat
+    is_machines = before.reported_by == MACHINE and source != MACHINE
+    if known is not None and is_machines and dispensed_cents < fiat_cents(known):
+        raise ConflictError(
+            f"The machine itself reported {known} {machine.fiat_code} dispensed: "
+            "resolve the settlement first."
+        )
+    after = before.copy(
+        update={
+            "reported_fiat": Fiat(cents_text(dispensed_cents)),
+            "reported_by": source,
+        }
+    )
+    if (known, before.reported_by) == (after.reported_fiat, source):
+        return before
+    columns = ("reported_fiat", "reported_by")
+    if not await sql.change_settlement(conn, after, columns, ["quarantined"]):
+        raise ConcurrentChangeError
+    await audit_settlement(
+        conn,
+        source,
+        "dispense",
+        before,
+        machine,
+        {"reported_fiat": known},
+        {"reported_fiat": after.reported_fiat},
+        reason,
+    )
+    return after
+
+
+async def apply_kept_report(
+    conn: Connection, settlement: Settlement, reason: str | None = None
+) -> None:
+    """The dispense that was reported while the sale was held back, now that its figures
+    are known; more than was sold counts as all of it."""
+    if settlement.reported_fiat is None or settlement.tx_type != CASH_OUT:
+        return
+    cents = min(
+        fiat_cents(settlement.reported_fiat), fiat_cents(settlement.fiat_amount)
+    )
+    source = settlement.reported_by or MACHINE
+    await apply_dispense(conn, settlement, cents, source, reason)
+
+
+async def apply_kept_reports(settlement: Settlement) -> None:
+    """The same in a transaction of its own, for a sale that the machine released."""
+    async with transaction() as conn:
+        await apply_kept_report(conn, settlement)
+    distribution.wake()
 
 
 def _planned_cents(settlement: Settlement) -> int:

@@ -16,14 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from lnbits.core.crud.users import get_account
-from lnbits.core.models.notifications import NotificationType
-from lnbits.core.services.notifications import (
-    enqueue_user_notification,
-    send_admin_notification,
-)
 from lnbits.db import Connection
-from lnbits.settings import settings
 from loguru import logger
 
 from ..base.database import (
@@ -42,8 +35,12 @@ from ..base.database import (
 from ..books.reports import own_machines_sql
 from ..calculations import cents_text
 from ..cash import bays as cash
+from ..host.notices import tell_administrator, tell_user
+from ..host.people import super_user
 from ..models import utc_now
+from ..parties.names import quoted
 from .attention import KINDS, LOW_CASH, Kind, moments
+from .party_news import party_news
 
 S = "satoshimachine"
 REPEAT_INTERVAL = timedelta(days=1)
@@ -91,6 +88,8 @@ async def run_notices(trouble: Mapping[str, str] | None = None) -> int:
         causes = await _operators_causes(conn, now)
         causes += await _deposits_confirmed(conn, now)
         causes += await _payouts_received(conn, now)
+        news = await party_news(conn, now - NEWS_WINDOW, super_user())
+    causes += [Cause(**n._asdict(), is_news=True) for n in news]
     causes += [_trouble(name, text) for name, text in (trouble or {}).items()]
     due = await _remember(causes, now)
     for cause in due:
@@ -141,7 +140,7 @@ def _trouble(name: str, sentence: str) -> Cause:
     return Cause(
         key=f"trouble:{name}",
         kind="trouble",
-        user_id=settings.super_user or "",
+        user_id=super_user(),
         message=sentence,
         subject_type="server",
         subject_id=name,
@@ -168,8 +167,9 @@ async def _deposits_confirmed(conn: Connection, now: datetime) -> list[Cause]:
             kind="deposit_confirmed",
             user_id=row["user_id"],
             message=(
-                f"{row['machine']}: your deposit of {cents_text(int(row['cents']))} "
-                f"{row['currency']} is confirmed and at work."
+                f"{quoted(row['machine'])}: your deposit of "
+                f"{cents_text(int(row['cents']))} {row['currency']} is confirmed and "
+                "at work."
             ),
             subject_type="deposit",
             subject_id=row["id"],
@@ -205,7 +205,7 @@ async def _payouts_received(conn: Connection, now: datetime) -> list[Cause]:
             kind="payout",
             user_id=row["user_id"],
             message=(
-                f"{row['machine']}: you received {row['sats']} sat for "
+                f"{quoted(row['machine'])}: you received {row['sats']} sat for "
                 f"{cents_text(int(row['cents'] or 0))} {row['fiat_code']}."
             ),
             subject_type="payout",
@@ -343,14 +343,7 @@ async def _tell(cause: Cause) -> None:
     """Hand a message to LNbits, which sends it in the background."""
     message = f"Satoshi Machine: {cause.message}".translate(_MARKUP)
     if cause.kind == "trouble":
-        await send_admin_notification(message, NotificationType.text_message.value)
+        await tell_administrator(message)
         return
-    account = await get_account(cause.user_id)
-    if account is None:
+    if not await tell_user(cause.user_id, message):
         logger.warning(f"satmachineadmin: nobody to tell of {cause.key}")
-        return
-    enqueue_user_notification(
-        NotificationType.text_message,
-        {"message": message},
-        account.extra.notifications,
-    )

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
 from .. import bitspire, crud, distribution
+from ..base.audit import write_audit
 from ..base.database import db, transaction
-from ..base.refusals import BadInputError, ConflictError
+from ..base.refusals import BadInputError, ConflictError, NotFoundError
 from ..bitspire import FeeFractions, SettlementInvariantError
+from ..host import payments as host_payments
 from ..models import CASH_OUT, Fiat, Machine, Settlement, utc_now
+from ..money.landing import PAST
 from . import repairs_crud as sql
 from .actions import (
     ConcurrentChangeError,
     audit_settlement,
 )
+from .dispense import apply_kept_report
 
 RESOLVED = (
     "tx_type",
@@ -25,9 +30,11 @@ RESOLVED = (
     "platform_fee_sats",
     "operator_fee_sats",
     "fee_mismatch_sats",
+    "shortfall_sats",
     "fiat_amount",
     "fiat_code",
     "exchange_rate",
+    "dispense_state",
     "status",
     "error_message",
 )
@@ -61,11 +68,12 @@ async def resolve(
             )
         except SettlementInvariantError as exc:
             raise BadInputError(str(exc)) from exc
-        changes = {name: getattr(figures, name) for name in RESOLVED[:-2]}
+        changes = {name: getattr(figures, name) for name in RESOLVED[:-3]}
         changes["fiat_amount"] = Fiat(figures.fiat_amount)
-        after = before.copy(
-            update={**changes, "status": "pending", "error_message": None}
-        )
+        awaits = figures.tx_type == CASH_OUT and _awaits_dispense(before)
+        changes["dispense_state"] = bitspire.AWAITING if awaits else None
+        changes["status"] = "awaiting_dispense" if awaits else "pending"
+        after = before.copy(update={**changes, "error_message": None})
         if not await sql.change_settlement(conn, after, RESOLVED, ["quarantined"]):
             raise ConcurrentChangeError
         await audit_settlement(
@@ -78,7 +86,20 @@ async def resolve(
             {name: getattr(after, name) for name in RESOLVED},
             reason,
         )
+        await apply_kept_report(conn, after, reason)
     distribution.wake()
+
+
+def _awaits_dispense(settlement: Settlement) -> bool:
+    """Whether nobody has said yet that the cash came out. Rows that were held back by
+    an older version kept it in their stamp only."""
+    if settlement.dispense_state is not None:
+        return settlement.dispense_state == bitspire.AWAITING
+    try:
+        stamp = json.loads(settlement.stamp_json or "{}")
+    except ValueError:
+        return False
+    return bitspire.dispense_said(stamp) == bitspire.AWAITING
 
 
 def _fractions_at_landing(settlement: Settlement, machine: Machine) -> FeeFractions:
@@ -94,12 +115,43 @@ async def _amount_msat(settlement: Settlement, tx_type: Any) -> int:
     payment_hash = settlement.payment_hash.partition(":")[0]
     amounts = [
         int(side["amount"])
-        for side in await sql.lnbits_sides(payment_hash)
+        for side in await host_payments.sides_of(payment_hash)
         if side["wallet_id"] == settlement.wallet_id and side["status"] == "success"
     ]
     if not amounts:
         raise ConflictError(
             "LNbits does not know this payment any more: it can only be voided."
         )
-    wanted = [a for a in amounts if (a > 0) == (tx_type == CASH_OUT)]
+    # a wallet that paid itself has both sides of the payment: this row is one of them
+    is_outgoing = settlement.is_outgoing
+    if is_outgoing is None:
+        is_outgoing = tx_type != CASH_OUT
+    wanted = [a for a in amounts if (a < 0) == is_outgoing]
     return (wanted or amounts)[0]
+
+
+async def void_past(user_id: str, machine_id: str, reason: str) -> int:
+    """Void all payments of a machine that are older than its wallet's registration,
+    with one entry in the log and no notice for each; returns how many."""
+    async with transaction() as conn:
+        await crud.lock_ledger(conn)
+        machine = await crud.get_machine(machine_id, conn)
+        if machine is None or machine.operator_user_id != user_id:
+            raise NotFoundError("There is no such machine of yours.")
+        voided = await sql.void_held_back(conn, machine_id, PAST, reason)
+        if not voided:
+            raise ConflictError("This machine has no payments from before that wait.")
+        await write_audit(
+            conn,
+            user_id,
+            "machine.void_past",
+            "machine",
+            machine_id,
+            None,
+            {"payments": voided},
+            reason,
+            operator_user_id=user_id,
+            machine_id=machine_id,
+        )
+    distribution.wake()
+    return voided

@@ -31,6 +31,7 @@ from ..base.refusals import BadInputError, ConflictError, NotFoundError
 from ..calculations import cents_text
 from ..cash import bays as cash
 from ..host.balances import balances_msat
+from ..host.payments import sides_by_hash, tagged_payments
 from ..models import utc_now
 from . import reconciliation_crud as sql
 from . import stops
@@ -126,7 +127,7 @@ async def _compare_settlements(ids: Sequence[str], report: Report) -> list[Row]:
         landed = [s["payment_hash"].partition(":")[0] for s in settlements]
         async with db.connect() as conn:
             own = await sql.own_hashes(conn, landed)
-        core = await sql.core_rows(landed)
+        core = await sides_by_hash(landed)
         report.differences += compare_settlements(settlements, core, own)
         report.differences += compare_conservation(
             [sql.settlement_of(row) for row in settlements], legs
@@ -141,7 +142,7 @@ async def _compare_payments(legs: Sequence[Row], report: Report) -> int:
     ids |= {x["payout_id"] for x in legs if x["payout_id"]}
     payouts = await sql.payouts_by_id(ids)
     tries = await sql.payout_legs(sorted(ids))
-    core = await sql.core_rows(t["payment_hash"] for t in tries if t["payment_hash"])
+    core = await sides_by_hash(t["payment_hash"] for t in tries if t["payment_hash"])
     old = {p["id"]: p for p in payouts if _is_old(p["updated_at"], report.period)}
     old_tries = [t for t in tries if t["payout_id"] in old]
     report.differences += compare_payouts(list(old.values()), old_tries, core)
@@ -152,7 +153,9 @@ async def _compare_payments(legs: Sequence[Row], report: Report) -> int:
 async def _compare_marked(wallets: Sequence[str], report: Report) -> int:
     """Stamped payments and our own with what is in our books; how many there are."""
     count = 0
-    async for marked in sql.tagged_payments(wallets, report.period):
+    async for marked in tagged_payments(
+        wallets, report.period.since, report.period.until
+    ):
         hashes = sorted({r["payment_hash"] for r in marked})
         sides = [(r["payment_hash"], r["wallet_id"]) for r in marked]
         async with db.connect() as conn:
@@ -174,7 +177,7 @@ async def _compare_wallet(wallet_id: str, report: Report) -> None:
         unplanned = await sql.unplanned(conn, wallet_id)
     book = WalletBook(wallet_id)
     async for moves in sql.known_entries(wallet_id):
-        book.add(moves, await sql.core_rows(move[0] for move in moves))
+        book.add(moves, await sides_by_hash(move[0] for move in moves))
     balance = (await balances_msat([wallet_id]))[wallet_id]
     found, facts = book.compare(balance, unpaid, unplanned)
     report.differences += found

@@ -6,14 +6,12 @@ LNbits' are two: neither is held while the other is asked.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from lnbits.core.db import db as core_db
 from lnbits.db import Connection, dict_to_model
 from lnbits.helpers import urlsafe_short_hash
 
@@ -30,12 +28,11 @@ from ..base.database import (
     in_list,
     transaction,
 )
-from ..crud import RECEIVED_SQL, lock_ledger
+from ..crud import ARRIVED_SQL, RECEIVED_SQL, lock_ledger
 from ..models import Settlement, utc_now
 
 S = "satoshimachine"
 Row = Mapping[str, Any]
-CORE_COLUMNS = "checking_id, payment_hash, wallet_id, amount, fee, status"
 LEG_COLUMNS = (
     "id, payout_id, settlement_id, leg_type, leg_key, amount_sats, status, reference, "
     "external_payment_hash"
@@ -44,8 +41,11 @@ PAYOUT_COLUMNS = (
     "id, source_wallet_id, amount_sats, sent_sats, status, payment_hash, updated_at"
 )
 PAGE = 1000
-# a leg that brought its LP something
-LP_LEG = f"p.leg_type IN ('dca', 'settlement') AND {RECEIVED_SQL}"
+# a leg that brought its LP something, through Lightning
+LP_LEG = (
+    f"p.leg_type IN ('dca', 'settlement') AND {RECEIVED_SQL} "
+    "AND p.paid_outside = false"
+)
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ async def lp_balances(conn: Connection, machine_id: str) -> list[Row]:
                 AND p.status NOT IN ('voided', 'refunded')), 0) AS debited,
             COALESCE((SELECT SUM(t.debited_cents) FROM {S}.dca_client_totals t
                 WHERE t.client_id = c.id), 0) AS total,
-            COALESCE((SELECT SUM(p.amount_sats) FROM {S}.dca_payments p
+            COALESCE((SELECT SUM({ARRIVED_SQL}) FROM {S}.dca_payments p
                 WHERE p.client_id = c.id AND {LP_LEG}), 0) AS received_sats,
             COALESCE((SELECT SUM(t.received_sats) FROM {S}.dca_client_totals t
                 WHERE t.client_id = c.id), 0) AS total_received_sats
@@ -248,24 +248,29 @@ async def recount_received(machine_id: str) -> None:
     """What the machine's LPs have received, counted anew from their legs.
 
     Under the lock that whoever finishes a leg holds, so that none is counted twice."""
+    async with transaction() as conn:
+        await lock_ledger(conn)
+        await recount_received_in(conn, machine_id)
+
+
+async def recount_received_in(conn: Connection, machine_id: str) -> None:
+    """The same in a transaction that holds that lock."""
     legs = (
         f"FROM {S}.dca_payments p WHERE {LP_LEG} "
         "AND p.client_id = dca_client_totals.client_id"
     )
     cents = cents_sql("p.amount_fiat")
-    async with transaction() as conn:
-        await lock_ledger(conn)
-        await execute(
-            conn,
-            f"""
-            UPDATE {S}.dca_client_totals SET
-                received_sats = (SELECT COALESCE(SUM(p.amount_sats), 0) {legs}),
-                received_cents = (SELECT COALESCE(SUM({cents}), 0) {legs})
-            WHERE client_id IN (
-                SELECT id FROM {S}.dca_clients WHERE machine_id = :machine)
-            """,  # noqa: S608
-            {"machine": machine_id},
-        )
+    await execute(
+        conn,
+        f"""
+        UPDATE {S}.dca_client_totals SET
+            received_sats = (SELECT COALESCE(SUM({ARRIVED_SQL}), 0) {legs}),
+            received_cents = (SELECT COALESCE(SUM({cents}), 0) {legs})
+        WHERE client_id IN (
+            SELECT id FROM {S}.dca_clients WHERE machine_id = :machine)
+        """,  # noqa: S608
+        {"machine": machine_id},
+    )
 
 
 async def unpaid(conn: Connection, wallet_id: str) -> int:
@@ -343,68 +348,6 @@ def _msat(row: Row) -> int:
     if row["tx_type"] == "cash_in":
         return -(sats + fee) * 1000
     return UNKNOWN  # a quarantined row does not know its own direction
-
-
-# ------------------------------------------------------------------------ LNbits' rows
-
-
-async def core_rows(hashes: Iterable[str]) -> dict[str, list[Row]]:
-    """LNbits' rows of payments, by hash, without its service fees."""
-    wanted = sorted(set(hashes))
-    found: dict[str, list[Row]] = {}
-    for start in range(0, len(wanted), CHUNK):
-        params: dict[str, Any] = {}
-        listed = in_list("h", wanted[start : start + CHUNK], params)
-        async with core_db.connect() as conn:
-            page = await fetch_all(
-                conn,
-                f"SELECT {CORE_COLUMNS} FROM apipayments "  # noqa: S608
-                f"WHERE payment_hash IN {listed}",
-                params,
-            )
-        for row in page:
-            if not row["checking_id"].startswith("service_fee_"):
-                found.setdefault(row["payment_hash"], []).append(row)
-        await asyncio.sleep(0)
-    return found
-
-
-async def tagged_payments(
-    wallet_ids: Sequence[str], period: Period
-) -> AsyncIterator[list[Row]]:
-    """Payments of these wallets in a period that carry a machine's stamp or our mark,
-    and were not refused, page by page."""
-    last: str | None = ""
-    while last is not None:
-        params: dict[str, Any] = {**period.params, "last": last, "limit": PAGE}
-        listed = in_list("w", wallet_ids, params)
-        async with core_db.connect() as conn:
-            page = await fetch_all(
-                conn,
-                f"""
-                SELECT {CORE_COLUMNS}, external_id, extra FROM apipayments
-                WHERE wallet_id IN {listed} AND checking_id > :last
-                  AND updated_at >= :since AND updated_at < :until
-                  AND status IN ('success', 'pending')
-                  AND (extra LIKE '%bitspire%' OR extra LIKE '%satmachineadmin%')
-                ORDER BY checking_id LIMIT :limit
-                """,  # noqa: S608
-                params,
-            )
-        yield page
-        last = page[-1]["checking_id"] if len(page) == PAGE else None
-        await asyncio.sleep(0)
-
-
-def extra_of(row: Row) -> Mapping[str, Any]:
-    """LNbits' `extra` of a row, whatever form it came in."""
-    extra = row["extra"]
-    if isinstance(extra, str):
-        try:
-            extra = json.loads(extra)
-        except ValueError:
-            return {}
-    return extra if isinstance(extra, Mapping) else {}
 
 
 # ------------------------------------------------------------------------ what is kept

@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from bolt11 import Bolt11Exception
 from bolt11 import decode as bolt11_decode
 from lnbits.db import Connection
+from lnbits.helpers import urlsafe_short_hash
 
 from .. import crud, distribution
 from ..base.database import transaction
 from ..base.refusals import BadInputError, ConflictError
+from ..host import payments as host_payments
 from ..host.limits import reserve_sats
 from ..host.wallets import local_wallet_of_address
 from ..models import Leg
-from ..money.replanning import is_open
+from ..money.planning import UNCLAIMED
+from ..money.replanning import Resize, is_open, next_number
 from ..money.targets import normalise_address
 from . import repairs_crud as sql
 from .actions import (
@@ -93,6 +96,10 @@ async def refund(
         legs = await crud.legs_of(settlement_id, conn)
         open_legs = _refunds_to_claim(legs)
         await _check_refund(conn, target, sum(x.amount_sats for x in open_legs))
+        if target.amount_sats is not None:
+            open_legs = await _only_what_it_takes(
+                conn, legs, open_legs, _with_reserve(target.amount_sats)
+            )
         ids = [leg.id for leg in open_legs]
         set_now = await sql.set_refund_target(conn, ids, target.target, target.address)
         if set_now != len(ids):
@@ -112,6 +119,58 @@ async def refund(
             reason,
         )
     distribution.wake()
+
+
+def _with_reserve(sats: int) -> int:
+    """What must be owed for an invoice of so many sats to be paid outside."""
+    total = sats
+    while (missing := sats - (total - reserve_sats(total, False))) > 0:
+        total += missing
+    return total
+
+
+async def _only_what_it_takes(
+    conn: Connection, legs: Sequence[Leg], open_legs: Sequence[Leg], needed_sats: int
+) -> list[Leg]:
+    """The legs that an invoice is paid from: the last one is split where the invoice is
+    for less than is owed, and the rest stays owed, without a destination."""
+    taken: list[Leg] = []
+    left = needed_sats
+    for leg in open_legs:
+        if left <= 0:
+            break
+        if leg.amount_sats > left:
+            rest = leg.amount_sats - left
+            if await sql.resize(conn, Resize(leg, left)) != 1:
+                raise ConcurrentChangeError
+            await crud.insert_legs(conn, [_rest_of(leg, rest, legs)])
+            leg = leg.copy(update={"amount_sats": left})
+        taken.append(leg)
+        left -= leg.amount_sats
+    # one that had another invoice, which failed, waits for a destination again
+    ids = {leg.id for leg in taken}
+    let_go = [leg.id for leg in open_legs if leg.id not in ids and leg.target]
+    if await sql.set_refund_target(conn, let_go, None, None) != len(let_go):
+        raise ConcurrentChangeError
+    return taken
+
+
+def _rest_of(leg: Leg, sats: int, legs: Sequence[Leg]) -> Leg:
+    refunds = [x for x in legs if x.leg_type == "refund"]
+    return Leg(
+        id=urlsafe_short_hash(),
+        settlement_id=leg.settlement_id,
+        machine_id=leg.machine_id,
+        operator_user_id=leg.operator_user_id,
+        leg_type="refund",
+        leg_key=str(next_number(refunds)),
+        label=leg.label,
+        amount_sats=sats,
+        transaction_time=leg.transaction_time,
+        source_wallet_id=leg.source_wallet_id,
+        from_free_balance=leg.from_free_balance,
+        error_message=UNCLAIMED,
+    )
 
 
 def _refunds_to_claim(legs: Sequence[Leg]) -> list[Leg]:
@@ -137,7 +196,7 @@ async def _destination_problem(target: RefundTarget) -> str | None:
         if wallet_id in wallets:
             return "destination is the address of a machine's wallet."
         return None
-    sides = await sql.lnbits_sides(target.payment_hash)
+    sides = await host_payments.sides_of(target.payment_hash)
     if any(side["wallet_id"] in wallets for side in sides):
         return (
             "destination is an invoice of a machine on this server: the customer must "

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from lnbits.core.db import db as core_db
 from lnbits.db import Connection
 from pydantic import BaseModel
 
@@ -29,11 +28,13 @@ from ..base.database import (
 )
 from ..base.refusals import NotFoundError
 from ..calculations import cents_text
-from ..models import Client, Leg, Settlement, utc_now
+from ..models import Client, Leg, Settlement, WaitCode, utc_now
 from ..money.replanning import Resize
+from ..money.targets import ResolvedTarget
 
 M = TypeVar("M", bound=BaseModel)
 S = "satoshimachine"
+CLAIM_WAITING = "waiting"
 # The leg is unpaid, and nothing that could pay it exists.
 OPEN = "status IN ('pending', 'failed') AND payout_id IS NULL"
 OWN_MACHINES = (
@@ -49,7 +50,7 @@ async def _own(
     model: type[M],
     where: str,
     row_id: str,
-    user_id: str,
+    user_id: str | None,
     missing: str,
 ) -> M:
     """The row of a table that `where` says is this user's. `NotFoundError` else."""
@@ -57,7 +58,8 @@ async def _own(
         conn,
         f"SELECT * FROM {S}.{where} AND id = :id",  # noqa: S608
         model,
-        {"id": row_id, "user": user_id},
+        # PostgreSQL refuses a parameter that is not used
+        {"id": row_id} | ({"user": user_id} if user_id else {}),
     )
     if not found:
         raise NotFoundError(missing)
@@ -83,6 +85,13 @@ async def get_own_leg(conn: Connection, leg_id: str, operator_user_id: str) -> L
     return await _own(conn, Leg, where, leg_id, operator_user_id, missing)
 
 
+async def get_leg(conn: Connection, leg_id: str) -> Leg:
+    """Any leg but what LPs forward: for the super, who sees them all."""
+    where = "dca_payments WHERE leg_type <> 'autoforward'"
+    missing = "There is no such payment."
+    return await _own(conn, Leg, where, leg_id, None, missing)
+
+
 async def get_own_autoforward(conn: Connection, leg_id: str, lp_user_id: str) -> Leg:
     """What this LP forwards. `NotFoundError` for any other leg."""
     where = (
@@ -90,6 +99,16 @@ async def get_own_autoforward(conn: Connection, leg_id: str, lp_user_id: str) ->
         f"SELECT id FROM {S}.dca_clients WHERE user_id = :user)"
     )
     missing = "There is no such forwarding of yours."
+    return await _own(conn, Leg, where, leg_id, lp_user_id, missing)
+
+
+async def get_lps_leg(conn: Connection, leg_id: str, lp_user_id: str) -> Leg:
+    """What this LP is owed. `NotFoundError` for any other leg."""
+    where = (
+        "dca_payments WHERE leg_type IN ('dca', 'settlement') "  # noqa: S608
+        f"AND client_id IN (SELECT id FROM {S}.dca_clients WHERE user_id = :user)"
+    )
+    missing = "There is no such payment of yours."
     return await _own(conn, Leg, where, leg_id, lp_user_id, missing)
 
 
@@ -127,7 +146,7 @@ async def void_legs(conn: Connection, leg_ids: Sequence[str], why: str) -> int:
         conn,
         leg_ids,
         "status = 'voided', completed_at = :now, next_try_at = NULL, "
-        "error_message = :why",
+        "error_message = :why, wait_code = NULL",
         {"now": db_time(utc_now()), "why": why},
     )
 
@@ -137,8 +156,9 @@ async def make_due(conn: Connection, leg_ids: Sequence[str]) -> int:
     return await _change_open(
         conn,
         leg_ids,
-        "status = 'pending', attempts = 0, next_try_at = NULL, error_message = NULL",
-        {},
+        "status = 'pending', attempts = 0, next_try_at = NULL, error_message = NULL, "
+        "wait_code = NULL, retried_at = :now",
+        {"now": db_time(utc_now())},
     )
 
 
@@ -173,19 +193,54 @@ async def mark_paid(conn: Connection, leg_id: str, reference: str) -> int:
         conn,
         [leg_id],
         "status = 'completed', reference = :reference, completed_at = :now, "
-        "next_try_at = NULL, error_message = NULL",
+        "next_try_at = NULL, error_message = NULL, wait_code = NULL, "
+        "paid_outside = true",
         {"reference": reference, "now": db_time(utc_now())},
     )
 
 
+async def claim_paid(conn: Connection, leg_id: str, reference: str) -> int:
+    """The operator says that an LP was paid outside: nothing else changes by it."""
+    return await _change_open(
+        conn,
+        [leg_id],
+        "claim_state = :state, claim_reference = :reference, claim_at = :now",
+        {"state": CLAIM_WAITING, "reference": reference, "now": db_time(utc_now())},
+    )
+
+
+async def redirect(
+    conn: Connection, leg_id: str, to: ResolvedTarget, address: str | None
+) -> int:
+    """An open split goes to another target, with a clean record, and is due now."""
+    return await _change_open(
+        conn,
+        [leg_id],
+        "target = :target, destination_wallet_id = :wallet, "
+        "destination_ln_address = :address, status = 'pending', attempts = 0, "
+        "next_try_at = NULL, error_message = NULL",
+        {"target": to.target, "wallet": to.wallet_id, "address": address},
+    )
+
+
+async def answer_claim(conn: Connection, leg_id: str, answer: str) -> int:
+    """What the LP says of a claim that waits."""
+    return await execute(
+        conn,
+        f"UPDATE {S}.dca_payments SET claim_state = :answer "  # noqa: S608
+        "WHERE id = :id AND claim_state = :waiting",
+        {"id": leg_id, "answer": answer, "waiting": CLAIM_WAITING},
+    )
+
+
 async def set_refund_target(
-    conn: Connection, leg_ids: Sequence[str], target: str, address: str | None
+    conn: Connection, leg_ids: Sequence[str], target: str | None, address: str | None
 ) -> int:
     return await _change_open(
         conn,
         leg_ids,
         "target = :target, destination_ln_address = :address, status = 'pending', "
-        "attempts = 0, next_try_at = NULL, error_message = NULL",
+        "attempts = 0, next_try_at = NULL, error_message = NULL, wait_code = NULL",
         {"target": target, "address": address},
     )
 
@@ -352,19 +407,6 @@ async def known_hash(conn: Connection, payment_hash: str) -> bool:
     return await fetch_one(conn, sql, {"hash": payment_hash}) is not None
 
 
-async def lnbits_sides(payment_hash: str) -> list[Mapping[str, Any]]:
-    """LNbits' rows of a payment: wallet_id, amount (msat, signed), status."""
-    async with core_db.connect() as conn:
-        found = await fetch_all(
-            conn,
-            "SELECT checking_id, wallet_id, amount, status FROM apipayments "
-            "WHERE payment_hash = :hash",
-            {"hash": payment_hash},
-        )
-    # a service fee is a third row with the same hash
-    return [r for r in found if not r["checking_id"].startswith("service_fee_")]
-
-
 async def resume_payouts(
     conn: Connection, machine_id: str, operator_user_id: str, now: datetime
 ) -> int:
@@ -379,9 +421,28 @@ async def resume_payouts(
     if lifted:
         await execute(
             conn,
-            f"UPDATE {S}.dca_payments SET next_try_at = NULL, error_message = NULL "  # noqa: S608
+            f"UPDATE {S}.dca_payments SET next_try_at = NULL, error_message = NULL, "  # noqa: S608
+            "wait_code = NULL "
             "WHERE machine_id = :id AND status = 'pending' AND payout_id IS NULL "
-            "AND error_message LIKE 'Payouts of this machine are stopped%'",
-            {"id": machine_id},
+            "AND wait_code = :stopped",
+            {"id": machine_id, "stopped": WaitCode.STOPPED},
         )
     return lifted
+
+
+async def void_held_back(
+    conn: Connection, machine_id: str, code: str, reason: str
+) -> int:
+    """Void all that a machine has held back for this; returns how many."""
+    return await execute(
+        conn,
+        f"UPDATE {S}.dca_settlements SET status = 'voided', "  # noqa: S608
+        "error_message = :reason, processed_at = :now WHERE machine_id = :machine "
+        "AND status = 'quarantined' AND quarantine_code = :code",
+        {
+            "machine": machine_id,
+            "code": code,
+            "reason": reason,
+            "now": db_time(utc_now()),
+        },
+    )

@@ -15,11 +15,14 @@ from ..money.replanning import is_open
 from . import repairs_crud as sql
 from .actions import (
     BEING_PAID,
+    JUST_RETRIED,
+    OWED_TO_LP,
     ConcurrentChangeError,
     audit_legs,
     audit_settlement,
     make_due,
     void,
+    was_just_retried,
 )
 
 
@@ -42,6 +45,9 @@ async def retry_settlement(user_id: str, settlement_id: str, reason: str) -> Non
             ]
             if not legs:
                 raise ConflictError("Nothing of this settlement waits to be paid.")
+            legs = [leg for leg in legs if not was_just_retried(leg)]
+            if not legs:
+                raise ConflictError(JUST_RETRIED)
             await make_due(conn, legs)
             after = {"payments": [leg.id for leg in legs]}
         await audit_settlement(
@@ -86,8 +92,9 @@ VOIDABLE = (
 
 
 async def void_settlement(user_id: str, settlement_id: str, reason: str) -> None:
-    """Give up a settlement that has paid nothing: its sats stay in the machine wallet
-    and are the operator's; LPs get their fiat back."""
+    """Give up a settlement that has paid nothing and owes nobody but the operator:
+    its sats stay in the machine wallet and are theirs. What is planned for LPs and the
+    platform is not the operator's to give up."""
     async with transaction() as conn:
         await crud.lock_ledger(conn)
         settlement = await sql.get_own_settlement(conn, settlement_id, user_id)
@@ -97,6 +104,7 @@ async def void_settlement(user_id: str, settlement_id: str, reason: str) -> None
         legs = await crud.legs_of(settlement_id, conn)
         _must_be_unpaid(legs)
         open_legs = [leg for leg in legs if is_open(leg)]
+        _must_be_owed_to_nobody_else(open_legs)
         await void(conn, open_legs, "The settlement was voided.")
         voided = settlement.copy(
             update={
@@ -124,6 +132,21 @@ async def void_settlement(user_id: str, settlement_id: str, reason: str) -> None
         of_lps = [(leg, {"status": "voided"}) for leg in open_legs if leg.client_id]
         await audit_legs(conn, user_id, "void", of_lps, reason)
     distribution.wake()
+
+
+def _must_be_owed_to_nobody_else(open_legs: Sequence[Leg]) -> None:
+    """Once planned, LPs and the platform are owed: theirs is not given up for them."""
+    owed = [
+        leg
+        for leg in open_legs
+        if leg.leg_type == "super_fee"
+        or (leg.leg_type in OWED_TO_LP and leg.status != "failed")
+    ]
+    if owed:
+        raise ConflictError(
+            f"{len(owed)} payments of this settlement are owed to LPs and the "
+            "platform: without them it cannot be voided any more."
+        )
 
 
 def _must_be_unpaid(legs: Sequence[Leg]) -> None:

@@ -14,6 +14,7 @@ from ..base.audit import write_audit
 from ..base.database import transaction
 from ..base.refusals import ConflictError, NotFoundError
 from ..models import utc_now
+from ..money import strays_crud
 from . import reconciliation_crud, repairs_crud
 from .differences import Difference
 
@@ -63,6 +64,7 @@ async def resume_payouts(user_id: str, machine_id: str, reason: str) -> None:
         if not await repairs_crud.resume_payouts(conn, machine_id, user_id, utc_now()):
             raise ConflictError("The payouts of this machine are not stopped.")
         await reconciliation_crud.accept_newest(conn, machine_id)
+        await strays_crud.end(conn, machine_id, "went_on")
         await write_audit(
             conn,
             user_id,

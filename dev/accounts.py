@@ -197,3 +197,16 @@ async def balance_sats(client: httpx.AsyncClient, key: str) -> int:
     """A wallet's balance in whole sats, asked with one of its keys."""
     row = answer(await client.get("/api/v1/wallet", headers={"X-Api-Key": key}))
     return int(row["balance"]) // 1000
+
+
+async def enrol(
+    operator: UserSession, lp: UserSession, machine_id: str
+) -> dict[str, Any]:
+    """An invitation by name and the LP's yes; the client as its operator sees it."""
+    invited = answer(
+        await operator.api.post(
+            "/clients", json={"machine_id": machine_id, "username": lp.username}
+        )
+    )
+    answer(await lp.api.post(f"/lp/enrolments/{invited['id']}/accept"))
+    return answer(await operator.api.get(f"/clients/{invited['id']}"))

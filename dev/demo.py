@@ -28,6 +28,7 @@ from .accounts import (
     create_wallet,
     credit,
     enable_extension,
+    enrol,
     first_install,
     log_in,
     refresh_wallets,
@@ -206,10 +207,8 @@ async def _lps(demo: Demo, machine_ids: dict[str, str]) -> None:
             if name == "felix" and machine_id != machine_ids[MACHINES[0][0]]:
                 continue
             await _preferences(demo, name)
-            row = enrolled.get((machine_id, name)) or answer(
-                await demo.operator.api.post(
-                    "/clients", json={"machine_id": machine_id, "username": name}
-                )
+            row = enrolled.get((machine_id, name)) or await enrol(
+                demo.operator, demo.people[name], machine_id
             )
             demo.clients[row["id"]] = name
 

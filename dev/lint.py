@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from .house import problems
 from .installation import EXTENSION_ID, ROOT, package_sources
 
 PRETTIER = "prettier@3.10.1"
@@ -62,6 +63,29 @@ def mypy() -> bool:
     return _run("mypy", command, folder, MYPYPATH=":".join([".", "tools", *TEST_PATHS]))
 
 
+def arrows(root: Path = ROOT) -> bool:
+    """The layers of the package, under its own name: under the checkout's, which may
+    be any, import-linter would miss imports."""
+    folder = root / ".cache" / "types"
+    _link(folder / EXTENSION_ID, root)
+    linter = str(Path(sys.executable).with_name("lint-imports"))
+    if not Path(linter).exists():
+        print("import-linter: FAILED, run 'make setup' first", flush=True)
+        return False
+    config = str(root / "pyproject.toml")
+    command = [linter, config, "--no-cache", "--no-logo"]
+    return _run("import-linter", command, folder, PYTHONPATH=".")
+
+
+def house() -> bool:
+    """Who reaches into LNbits, and where SQL stands."""
+    found = problems()
+    print(f"house: {'FAILED' if found else 'clean'}", flush=True)
+    for sentence in found:
+        print(sentence, flush=True)
+    return not found
+
+
 def prettier(fix: bool) -> bool:
     if not shutil.which("npx"):
         print("prettier: skipped, it needs Node (npx) on this machine", flush=True)
@@ -83,6 +107,8 @@ def main() -> None:
         _run("ruff", [python, "-m", "ruff", "check", *(["--fix"] if fix else []), "."]),
         _run("black", [python, "-m", "black", *([] if fix else ["--check"]), "."]),
         prettier(fix),
+        arrows(),
+        house(),
         mypy(),
     ]
     sys.exit(0 if all(checks) else 1)

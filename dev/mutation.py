@@ -61,9 +61,9 @@ GROUPS = (
             "money/payouts.py": (
                 "classify",
                 "_observe",
-                "_is_receipt",
                 "Observation.network_fee_sats",
             ),
+            "host/payments.py": ("LnbitsRow.is_receipt", "is_service_fee"),
             "money/payouts_crud.py": ("backoff_seconds", "_as_decided"),
         },
         (
@@ -82,22 +82,24 @@ GROUPS = (
     Group(
         {
             "money/payouts_crud.py": (
-                "set_leg_reasons",
+                "set_leg_waits",
                 "count_failed_attempt",
                 "open_payouts",
                 "store_invoices",
-                "_taken_hashes",
                 "note_payout",
-                "fail_payout",
+                "end_payout",
+                "free_legs",
+                "mark_withdrawn",
                 "complete_payouts",
                 "finish_legs",
             ),
             "money/forwards.py": (
                 "is_stale",
-                "drop_stale_forwards",
-                "_withdraw",
-                "_void",
+                "payouts_with_stale",
+                "void",
             ),
+            "money/ending.py": (),
+            "money/resizing_crud.py": (),
             "crud.py": (
                 "claim_settlement_for_processing",
                 "set_settlement_status",

@@ -27,6 +27,7 @@ from . import postgres
 from .accounts import PASSWORD, UserSession, answer
 from .demo import DEPOSITS, DOMAIN, FIAT, FIXED_DAILY, Demo, refill, set_up
 from .demo_line import LineMachine, on_line
+from .demo_parties import say
 from .http_machine import HttpMachine, pick_bills
 from .installation import ROOT
 from .line_client import NoAnswerError
@@ -232,6 +233,8 @@ async def run(db: str, demo_on: bool, line: str, port: int | None) -> None:
         prices = await stack.enter_async_context(serve_prices(chance))
         demo = await set_up(server.url, prices)
         stack.push_async_callback(demo.aclose)
+        for words in await say(demo):
+            print(words, flush=True)
         machines: Sequence[HttpMachine | LineMachine] = [*demo.machines.values()]
         if line == "nostr":
             wallets = {name: m.wallet for name, m in demo.machines.items()}

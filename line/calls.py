@@ -1,5 +1,7 @@
 """What does a machine ask, and what is it told? The calls of kind 21000, but `payout`.
 
+Each is `(call, body)`: who asks by which event, and what was decrypted.
+
 Every call is answered from the present state, whatever was answered before: a machine
 repeats what it must report until it has an OK. Money is idempotent by payment hash and
 by (machine, txid), never by requestId.
@@ -20,44 +22,56 @@ from dataclasses import dataclass
 from typing import Any
 
 from bolt11 import decode as bolt11_decode
-from lnbits.core.db import db as core_db
 from lnbits.core.models import Payment
-from lnbits.core.services.payments import create_invoice
-from lnbits.db import dict_to_model
-from lnbits.exceptions import InvoiceError
 from loguru import logger
 
 from .. import bitspire, crud, distribution
-from ..base.database import db, fetch_all, in_list
+from ..base.database import db
 from ..base.refusals import BadInputError, RefusedError
+from ..base.text import storable_text
 from ..bitspire import FeeFractions, Figures, SettlementInvariantError
 from ..calculations import fiat_cents, split_principal_based
 from ..desk.actions import ConcurrentChangeError
-from ..desk.dispense import machine_reports
+from ..desk.dispense import apply_kept_reports, machine_reports
+from ..host import paying
+from ..host.payments import invoice_by_external_id, payment_of
 from ..models import CASH_IN, CASH_OUT, Fiat, Machine, Settlement, utc_now
 from ..money import landing
 from . import crud as line_crud
-from . import requests as requests_crud
+from . import requests_crud
+from .available import cash_facts, must_have_cash, open_invoices
 from .funds import max_cash_in_sats
 from .nostr import Incoming, LineError
-from .requests import MachineRequest
+from .requests_crud import MachineRequest
 
 FRESH_SECONDS = 600
 MAX_TXID_LENGTH = 200
+MAX_OPEN_INVOICES = 50
+
+
+@dataclass(frozen=True)
+class Call:
+    """Who asks, by which event. `holder` is the process that answers: it may pay only
+    while it holds the lease."""
+
+    machine: Machine
+    event: Incoming
+    holder: str
 
 
 # -------------------------------------------------------------------- small questions
 
 
-async def pair(machine: Machine, body: Mapping[str, Any], to: str) -> dict[str, Any]:
+async def pair(call: Call, body: Mapping[str, Any]) -> dict[str, Any]:
     """Prove that the machine's key and the operator's code belong together.
 
     Repeated with the code it paired with, the machine is told that it is paired.
     """
+    machine = call.machine
     code = body.get("code")
     if not isinstance(code, str) or not code:
         raise LineError("bad_request", "code is missing: scan the pairing QR again.")
-    paired = await line_crud.pair_machine(machine, code, to)
+    paired = await line_crud.pair_machine(machine, code, call.event.to)
     if not paired:
         line = await line_crud.get_line(machine.id)
         repeated = hmac.compare_digest((line.used_code or "").encode(), code.encode())
@@ -69,6 +83,8 @@ async def pair(machine: Machine, body: Mapping[str, Any], to: str) -> dict[str, 
                 "one in the dashboard.",
             )
     else:
+        # another registration that claims this key may have had the code
+        machine = await line_crud.machine_by_npub(machine.machine_npub) or machine
         logger.info(f"satmachineadmin: machine {machine.id} is paired")
     return {
         "name": machine.name or "",
@@ -77,8 +93,14 @@ async def pair(machine: Machine, body: Mapping[str, Any], to: str) -> dict[str, 
     }
 
 
-async def quote(machine: Machine, body: Mapping[str, Any]) -> dict[str, Any]:
-    """The fractions in force for a direction, and how much a customer may sell."""
+async def ping(call: Call, body: Mapping[str, Any]) -> dict[str, Any]:
+    return {"pong": True}
+
+
+async def quote(call: Call, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The fractions in force for a direction, how much a customer may sell, and what
+    the machine can pay out."""
+    machine = call.machine
     tx_type = body.get("tx_type")
     if tx_type not in (CASH_IN, CASH_OUT):
         raise LineError("bad_request", 'tx_type must be "cash_out" or "cash_in".')
@@ -93,6 +115,7 @@ async def quote(machine: Machine, body: Mapping[str, Any]) -> dict[str, Any]:
         "platform_fee_fraction": format(platform, "f"),
         "operator_fee_fraction": format(operator, "f"),
         "max_cash_in_sats": await max_cash_in_sats(machine),
+        **await cash_facts(machine),
     }
 
 
@@ -208,7 +231,7 @@ def new_request(machine: Machine, rpc: str, terms: Terms, event: Incoming) -> An
         fiat_code=terms.figures.fiat_code,
         stamp_json=json.dumps(terms.stamp, ensure_ascii=False),
         event_id=event.id,
-        event_epoch=event.created_at,
+        event_epoch=0,  # nothing was decided upon yet
         created_at=now,
         updated_at=now,
     )
@@ -239,9 +262,10 @@ def must_be_same(request: MachineRequest, rpc: str, body: Mapping[str, Any]) -> 
 
 
 async def request_for(
-    machine: Machine, rpc: str, tx_type: str, body: Mapping[str, Any], event: Incoming
+    call: Call, rpc: str, tx_type: str, body: Mapping[str, Any]
 ) -> MachineRequest:
     """The row of this (machine, txid), written now if there is none."""
+    machine, event = call.machine, call.event
     txid = read_txid(body)
     request = await requests_crud.get_request(machine.id, txid)
     if request is None:
@@ -257,17 +281,18 @@ async def request_for(
 # ---------------------------------------------------------------------------- invoice
 
 
-async def invoice(
-    machine: Machine, body: Mapping[str, Any], event: Incoming
-) -> dict[str, Any]:
+async def invoice(call: Call, body: Mapping[str, Any]) -> dict[str, Any]:
     """A stamped cash-out invoice in the machine's wallet: one for each txid."""
-    must_be_fresh(event)
+    machine = call.machine
+    must_be_fresh(call.event)
     must_be_active(machine)
-    request = await request_for(machine, "invoice", CASH_OUT, body, event)
+    request = await request_for(call, "invoice", CASH_OUT, body)
     if request.payment_hash is None:
-        payment_hash, bolt11 = await _made_before(request) or await _make(
-            machine, request
-        )
+        await _must_have_few_open(machine)
+        await must_have_cash(machine, request.fiat_amount, request.stamp.get("bills"))
+        payment_hash, bolt11 = await invoice_by_external_id(
+            request.wallet_id, external_id(request)
+        ) or await _make(machine, request)
         await requests_crud.store_made_invoice(
             machine.id, request.txid, payment_hash, bolt11
         )
@@ -284,37 +309,35 @@ async def invoice(
     }
 
 
+async def _must_have_few_open(machine: Machine) -> None:
+    """Each open invoice costs the server memory and checks, and holds cash back."""
+    hashes = await open_invoices(machine)
+    if len(hashes) >= MAX_OPEN_INVOICES:
+        raise LineError(
+            "limit",
+            f"This machine has {len(hashes)} invoices that nobody has paid yet, and "
+            f"may have {MAX_OPEN_INVOICES}: wait until they expire.",
+        )
+
+
 def external_id(request: MachineRequest) -> str:
     """What LNbits keeps of the request: no spaces, whatever the txid is."""
     digest = hashlib.sha256(f"{request.machine_id}:{request.txid}".encode())
     return f"satmachine-{digest.hexdigest()[:40]}"
 
 
-async def _made_before(request: MachineRequest) -> tuple[str, str] | None:
-    """The invoice that was made before this process died and could not note it."""
-    async with core_db.connect() as conn:
-        found = await fetch_all(
-            conn,
-            "SELECT payment_hash, bolt11 FROM apipayments "
-            "WHERE wallet_id = :wallet AND external_id = :id AND amount > 0 "
-            "ORDER BY created_at LIMIT 1",
-            {"wallet": request.wallet_id, "id": external_id(request)},
-        )
-    return (found[0]["payment_hash"], found[0]["bolt11"]) if found else None
-
-
 async def _make(machine: Machine, request: MachineRequest) -> tuple[str, str]:
     try:
-        payment = await create_invoice(
-            wallet_id=request.wallet_id,
-            amount=request.wire_sats,
-            memo=f"{(machine.name or 'Satoshi Machine')[:100]}: "
+        payment = await paying.make_invoice(
+            request.wallet_id,
+            request.wire_sats,
+            f"{(machine.name or 'Satoshi Machine')[:100]}: "
             f"{request.fiat_amount} {request.fiat_code}",
             extra=request.stamp,
             external_id=external_id(request),
         )
-    except InvoiceError as exc:
-        raise LineError("refused", f"LNbits makes no invoice: {exc.message}") from exc
+    except paying.NoInvoiceError as exc:
+        raise LineError("refused", f"LNbits makes no invoice: {exc}") from exc
     return payment.payment_hash, payment.bolt11
 
 
@@ -345,25 +368,6 @@ async def _is_paid(request: MachineRequest) -> bool:
     return False
 
 
-async def payment_of(
-    wallet_ids: list[str], payment_hash: str, *, is_incoming: bool
-) -> Payment | None:
-    """LNbits' row of a payment in one of these wallets, in one direction."""
-    params: dict[str, Any] = {"hash": payment_hash}
-    listed = in_list("w", wallet_ids, params)
-    sign = ">" if is_incoming else "<"
-    async with core_db.connect() as conn:
-        found = await fetch_all(
-            conn,
-            "SELECT * FROM apipayments WHERE payment_hash = :hash "  # noqa: S608
-            f"AND amount {sign} 0 AND wallet_id IN {listed}",
-            params,
-        )
-    # with a service fee, a third row has this hash
-    own = [r for r in found if not r["checking_id"].startswith("service_fee_")]
-    return dict_to_model(dict(own[0]), Payment) if own else None
-
-
 # ------------------------------------------------------------------------- settlement
 
 
@@ -384,10 +388,9 @@ async def landed_at(machine: Machine, payment_hash: str) -> Settlement | None:
     return None
 
 
-async def settlement(
-    machine: Machine, body: Mapping[str, Any], event: Incoming
-) -> dict[str, Any]:
+async def settlement(call: Call, body: Mapping[str, Any]) -> dict[str, Any]:
     """Land the payment that the report names, or complete what has landed."""
+    machine, event = call.machine, call.event
     payment_hash = read_hash(body)
     if body.get("tx_type") not in (CASH_IN, CASH_OUT):
         raise LineError("bad_request", 'tx_type must be "cash_out" or "cash_in".')
@@ -399,6 +402,10 @@ async def settlement(
     contradiction = bitspire.report_conflict(body, settlement)
     if contradiction:
         raise LineError("conflict", contradiction, settlement_id=settlement.id)
+    if settlement.quarantine_code == landing.NOT_MADE_HERE:
+        settlement = await landing.release(settlement, body, event.id)
+        if settlement.status != "quarantined":
+            await apply_kept_reports(settlement)
     await _complete(settlement, body, event)
     return {
         "settlement_id": settlement.id,
@@ -469,13 +476,22 @@ async def _complete(
         "cassettes_json": _json_fact(body.get("cassettes")),
     }
     if body.get("txid") is not None:
-        facts["bitspire_txid"] = bitspire.storable_text(read_txid(body))
+        facts["bitspire_txid"] = storable_text(read_txid(body))
     await requests_crud.complete_settlement_facts(
         settlement.id, event_id=event.id, facts=facts
     )
     is_open = settlement.dispense_state == bitspire.AWAITING
     if is_open and body.get("dispense") == bitspire.CONFIRMED:
-        await report_dispense(settlement, fiat_cents(settlement.fiat_amount))
+        # of a sale that was held back unread only the report says how much it was
+        said = settlement.fiat_amount or body.get("fiat_amount")
+        await report_dispense(settlement, _cents(said, "fiat_amount"))
+
+
+def _cents(value: Any, name: str) -> int:
+    try:
+        return fiat_cents(value, name)
+    except ValueError as exc:
+        raise LineError("bad_request", str(exc)) from exc
 
 
 def _json_fact(value: Any) -> str | None:
@@ -485,10 +501,9 @@ def _json_fact(value: Any) -> str | None:
 # --------------------------------------------------------------------------- dispense
 
 
-async def dispense(
-    machine: Machine, body: Mapping[str, Any], event: Incoming
-) -> dict[str, Any]:
+async def dispense(call: Call, body: Mapping[str, Any]) -> dict[str, Any]:
     """The machine paid out the cash, all of it or a part."""
+    machine, event = call.machine, call.event
     payment_hash = read_hash(body)
     settlement = await landed_at(machine, payment_hash)
     if settlement is None:
@@ -500,12 +515,10 @@ async def dispense(
                 "This payment carries no stamp: send its settlement report first.",
             )
         settlement = landed.settlement
-    if settlement.tx_type != CASH_OUT:
+    is_unread = settlement.status == "quarantined" and not settlement.tx_type
+    if settlement.tx_type != CASH_OUT and not is_unread:
         raise LineError("bad_request", "Only a cash-out is dispensed.")
-    try:
-        cents = fiat_cents(body.get("dispensed_fiat"), "dispensed_fiat")
-    except ValueError as exc:
-        raise LineError("bad_request", str(exc)) from exc
+    cents = _cents(body.get("dispensed_fiat"), "dispensed_fiat")
     await requests_crud.complete_settlement_facts(
         settlement.id,
         event_id=event.id,

@@ -72,6 +72,7 @@ class CassetteEvent(BaseModel):
     event_json: str | None = None
     positions_json: str
     saved_at: datetime
+    offered_at: datetime | None = None
     published_at: datetime | None = None
     confirmed_at: datetime | None = None
 
@@ -356,7 +357,8 @@ async def save_cassettes(
         VALUES (:machine_id, :event_epoch, :positions_json, :saved_at)
         ON CONFLICT (machine_id) DO UPDATE
         SET positions_json = excluded.positions_json, saved_at = excluded.saved_at,
-            event_json = NULL, event_id = NULL, published_at = NULL, confirmed_at = NULL
+            event_json = NULL, event_id = NULL, offered_at = NULL,
+            published_at = NULL, confirmed_at = NULL
         """,  # noqa: S608
         row_params(event),
     )
@@ -366,9 +368,13 @@ async def save_cassettes(
 
 
 async def to_publish(*, again: bool) -> list[CassetteEvent]:
-    """Saved cassettes of paired machines that no relay has taken yet; with `again`
-    also those that the machine has not confirmed (a relay came back)."""
-    condition = "e.confirmed_at IS NULL" if again else "e.published_at IS NULL"
+    """Saved cassettes of paired machines that no relay was sent yet; with `again` all
+    that the machine has not confirmed (a relay came back)."""
+    condition = (
+        "e.confirmed_at IS NULL"
+        if again
+        else "e.published_at IS NULL AND e.offered_at IS NULL"
+    )
     async with db.connect() as conn:
         return await fetch_models(
             conn,
@@ -421,12 +427,14 @@ async def signed_event(
     return event if kept == 1 else None
 
 
-async def was_published(machine_id: str, event_id: str) -> None:
+async def was_sent(machine_id: str, event_id: str, *, is_taken: bool) -> None:
+    """A relay took it; or was sent it and said nothing, which is another thing."""
+    column = "published_at" if is_taken else "offered_at"
     async with transaction() as conn:
         await execute(
             conn,
-            f"UPDATE {S}.dca_cassette_events SET published_at = "  # noqa: S608
-            "COALESCE(published_at, :now) "
+            f"UPDATE {S}.dca_cassette_events SET {column} = "  # noqa: S608
+            f"COALESCE({column}, :now) "
             "WHERE machine_id = :machine AND event_id = :event",
             {"now": db_time(utc_now()), "machine": machine_id, "event": event_id},
         )

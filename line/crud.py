@@ -15,6 +15,7 @@ from typing import Any
 from lnbits.db import Connection
 from pydantic import BaseModel
 
+from ..base.audit import MACHINE, write_audit
 from ..base.database import (
     db,
     db_time,
@@ -150,7 +151,9 @@ async def machine_keys() -> tuple[list[str], list[str]]:
     """The npubs of all machines, and of those that are paired."""
     async with db.connect() as conn:
         found = await fetch_all(
-            conn, f"SELECT machine_npub, is_paired FROM {S}.dca_machines"  # noqa: S608
+            conn,
+            f"SELECT machine_npub, is_paired FROM {S}.dca_machines "  # noqa: S608
+            "WHERE machine_npub NOT LIKE 'waiting:%'",
         )
     return (
         [row["machine_npub"] for row in found],
@@ -258,19 +261,79 @@ async def pair_machine(machine: Machine, code: str, service_pubkey: str) -> bool
                 "code": code,
             },
         )
+        machine_id = machine.id
         if paired != 1:
-            return False
+            claimant = await _pair_claimant(conn, machine, code)
+            if claimant is None:
+                return False
+            machine_id = claimant
         await _write_line(
-            conn, machine.id, service_pubkey=service_pubkey, used_code=code
+            conn, machine_id, service_pubkey=service_pubkey, used_code=code
         )
         # a new board has seen nothing of what was published to the old one
         await execute(
             conn,
             f"UPDATE {S}.dca_cassette_events SET event_json = NULL, "  # noqa: S608
-            "published_at = NULL, confirmed_at = NULL WHERE machine_id = :id",
-            {"id": machine.id},
+            "offered_at = NULL, published_at = NULL, confirmed_at = NULL "
+            "WHERE machine_id = :id",
+            {"id": machine_id},
         )
     return True
+
+
+async def _pair_claimant(conn: Connection, holder: Machine, code: str) -> str | None:
+    """Give the key to another registration that claims it, whose code the machine
+    sent; its id. The key signed the message, so it is the machine's own word."""
+    now = db_time(utc_now())
+    found = await fetch_models(
+        conn,
+        f"""
+        SELECT * FROM {S}.dca_machines WHERE claimed_npub = :npub AND id <> :holder
+          AND pairing_code = :code AND pairing_expires_at > :now
+        """,  # noqa: S608
+        Machine,
+        {
+            "npub": holder.machine_npub,
+            "holder": holder.id,
+            "code": code,
+            "now": now,
+        },
+    )
+    if not found:
+        return None
+    claimant = found[0]
+    await execute(
+        conn,
+        f"""
+        UPDATE {S}.dca_machines SET machine_npub = 'waiting:' || id, is_paired = :no,
+            paired_at = NULL, pairing_code = NULL, pairing_expires_at = NULL
+        WHERE id = :id
+        """,  # noqa: S608
+        {"id": holder.id, "no": False},
+    )
+    await execute(
+        conn,
+        f"""
+        UPDATE {S}.dca_machines SET machine_npub = :npub, is_paired = :yes,
+            paired_at = :now, pairing_code = NULL, pairing_expires_at = NULL
+        WHERE id = :id
+        """,  # noqa: S608
+        {"id": claimant.id, "npub": holder.machine_npub, "yes": True, "now": now},
+    )
+    for machine, action in (
+        (holder, "machine.key_lost"),
+        (claimant, "machine.key_won"),
+    ):
+        await write_audit(
+            conn,
+            MACHINE,
+            action,
+            "machine",
+            machine.id,
+            operator_user_id=machine.operator_user_id,
+            machine_id=machine.id,
+        )
+    return claimant.id
 
 
 async def count_wrong_code(machine_id: str) -> None:
@@ -318,7 +381,7 @@ async def note_service_key(machine_id: str, service_pubkey: str) -> None:
         await execute(
             conn,
             f"UPDATE {S}.dca_cassette_events SET event_json = NULL, "  # noqa: S608
-            "event_id = NULL, published_at = NULL "
+            "event_id = NULL, offered_at = NULL, published_at = NULL "
             "WHERE machine_id = :id AND confirmed_at IS NULL",
             {"id": machine_id},
         )

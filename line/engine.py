@@ -3,12 +3,12 @@
 One process of all that share a database, the engine, listens and answers. An event
 passes size, kind, `p` tag and signature (`nostr.open_event`), then "known machine",
 then waits in the queue of its machine, where requests are answered one by one: a slow
-payout or a machine gone mad delays nobody else. Relays are asked for the messages of
-our machines only, so that an honest relay keeps strangers away.
+payout or a machine gone mad delays nobody else. Relays are asked for all that is sent
+to our keys: each key has a budget (`budget.py`), and is not read beyond it.
 
-Guaranteed: no event raises out of here; strangers whom a relay lets through cost a
-signature check and are counted, not logged one by one; a machine's message gets an
-answer, also one that cannot be read.
+Guaranteed: no event raises out of here; strangers cost a look-up a second and are
+counted, not logged one by one; a machine's message gets an answer, also one that cannot
+be read, within its budget.
 Not guaranteed: that a request is answered once, or at all (the engine may die, or a
 queue be full): machines repeat theirs, and every call is answered from the present
 state.
@@ -19,9 +19,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import Any
 
 from loguru import logger
@@ -30,13 +30,26 @@ from sqlalchemy.exc import SQLAlchemyError
 from .. import crud, distribution
 from ..base.database import from_db_time
 from ..base.events import wait_for_event
+from ..desk.relays import STATUS_IS_OLD, deaf_sentence
 from ..host import limits
 from ..models import Machine, utc_now
-from . import calls as line_calls
-from . import cassettes
+from . import answers, cassettes
 from . import crud as line_crud
 from . import keys as line_keys
 from . import payout as line_payout
+from .answers import Answer
+from .budget import (
+    PAIRED_AT_ONCE,
+    PAIRED_PER_SECOND,
+    STRANGER_SECONDS,
+    UNPAIRED_AT_ONCE,
+    UNPAIRED_EVENT_CHARACTERS,
+    UNPAIRED_PER_SECOND,
+    Budget,
+    Strangers,
+    claimed_key,
+)
+from .calls import Call
 from .keys import KeyRing
 from .nostr import (
     APP_DATA_KIND,
@@ -49,23 +62,16 @@ from .nostr import (
     hex_of,
     npub_of,
     open_event,
-    read_request,
     reply_event,
 )
-from .relays import RelayPool
+from .relays import Offer, RelayPool
 
 TURN_SECONDS = 1
 SETTINGS_SECONDS = 5
 LOOK_SECONDS = 20
 STATUS_SECONDS = 10
-STATUS_IS_OLD = timedelta(seconds=60)
-# a filter of more authors is refused by some relays
-AUTHORS_PER_FILTER = 200
 MAX_WAITING_PER_MACHINE = 100
 MAX_STRANGERS_KEPT = 100
-STRANGER_SECONDS = 1
-
-Answer = dict[str, Any]
 
 # Set by whatever changes what the line must do: relays, keys, machines, cassettes.
 changed = asyncio.Event()
@@ -95,14 +101,17 @@ class Line:
         self.ring: KeyRing | None = None
         self.relays: list[str] = []
         self.known: set[str] = set()
-        self.asked: dict[str, dict[str, Any]] = {}
+        self.paired: set[str] = set()
+        self.unpaired_budget = Budget(UNPAIRED_PER_SECOND, UNPAIRED_AT_ONCE)
+        self.paired_budget = Budget(PAIRED_PER_SECOND, PAIRED_AT_ONCE)
+        self.looked_up = Strangers()
         self.reading = asyncio.Lock()
         self.strangers: deque[Incoming] = deque(maxlen=MAX_STRANGERS_KEPT)
         self.is_looking = False
         self.waiting: dict[str, deque[Incoming]] = {}
         self.workers: set[asyncio.Task[None]] = set()
         self.service_keys: dict[str, str] = {}
-        self.connected: set[str] = set()
+        self.listening: set[str] = set()
         self.sending: set[str] = set()
         self._next: dict[str, float] = {}
 
@@ -126,11 +135,11 @@ class Line:
             changed.clear()
             await self.read_settings()
             await self.publish(again=False)
-        connected = set(self.pool.connected())
-        if connected - self.connected:
+        listening = set(self.pool.listening())
+        if listening - self.listening:
             # what the relay missed while it was away
             await self.publish(again=True)
-        self.connected = connected
+        self.listening = listening
         if self._is_time("look", LOOK_SECONDS):
             await line_payout.recheck_customer_payments()
         if self._is_time("status", STATUS_SECONDS):
@@ -154,38 +163,31 @@ class Line:
             relays = await line_crud.get_relays()
             known, paired = await line_crud.machine_keys()
             self.known = set(_hex_keys(known))
+            self.paired = set(_hex_keys(paired))
             self.ring = ring
-            is_new_relay = bool(set(relays) - set(self.relays))
             if relays != self.relays:
                 await self.pool.set_relays(relays)
                 self.relays = relays
-            await self._ask(
-                self._wanted(set(_hex_keys(paired)), sorted(ring.readable)),
-                anew=is_new_relay,
-            )
+            self._listen(sorted(self.paired), ring)
 
-    def _wanted(self, paired: set[str], keys: list[str]) -> dict[str, dict[str, Any]]:
-        """Requests of all machines, to our keys, and what paired ones publish."""
-        requests = {"kinds": [RPC_KIND], "#p": keys} if keys else None
-        reports = {"kinds": [APP_DATA_KIND, TELEMETRY_KIND]}
-        return {
-            **_filters("requests", requests, self.known),
-            **_filters("reports", reports, paired),
-        }
-
-    async def _ask(self, wanted: dict[str, dict[str, Any]], *, anew: bool) -> None:
-        for name in [name for name in self.asked if name not in wanted]:
-            await self.pool.unsubscribe(name)
-        for name, found in wanted.items():
-            if anew or self.asked.get(name) != found:
-                await self.pool.subscribe(name, found)
-        self.asked = wanted
+    def _listen(self, paired: list[str], ring: KeyRing) -> None:
+        """One subscription for everything that is sent to our keys: a registration
+        costs no relay anything. And what paired machines publish."""
+        keys = sorted(ring.readable)
+        self.pool.listen(
+            {"kinds": [RPC_KIND], "#p": keys} if keys else None,
+            {"kinds": [APP_DATA_KIND, TELEMETRY_KIND]},
+            paired,
+            ring.current,
+        )
 
     # what comes in ---------------------------------------------------------------
 
     def heard(self, event_json: str) -> None:
         """Check an event and put it into its machine's queue; never raises."""
         if self.ring is None:
+            return
+        if not self._may_be_read(event_json):
             return
         try:
             event = open_event(event_json, self.ring.readable)
@@ -196,6 +198,30 @@ class Line:
             self._wait_in_line(event)
         else:
             self._keep_stranger(event)
+
+    def _may_be_read(self, event_json: str) -> bool:
+        """Whether the key that it claims to be of has budget left; else it is counted.
+
+        Before anything is parsed: nostr-sdk has checked the signature, so nobody spends
+        another's budget.
+        """
+        key, now = claimed_key(event_json), time.monotonic()
+        if key is None:
+            return True  # and `open_event` says what is wrong with it
+        why = ""
+        if key in self.paired:
+            if len(self.waiting.get(key, ())) >= MAX_WAITING_PER_MACHINE:
+                why = "too many at once from one machine"
+        elif key in self.known:
+            if len(event_json) > UNPAIRED_EVENT_CHARACTERS:
+                why = "too long before pairing"
+            elif not self.unpaired_budget.take(key, now):
+                why = "too many before pairing"
+        elif self.looked_up.is_known_stranger(key, now):
+            why = "unknown key"
+        if why:
+            self.ignored.note(why)
+        return not why
 
     def _keep_stranger(self, event: Incoming) -> None:
         """A key we do not know may have been registered a moment ago: look once a
@@ -211,14 +237,16 @@ class Line:
         """Look at once, then once a second while strangers come."""
         try:
             while self.strangers:
-                known, _ = await line_crud.machine_keys()
+                known, paired = await line_crud.machine_keys()
                 self.known = set(_hex_keys(known))
+                self.paired = set(_hex_keys(paired))
                 kept = list(self.strangers)
                 self.strangers.clear()
                 for event in kept:
                     if event.pubkey in self.known:
                         self._wait_in_line(event)
                     else:
+                        self.looked_up.add(event.pubkey, time.monotonic())
                         self.ignored.note("unknown key")
                 await asyncio.sleep(STRANGER_SECONDS)
         finally:
@@ -250,12 +278,18 @@ class Line:
             await asyncio.sleep(0)  # the first message is put in after this is started
             while queue:
                 event = queue.popleft()
+                await asyncio.sleep(self._wait_seconds(pubkey))
                 try:
                     await self._take(event)
                 except SQLAlchemyError:
                     logger.exception(f"satmachineadmin: event {event.id}")
         finally:
             del self.waiting[pubkey]
+
+    def _wait_seconds(self, pubkey: str) -> float:
+        if pubkey not in self.paired:
+            return 0.0  # it was counted when it came in
+        return self.paired_budget.wait_seconds(pubkey, time.monotonic())
 
     async def _take(self, event: Incoming) -> None:
         machine = await line_crud.machine_by_npub(npub_of(event.pubkey))
@@ -294,6 +328,9 @@ class Line:
         if key is None or self.ring is None:
             return  # rotated out while it waited
         answer = await self.answer(machine, event)
+        if answer is None:
+            self.ignored.note("nothing may be said")
+            return
         if event.to != self.ring.current_pubkey and self.ring.current:
             answer["service_npub"] = self.ring.npub
         self.pool.send(reply_event(key, event, answer))
@@ -308,65 +345,14 @@ class Line:
         except SQLAlchemyError:
             logger.exception(f"satmachineadmin: machine {machine.id} was heard")
 
-    async def answer(self, machine: Machine, event: Incoming) -> Answer:
-        """The answer to a machine's request, whatever it is; never raises.
-
-        The broad except is the last one on this path: a machine must hear that its
-        request failed here, and what failed is logged.
-        """
-        request_id: str | int | None = None
-        try:
-            plaintext = self._key_of(event).decrypt(event.pubkey, event.content)
-            request = read_request(plaintext)
-            request_id = request.request_id
-            result = await self._call(machine, request.rpc, request.body, event)
-        except LineError as exc:
-            request_id = exc.facts.pop("requestId", request_id)
-            return exc.facts | _error(request_id, exc.code, exc.reason)
-        except Exception:
-            logger.exception(f"satmachineadmin: request {event.id} of {machine.id}")
-            return _error(
-                request_id, "server_error", "The server failed; repeat the request."
-            )
-        return result | {
-            "status": "OK",
-            "requestId": request_id,
-            "server_time": int(time.time()),
-        }
-
-    def _key_of(self, event: Incoming) -> Any:
-        key = self.ring.readable.get(event.to) if self.ring else None
-        if key is None:
-            raise LineError("undecryptable", "This service key is no longer read.")
-        return key
-
-    async def _call(
-        self, machine: Machine, rpc: str, body: Mapping[str, Any], event: Incoming
-    ) -> Answer:
-        if rpc == "pair":
-            answer = await line_calls.pair(machine, body, event.to)
-            wake()
-            return answer
-        if not machine.is_paired:
-            raise LineError(
-                "not_paired", "Pair this machine first: show its QR in the dashboard."
-            )
-        if rpc == "ping":
-            return {"pong": True}
-        if rpc == "quote":
-            return await line_calls.quote(machine, body)
-        if rpc == "payout":
-            return await line_payout.payout(
-                machine, body, event, distribution.INSTANCE_ID
-            )
-        calls = {
-            "invoice": line_calls.invoice,
-            "settlement": line_calls.settlement,
-            "dispense": line_calls.dispense,
-        }
-        if rpc not in calls:
-            raise LineError("unknown_rpc", f"There is no call {rpc[:40]!r}.")
-        return await calls[rpc](machine, body, event)
+    async def answer(self, machine: Machine, event: Incoming) -> Answer | None:
+        """The answer to a machine's request; None if nothing may be said."""
+        call = Call(machine, event, distribution.INSTANCE_ID)
+        answer = await answers.answer(call, self.ring)
+        if answer and not machine.is_paired and answer["status"] == "OK":
+            self.paired.add(event.pubkey)
+            wake()  # what it publishes is asked for now
+        return answer
 
     # what goes out ---------------------------------------------------------------
 
@@ -390,9 +376,11 @@ class Line:
             return
         self.sending.add(event_id)
 
-        async def sent() -> None:
+        async def sent(offer: Offer) -> None:
             self.sending.discard(event_id)
-            await cassettes.was_published(machine_id, event_id)
+            await cassettes.was_sent(
+                machine_id, event_id, is_taken=offer is Offer.TAKEN
+            )
 
         self.pool.send(
             event_json, sent=sent, gave_up=lambda: self.sending.discard(event_id)
@@ -414,35 +402,11 @@ def _hex_keys(npubs: Iterable[str]) -> Iterator[str]:
             yield hex_of(npub)
 
 
-def _filters(
-    name: str, found: dict[str, Any] | None, authors: set[str]
-) -> dict[str, dict[str, Any]]:
-    """One filter for so many authors as relays take; none without authors."""
-    listed = sorted(authors) if found else []
-    return {
-        f"{name}-{part}": {
-            **(found or {}),
-            "authors": listed[part * AUTHORS_PER_FILTER :][:AUTHORS_PER_FILTER],
-        }
-        for part in range(-(-len(listed) // AUTHORS_PER_FILTER))
-    }
-
-
 def _time_of(event: Incoming) -> datetime:
     try:
         return datetime.fromtimestamp(event.created_at, timezone.utc)
     except (OverflowError, OSError, ValueError):
         return utc_now()
-
-
-def _error(request_id: str | int | None, code: str, reason: str) -> Answer:
-    return {
-        "status": "ERROR",
-        "requestId": request_id,
-        "server_time": int(time.time()),
-        "code": code,
-        "reason": reason,
-    }
 
 
 # --------------------------------------------------------------------- this process
@@ -488,7 +452,11 @@ async def health() -> dict[str, Any]:
             {
                 "url": relay["url"],
                 "connected": is_listening and relay["connected"],
+                "listening": is_listening and relay.get("listening", False),
+                "subscriptions": relay.get("subscriptions", 0),
+                "subscriptions_wanted": relay.get("subscriptions_wanted", 0),
                 "last_event_at": _iso(relay["last_event_at"]),
+                "problem": deaf_sentence(relay) if is_listening else None,
             }
             for relay in status.get("relays", [])
         ],

@@ -1,77 +1,83 @@
-"""What may a machine's wallet spend on a customer? Its free balance, and no more.
+"""How much may a machine take in now? What its wallet could pay out for it, all told.
 
-Guaranteed: sats that were a customer's cash-out are not free before their settlement is
-planned, also in the moments before it has landed; what is read while payments move errs
-to the machine's loss.
-Not guaranteed: that LNbits agrees when it pays. Its own check comes last.
+Guaranteed: what is offered leaves room for the wire, for what LNbits wants kept back
+for routing, and for the fees that this cash-in will owe, all of the free balance.
+Not guaranteed: that it is still so when the customer's cash is in the machine. `payout`
+then refuses only where wire and reserve are not free.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
-
-from lnbits.core.db import db as core_db
-
-from .. import bitspire, crud
-from ..base.database import db, db_time, fetch_all
-from ..host.balances import balances_msat
-from ..models import Machine, utc_now
-from ..money import payouts_crud
-from . import requests as requests_crud
-
-# The sweep lands within a minute what the listener missed; after a crash, when an
-# engine runs again.
-UNLANDED = timedelta(hours=2)
-
-
-async def free_sats(wallet_id: str) -> int:
-    """Balance, less unpaid legs, less cash-outs that are not planned or not landed.
-
-    What it owes is read before and after the balance, and the larger counts: a payment
-    that moves in between must not make it look richer than it is.
-    """
-    before = await _owed_sats(wallet_id)
-    balance = (await balances_msat([wallet_id]))[wallet_id] // 1000
-    return balance - max(before, await _owed_sats(wallet_id))
-
-
-async def _owed_sats(wallet_id: str) -> int:
-    unlanded = await _unlanded_sats(wallet_id)
-    async with db.connect() as conn:
-        reserved = await payouts_crud.reserved_sats(conn, [wallet_id])
-    return sum(reserved[wallet_id]) + unlanded
-
-
-async def _unlanded_sats(wallet_id: str) -> int:
-    """Stamped payments that LNbits received and that are no settlement yet."""
-    async with core_db.connect() as conn:
-        received = await fetch_all(
-            conn,
-            "SELECT payment_hash, amount, extra FROM apipayments "
-            "WHERE wallet_id = :wallet AND amount > 0 AND status = 'success' "
-            "AND updated_at >= :since",
-            {"wallet": wallet_id, "since": db_time(utc_now() - UNLANDED)},
-        )
-    stamped = [row for row in received if bitspire.SOURCE in str(row["extra"])]
-    async with db.connect() as conn:
-        sides = [(row["payment_hash"], wallet_id) for row in stamped]
-        known = await crud.recorded_keys(conn, sides)
-    return sum(
-        int(row["amount"]) // 1000
-        for row in stamped
-        if (row["payment_hash"], wallet_id) not in known
-    )
+from .. import crud
+from ..base.database import db
+from ..calculations import allocate_operator_split_legs, split_principal_based
+from ..host import limits
+from ..models import CommissionSplit, Machine, SuperConfig, utc_now
+from ..money.funds import free_sats
+from ..parties import positions_crud
+from . import requests_crud
 
 
 async def max_cash_in_sats(machine: Machine) -> int:
-    """Free balance, within what the operator allows for one payout and for today."""
+    """The largest `wire_sats` that the free balance bears with its reserve and fees,
+    within what the operator allows for one payout and for today."""
     day_start = utc_now().replace(hour=0, minute=0, second=0, microsecond=0)
     spent = await requests_crud.attempted_sats(machine.id, day_start)
+    async with db.connect() as conn:
+        config = await crud.get_super_config(conn)
+        splits = await positions_crud.effective_splits(
+            conn, machine.operator_user_id, machine.id
+        )
+    free = await free_sats(machine.wallet_id)
     return max(
         0,
         min(
-            await free_sats(machine.wallet_id),
+            _largest_wire_sats(free, machine, config, splits),
             machine.max_payout_sats,
             machine.max_daily_payout_sats - spent,
         ),
     )
+
+
+def _largest_wire_sats(
+    free: int,
+    machine: Machine,
+    config: SuperConfig,
+    splits: list[CommissionSplit],
+) -> int:
+    """By halving: what a cash-in takes grows with its principal."""
+    fits, too_much = 0, max(0, free) * 2 + 1
+    best = 0
+    while fits < too_much - 1:
+        principal = (fits + too_much) // 2
+        wire, needed = _needed(principal, machine, config, splits)
+        if needed <= free:
+            fits, best = principal, max(best, wire)
+        else:
+            too_much = principal
+    return best
+
+
+def _needed(
+    principal_sats: int,
+    machine: Machine,
+    config: SuperConfig,
+    splits: list[CommissionSplit],
+) -> tuple[int, int]:
+    """What the customer gets for this principal, and what that takes of the wallet."""
+    platform, operator = split_principal_based(
+        principal_sats,
+        config.super_cash_in_fee_fraction,
+        machine.operator_cash_in_fee_fraction,
+    )
+    wire = principal_sats - platform - operator
+    needed = wire + (limits.reserve_sats(wire, False) if wire > 0 else 0)
+    # a leg to the wallet that pays it is no payment
+    if config.super_fee_wallet_id != machine.wallet_id:
+        needed += platform
+    needed += sum(
+        sats
+        for split, sats in allocate_operator_split_legs(operator, splits)
+        if split.target_wallet_id != machine.wallet_id
+    )
+    return wire, needed

@@ -7,8 +7,8 @@ Guaranteed:
 - an attempt (its hash and bolt11) stands in our database before it may be paid, written
   by the engine only, and each request has at most one that LNbits does not call failed;
 - what became of it is read from LNbits' rows, never from what paying it returned;
-- after an ERROR nothing is paid for that event any more, also not for a copy of it that
-  a slow relay brings later: the machine may have given the cash back;
+- after an ERROR nothing is paid for that event any more (`verdicts_crud.py`), nor for
+  an older one that a slow relay brings later: the machine may have given the cash back;
 - only free balance is spent, within the operator's limits for one payout and one day.
 Not guaranteed: that a payment which LNbits calls failed is not settled by its node
 later; the node is asked once more before another invoice is taken.
@@ -17,32 +17,33 @@ later; the node is asked once more before another invoice is taken.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from bolt11 import decode as bolt11_decode
-from lnbits.core.crud.payments import get_payment
-from lnbits.core.db import db as core_db
 from loguru import logger
 
 from .. import crud, distribution
 from ..base import lease
-from ..base.database import deferred_commit, fetch_one
 from ..host import limits
+from ..host.database import deferred_commit
+from ..host.payments import issuer_of, payment_by_checking_id
 from ..host.wallets import local_wallet_of_address, wallet_facts
 from ..models import CASH_IN, Machine, Payout, utc_now
 from ..money import landing, payouts, payouts_crud
+from ..money.funds import free_sats
 from ..money.payouts import DestinationError, Observation, Outcome
 from ..money.targets import normalise_address
-from . import requests as requests_crud
-from .calls import external_id, must_be_fresh, request_for
-from .funds import free_sats
+from . import requests_crud, verdicts_crud
+from .calls import Call, external_id, must_be_fresh, request_for
 from .nostr import Incoming, LineError
-from .requests import Attempt, MachineRequest
+from .requests_crud import Attempt, MachineRequest
+from .verdicts_crud import AlreadyJudgedError
 
 PAYING, PAID, FAILED, REFUSED = "paying", "paid", "failed", "refused"
+PENDING = "pending"
 LOOK_FIRST_SECONDS = 60
 
 
@@ -56,73 +57,89 @@ class Invoice:
     is_expired: bool
 
 
+@dataclass(frozen=True)
+class Answer:
+    """Nothing is paid for this request now; `status` is how it stands."""
+
+    status: str
+
+
+@dataclass(frozen=True)
+class Pay:
+    """The invoice that is stored: LNbits has not tried it."""
+
+
+@dataclass(frozen=True)
+class NewInvoice:
+    """The invoice that this request brings, after the checks."""
+
+
 # --------------------------------------------------------------------------- the call
 
 
-async def payout(
-    machine: Machine, body: Mapping[str, Any], event: Incoming, holder: str
-) -> dict[str, Any]:
+async def payout(call: Call, body: Mapping[str, Any]) -> dict[str, Any]:
     """Pay the customer, or say what became of it. Raises LineError."""
-    must_be_fresh(event)
+    must_be_fresh(call.event)
     destination = read_destination(body)
-    request = await request_for(machine, "payout", CASH_IN, body, event)
-    if request.status in (PAYING, FAILED, PAID) and request.payment_hash:
+    request = await request_for(call, "payout", CASH_IN, body)
+    seen = Observation(Outcome.NOT_TRIED)
+    if request.payment_hash:
         request, seen = await refresh_request(request)
-        answer = await _settled_answer(request, destination, seen)
-        if answer:
-            return answer
-        is_untried = seen.outcome is Outcome.NOT_TRIED
-    else:
-        is_untried = False
-    _refuse_copies(request, event)
+    step = next_step(request, seen, destination, await _destinations(request))
+    if isinstance(step, Answer):
+        return await _state(request, step.status)
     try:
+        _must_be_newest(request, call.event)
         _must_be_wanted(body)
-        if is_untried:
+        if isinstance(step, Pay):
             invoice = await _stored_invoice(request)
-            await _must_be_allowed(machine, request, invoice)
+            await _must_be_allowed(call.machine, request, invoice)
         else:
-            await _must_be_allowed(machine, request, None)
+            await _must_be_allowed(call.machine, request, None)
             invoice = await _invoice(request, destination)
-            await _must_be_allowed(machine, request, invoice)
-            await _open(machine, request, invoice, destination, event, holder)
+            await _must_be_allowed(call.machine, request, invoice)
+            await _open(call, request, invoice, destination)
     except LineError as refusal:
-        await _note_refusal(request, refusal, event)
+        await _note_refusal(request, refusal, call.event)
         raise
-    return await _pay(request.machine_id, request.txid, event, holder)
+    return await _pay(call, request.txid)
 
 
-async def _settled_answer(
-    request: MachineRequest, destination: str, seen: Observation
-) -> dict[str, Any] | None:
-    """The answer, if this request is paid, on its way, or failed on this destination.
+def next_step(
+    request: MachineRequest,
+    seen: Observation,
+    destination: str,
+    destinations: Collection[str],
+) -> Answer | Pay | NewInvoice:
+    """What follows from the request's row and from what LNbits' rows say of its newest
+    attempt. `destinations` are those of all its attempts.
 
-    None means that something may be paid now: the invoice that is stored (LNbits has
-    not tried it), or another one after a proven failure.
+    Raises LineError `conflict`: something may be on its way to another invoice.
     """
-    attempts = await requests_crud.attempts_of(request.machine_id, request.txid)
-    known = {a.destination for a in attempts}
     if request.status == FAILED:
-        return _state(request, FAILED) if destination in known else None
-    if destination not in known:
+        return Answer(FAILED) if destination in destinations else NewInvoice()
+    if request.status not in (PAYING, PAID):
+        return NewInvoice()
+    if destination not in destinations:
         raise LineError(
             "conflict",
             f"txid {request.txid[:40]} is being paid to another invoice, or was: use a "
             "new txid for a new transaction.",
             payment_hash=request.payment_hash,
-            payment_status=PAID if request.status == PAID else "pending",
+            payment_status=PAID if request.status == PAID else PENDING,
         )
     if request.status == PAID:
-        settlement = await crud.get_settlement_by_hash(str(request.payment_hash))
-        return _state(
-            request, PAID, settlement_id=settlement.id if settlement else None
-        )
-    if seen.outcome is Outcome.NOT_TRIED:
-        return None
-    return _state(request, "pending")
+        return Answer(PAID)
+    return Pay() if seen.outcome is Outcome.NOT_TRIED else Answer(PENDING)
 
 
-def _state(request: MachineRequest, status: str, **more: Any) -> dict[str, Any]:
-    answer = {
+async def _destinations(request: MachineRequest) -> set[str]:
+    attempts = await requests_crud.attempts_of(request.machine_id, request.txid)
+    return {attempt.destination for attempt in attempts}
+
+
+async def _state(request: MachineRequest, status: str) -> dict[str, Any]:
+    answer: dict[str, Any] = {
         "txid": request.txid,
         "payment_hash": request.payment_hash,
         "payment_status": status,
@@ -131,29 +148,40 @@ def _state(request: MachineRequest, status: str, **more: Any) -> dict[str, Any]:
     }
     if status == FAILED and request.reason:
         answer["reason"] = request.reason
-    return answer | more
+    if status == PAID:
+        settlement = await crud.get_settlement_by_hash(str(request.payment_hash))
+        answer["settlement_id"] = settlement.id if settlement else None
+    return answer
 
 
-def _refuse_copies(request: MachineRequest, event: Incoming) -> None:
-    """A copy of an event that was refused, or an older one, gets the same refusal."""
-    is_old = (
-        event.id == request.event_id and bool(request.code)
-    ) or event.created_at < request.event_epoch
-    if is_old and request.code:
-        raise LineError(request.code, request.reason or "This request was refused.")
+def _must_be_newest(request: MachineRequest, event: Incoming) -> None:
+    """What was asked before the newest request that was decided upon, and comes after
+    it, pays nothing: the machine has gone on since, and may have given the cash back.
+    """
+    if event.created_at < request.event_epoch:
+        raise LineError(
+            "stale",
+            "A request that is dated later was decided upon already: ask again, newly "
+            "signed.",
+        )
 
 
 async def _note_refusal(
     request: MachineRequest, refusal: LineError, event: Incoming
 ) -> None:
-    """Remember for which event this was refused; an open attempt stays open."""
+    """Show why it was refused; an open attempt stays open.
+
+    The date counts as far as our own clock: a machine whose clock was fast, and is set
+    right, must not wait until the time it once believed in.
+    """
     status = REFUSED if request.status == "new" else request.status
+    dated = min(event.created_at, int(time.time()))
     await requests_crud.set_request_status(
         request,
         status,
         code=refusal.code,
         reason=refusal.reason,
-        event=(event.id, max(event.created_at, request.event_epoch)),
+        event=(event.id, max(dated, request.event_epoch)),
     )
 
 
@@ -248,7 +276,7 @@ async def _invoice_of_address(address: str, request: MachineRequest) -> str:
         if not wallet_id:
             return await payouts.invoice_from_outside(address, sats)
         memo = f"{request.fiat_amount} {request.fiat_code}"
-        async with deferred_commit(core_db) as conn:
+        async with deferred_commit() as conn:
             payment = await payouts.lasting_invoice(wallet_id, sats, memo, conn)
         return payment.bolt11
     except DestinationError as exc:
@@ -272,18 +300,7 @@ async def read_invoice(bolt11: str, wire_sats: int) -> Invoice:
             f"The invoice is for {amount_msat / 1000:g} sat; the customer gets "
             f"{wire_sats} sat.",
         )
-    return Invoice(bolt11, payment_hash, await _issuer(payment_hash), is_expired)
-
-
-async def _issuer(payment_hash: str) -> str | None:
-    async with core_db.connect() as conn:
-        row = await fetch_one(
-            conn,
-            "SELECT wallet_id FROM apipayments WHERE payment_hash = :hash "
-            "AND amount > 0 AND checking_id NOT LIKE 'service_fee_%' ",
-            {"hash": payment_hash},
-        )
-    return row["wallet_id"] if row else None
+    return Invoice(bolt11, payment_hash, await issuer_of(payment_hash), is_expired)
 
 
 async def _must_be_customers(request: MachineRequest, invoice: Invoice) -> None:
@@ -296,12 +313,7 @@ async def _must_be_customers(request: MachineRequest, invoice: Invoice) -> None:
             "refused", "The machine's wallet is gone or is not its operator's any more."
         )
     is_taken = await requests_crud.hash_is_taken(invoice.payment_hash)
-    if not is_taken and invoice.wallet_id:
-        is_taken = (
-            invoice.wallet_id == request.wallet_id
-            or await payouts.is_machines_invoice(invoice.payment_hash)
-        )
-    if is_taken:
+    if is_taken or (invoice.wallet_id or "") in await crud.machine_wallets():
         raise LineError(
             "bad_invoice",
             "This invoice belongs to a machine or to the back office: the customer "
@@ -313,44 +325,46 @@ async def _must_be_customers(request: MachineRequest, invoice: Invoice) -> None:
 
 
 async def _open(
-    machine: Machine,
-    request: MachineRequest,
-    invoice: Invoice,
-    destination: str,
-    event: Incoming,
-    holder: str,
+    call: Call, request: MachineRequest, invoice: Invoice, destination: str
 ) -> None:
     now = utc_now()
-    problem = await requests_crud.open_attempt(
-        request,
-        Attempt(
-            payment_hash=invoice.payment_hash,
-            machine_id=request.machine_id,
-            txid=request.txid,
-            wallet_id=request.wallet_id,
-            wire_sats=request.wire_sats,
-            destination=destination,
-            bolt11=invoice.bolt11,
-            created_at=now,
-            next_look_at=now + timedelta(seconds=LOOK_FIRST_SECONDS),
-        ),
-        event=(event.id, event.created_at),
-        holder=holder,
-        day_start=now.replace(hour=0, minute=0, second=0, microsecond=0),
-        max_day_sats=machine.max_daily_payout_sats,
+    machine = call.machine
+    attempt = Attempt(
+        payment_hash=invoice.payment_hash,
+        machine_id=request.machine_id,
+        txid=request.txid,
+        wallet_id=request.wallet_id,
+        wire_sats=request.wire_sats,
+        destination=destination,
+        bolt11=invoice.bolt11,
+        created_at=now,
+        next_look_at=now + timedelta(seconds=LOOK_FIRST_SECONDS),
     )
-    if problem == "used":
+    try:
+        await requests_crud.open_attempt(
+            request,
+            attempt,
+            event=call.event,
+            holder=call.holder,
+            day_start=now.replace(hour=0, minute=0, second=0, microsecond=0),
+            max_day_sats=machine.max_daily_payout_sats,
+        )
+    except requests_crud.InvoiceUsedError as exc:
         raise LineError(
             "bad_invoice", "This invoice was used before: the customer must make a new."
-        )
-    if problem == "day":
+        ) from exc
+    except requests_crud.DayLimitError as exc:
         raise LineError(
             "limit",
             f"With {request.wire_sats} sat more, today's payouts would be above the "
             f"{machine.max_daily_payout_sats} sat that the operator allows for a day.",
-        )
-    if problem:
-        raise LineError("busy", "The server is changing hands; repeat the request.")
+        ) from exc
+    except (requests_crud.RequestMovedError, AlreadyJudgedError) as exc:
+        raise _busy() from exc
+
+
+def _busy() -> LineError:
+    return LineError("busy", "The server is changing hands; repeat the request.")
 
 
 async def _stored_invoice(request: MachineRequest) -> Invoice:
@@ -359,14 +373,15 @@ async def _stored_invoice(request: MachineRequest) -> Invoice:
     return await read_invoice(str(request.bolt11), request.wire_sats)
 
 
-async def _pay(
-    machine_id: str, txid: str, event: Incoming, holder: str
-) -> dict[str, Any]:
+async def _pay(call: Call, txid: str) -> dict[str, Any]:
+    """Whatever is raised from here on without `take_back` is not said to the machine:
+    its event was acted upon."""
+    machine_id = call.machine.id
     request = await requests_crud.get_request(machine_id, txid)
     if request is None or request.status != PAYING:
         raise LineError("busy", "The request is being worked on; repeat it.")
-    if not await lease.holds_lease(holder):
-        raise LineError("busy", "The server is changing hands; repeat the request.")
+    if not await verdicts_crud.may_act_again(call.event, machine_id, call.holder):
+        raise _busy()
     reason = await payouts.in_flight_payments.run(
         [_payout_of(request).id],
         payouts.try_to_pay(
@@ -376,16 +391,27 @@ async def _pay(
         ),
     )
     request, seen = await refresh_request(request)
-    if seen.outcome is Outcome.NOT_TRIED:
-        refusal = _refusal_of(reason)
-        await _note_refusal(request, refusal, event)
-        raise refusal
-    if request.status == PAID:
-        settlement = await crud.get_settlement_by_hash(str(request.payment_hash))
-        return _state(
-            request, PAID, settlement_id=settlement.id if settlement else None
-        )
-    return _state(request, FAILED if request.status == FAILED else "pending")
+    if seen.outcome is Outcome.NOT_TRIED and request.status == PAYING:
+        return await _not_tried(call, request, _refusal_of(reason))
+    status = request.status if request.status in (PAID, FAILED) else PENDING
+    return await _state(request, status)
+
+
+async def _not_tried(
+    call: Call, request: MachineRequest, refusal: LineError
+) -> dict[str, Any]:
+    """LNbits said no before it wrote a row: for now, or for ever to what is too old."""
+    is_over = bolt11_decode(str(request.bolt11)).has_expired()
+    if is_over and await lease.holds_lease(call.holder):
+        await requests_crud.fail_attempt(request, "The customer's invoice has expired.")
+        failed = await requests_crud.get_request(request.machine_id, request.txid)
+        return await _state(failed or request, FAILED)
+    if not await verdicts_crud.take_back(
+        call.event, refusal.code, refusal.reason, call.holder
+    ):
+        raise _busy()
+    await _note_refusal(request, refusal, call.event)
+    raise refusal
 
 
 def _refusal_of(reason: str | None) -> LineError:
@@ -445,7 +471,7 @@ async def _land(request: MachineRequest, seen: Observation) -> None:
     """The sweep would land it too, by its stamp; this is only sooner."""
     if seen.outgoing is None:
         return
-    payment = await get_payment(seen.outgoing.checking_id)
+    payment = await payment_by_checking_id(seen.outgoing.checking_id)
     landed = await landing.land_payment(payment, event_id=request.event_id)
     if landed and landed.is_new:
         distribution.wake()

@@ -1,8 +1,13 @@
 """The relays: one client on several of them, and a queue of what must go out.
 
-Guaranteed: subscriptions survive a reconnection, which is tried for ever with backoff;
-a message is offered to every connected relay until one took it or its time is up; a
-slow or dead relay delays nobody.
+nostr-sdk keeps the connections and checks signatures. What each relay has of our
+subscriptions, and why not, is kept by `listening.py`: nostr-sdk asks once for each
+connection and forgets what a relay closes, so REQ, AUTH and EVENT are sent from here,
+and EOSE, CLOSED, AUTH, NOTICE and OK are read here.
+
+Guaranteed: a relay that closes a subscription, wants a login or goes silent is asked
+again until it listens; a message is offered to every connected relay until one took
+it, or took it without a word, or its time is up; a slow or dead relay delays nobody.
 Not guaranteed: delivery. A relay may say OK and drop it, or send what it was never
 given: signatures are checked by nostr-sdk, and again by `nostr.open_event`.
 """
@@ -12,19 +17,19 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import Enum
 from typing import Any
 
 from loguru import logger
 from nostr_sdk import (
     Client,
     ClientBuilder,
+    ClientMessage,
     ClientOptions,
     Event,
-    Filter,
     HandleNotification,
     NostrSdkError,
     Relay,
@@ -36,7 +41,8 @@ from nostr_sdk import (
 )
 
 from ..base.events import wait_for_event
-from .nostr import MAX_EVENT_BYTES
+from .listening import Filter, Listening
+from .nostr import MAX_EVENT_BYTES, ServiceKey
 
 MESSAGE_LIFE_SECONDS = 600
 MAX_OUTGOING = 5_000
@@ -44,8 +50,12 @@ MAX_SENDING_PER_RELAY = 200
 SEND_TIMEOUT_SECONDS = 12
 MAX_RESEND_SECONDS = 30
 RECONNECT_SECONDS = 1
-ASK_AGAIN_SECONDS = 0.5
+LOOK_SECONDS = 0.5
 LISTEN_AGAIN_SECONDS = 0.05
+# A connection on which nothing was confirmed is given up, at most this often.
+RECONNECT_EVERY_SECONDS = 30
+# A machine is told once by a relay that says nothing; it asks again if it must.
+AUTH_KIND = 22242
 MAX_RELAYS = 20
 
 
@@ -61,20 +71,34 @@ def relay_url_of(text: str) -> str:
         ) from exc
 
 
+class Offer(Enum):
+    """What a relay did with an event: refused or lost it, took it, or took it without
+    a word (sent, not acknowledged)."""
+
+    NO = 0
+    SENT = 1
+    TAKEN = 2
+
+
 @dataclass(order=True)
 class _Outgoing:
     due: float
     number: int
     event: Event = field(compare=False)
     until: float = field(compare=False)
-    sent: Callable[[], Awaitable[None]] | None = field(compare=False, default=None)
+    sent: Callable[[Offer], Awaitable[None]] | None = field(compare=False, default=None)
     gave_up: Callable[[], None] | None = field(compare=False, default=None)
     attempts: int = field(compare=False, default=0)
 
 
 class _Listener(HandleNotification):
-    def __init__(self, heard: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        heard: Callable[[str, str], None],
+        told: Callable[[str, list[Any]], None],
+    ) -> None:
         self._heard = heard
+        self._told = told
 
     async def handle(
         self, relay_url: RelayUrl, subscription_id: str, event: Event
@@ -82,12 +106,30 @@ class _Listener(HandleNotification):
         self._heard(str(relay_url).rstrip("/"), event.as_json())
 
     async def handle_msg(self, relay_url: RelayUrl, msg: RelayMessage) -> None:
-        """Nothing: events come through `handle`, once each."""
+        """Everything but events: those come through `handle`, once each."""
+        text = msg.as_json()
+        if not text.startswith('["EVENT"'):
+            self._told(str(relay_url).rstrip("/"), json.loads(text))
+
+
+@dataclass
+class _Connection:
+    """One relay: nostr-sdk's end, what it has of our subscriptions, and our login."""
+
+    relay: Relay
+    listening: Listening = field(default_factory=Listening)
+    made: int = 0
+    made_at: float = 0.0
+    challenge: str = ""
+    login_id: str = ""
+    last_event_at: float | None = None
+    sending: int = 0
+    waiting: dict[str, asyncio.Future[bool]] = field(default_factory=dict)
 
 
 class RelayPool:
-    """One client on several relays: subscriptions that survive a reconnection, and
-    a queue of what must go out.
+    """One client on several relays: subscriptions that survive whatever a relay does,
+    and a queue of what must go out.
 
     `on_event` gets the JSON of every event that a relay brought and whose signature
     nostr-sdk has checked; it must return at once.
@@ -96,17 +138,15 @@ class RelayPool:
     def __init__(self, on_event: Callable[[str], None]) -> None:
         self._on_event = on_event
         self._client: Client | None = None
-        self._relays: dict[str, Relay] = {}
-        self._sending: Counter[str] = Counter()
+        self._relays: dict[str, _Connection] = {}
         self._queue: list[_Outgoing] = []
         self._delivering = 0
         self._number = 0
         self._is_full = False
         self._wake = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._wanted: dict[str, Filter] = {}
-        self._connections: dict[str, int] = {}
-        self._last_events: dict[str, float] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._wanted: tuple[Filter | None, Filter, list[str]] = (None, {}, [])
+        self._key: ServiceKey | None = None
 
     # life ------------------------------------------------------------------------
 
@@ -116,7 +156,7 @@ class RelayPool:
         self._client = ClientBuilder().opts(options).build()
         self._start_task(self._listen(self._client))
         self._start_task(self._send_loop())
-        self._start_task(self._ask_again_loop())
+        self._start_task(self._look_loop())
 
     async def stop(self) -> None:
         client, self._client = self._client, None
@@ -134,7 +174,7 @@ class RelayPool:
         task.add_done_callback(self._tasks.discard)
 
     async def _listen(self, client: Client) -> None:
-        listener = _Listener(self._heard)
+        listener = _Listener(self._heard, self._told)
         while self._client is not None:
             try:
                 await client.handle_notifications(listener)
@@ -145,8 +185,68 @@ class RelayPool:
             await asyncio.sleep(LISTEN_AGAIN_SECONDS)
 
     def _heard(self, url: str, event_json: str) -> None:
-        self._last_events[url] = time.time()
+        if url in self._relays:
+            self._relays[url].last_event_at = time.time()
         self._on_event(event_json)
+
+    def _told(self, url: str, message: list[Any]) -> None:
+        """What a relay says of itself; a relay can say anything."""
+        found = self._relays.get(url)
+        said: list[Any] = [*message, "", "", ""]
+        kind, rest = said[0], said[1:]
+        if found is None:
+            return
+        now = time.monotonic()
+        if kind == "EOSE":
+            found.listening.confirmed(str(rest[0]), now)
+        elif kind == "CLOSED":
+            logger.info(f"satmachineadmin: {url} closed {rest[0]}: {rest[1]}")
+            found.listening.closed(str(rest[0]), str(rest[1]), now)
+        elif kind == "NOTICE":
+            found.listening.noticed(str(rest[0]))
+        elif kind == "AUTH":
+            found.challenge = str(rest[0])
+            self._log_in(url, found)
+        elif kind == "OK":
+            self._acknowledged(found, str(rest[0]), rest[1] is True, str(rest[2]))
+        self._speak(found)
+
+    def _log_in(self, url: str, found: _Connection) -> None:
+        """NIP-42: the relay wants to know who asks."""
+        if self._key is None:
+            return
+        event = self._key.sign(
+            kind=AUTH_KIND,
+            content="",
+            tags=[["relay", url], ["challenge", found.challenge]],
+        )
+        found.login_id = str(json.loads(event)["id"])
+        self._say(found, f'["AUTH",{event}]')
+
+    def _acknowledged(
+        self, found: _Connection, event_id: str, is_taken: bool, words: str
+    ) -> None:
+        if event_id == found.login_id:
+            if is_taken:
+                found.listening.authenticated(time.monotonic())
+            else:
+                found.listening.words = words or "it refuses our login"
+        waiting = found.waiting.get(event_id)
+        if waiting and not waiting.done():
+            waiting.set_result(is_taken)
+
+    @staticmethod
+    def _say(found: _Connection, text: str) -> bool:
+        try:
+            found.relay.send_msg(ClientMessage.from_json(text))
+        except NostrSdkError as exc:
+            logger.debug(f"satmachineadmin: a relay was not told {text[:40]}: {exc}")
+            return False
+        return True
+
+    def _speak(self, found: _Connection) -> None:
+        for text in found.listening.messages(time.monotonic()):
+            self._say(found, text)
 
     @property
     def client(self) -> Client:
@@ -161,18 +261,18 @@ class RelayPool:
         wanted = dict.fromkeys(urls)
         for url in [known for known in self._relays if known not in wanted]:
             del self._relays[url]
-            self._connections.pop(url, None)
             await self.client.force_remove_relay(RelayUrl.parse(url))
         limits = (
             RelayLimits()
             .event_max_size(MAX_EVENT_BYTES)
             .message_max_size(2 * MAX_EVENT_BYTES)
         )
-        # Not `verify_subscriptions`: nostr-sdk drops what a relay sends for a filter
-        # that has just been replaced. `open_event` refuses what nobody asked for.
+        # Not `verify_subscriptions`: nostr-sdk does not know what we ask for.
+        # `open_event` refuses what nobody asked for.
         options = (
             RelayOptions()
             .retry_interval(timedelta(seconds=RECONNECT_SECONDS))
+            .adjust_retry_interval(False)
             .limits(limits)
         )
         for url in wanted:
@@ -180,60 +280,100 @@ class RelayPool:
                 continue
             address = RelayUrl.parse(url)
             await self.client.add_relay_with_opts(address, options)
-            self._relays[url] = await self.client.relay(address)
+            found = _Connection(await self.client.relay(address))
+            found.listening.want(*self._wanted)
+            self._relays[url] = found
             await self.client.connect_relay(address)
 
-    async def subscribe(self, name: str, wanted: Mapping[str, Any]) -> None:
-        """Ask every relay, now and after each reconnection; replaces what `name`
-        asked for before."""
-        self._wanted[name] = Filter.from_json(json.dumps(wanted))
-        if self._relays:
-            await self.client.subscribe_with_id(name, self._wanted[name])
+    def listen(
+        self,
+        requests: Filter | None,
+        reports: Filter,
+        authors: list[str],
+        key: ServiceKey | None = None,
+    ) -> None:
+        """Have every relay listen for this, whatever it does; logins are by `key`."""
+        self._wanted, self._key = (requests, reports, authors), key
+        for url, found in self._relays.items():
+            found.listening.want(*self._wanted)
+            if found.challenge and not found.login_id:
+                self._log_in(url, found)
+            if found.listening.is_connected:
+                self._speak(found)
 
-    async def unsubscribe(self, name: str) -> None:
-        if self._wanted.pop(name, None):
-            await self.client.unsubscribe(name)
-
-    async def _ask_again_loop(self) -> None:
-        """Ask a relay again after each connection.
-
-        nostr-sdk does so itself, but for a connection that was made within the second
-        of the last subscription ("Skip re-subscription"), and is deaf from then on.
-        """
+    async def _look_loop(self) -> None:
+        """Ask a relay after each connection, and again for what it did not confirm."""
         while self._client is not None:
-            await asyncio.sleep(ASK_AGAIN_SECONDS)
-            for url, relay in list(self._relays.items()):
-                made = relay.stats().success()
-                if relay.is_connected() and made != self._connections.get(url):
-                    self._connections[url] = made
-                    await self._ask(url)
+            await asyncio.sleep(LOOK_SECONDS)
+            for url, found in list(self._relays.items()):
+                try:
+                    await self._look(url, found)
+                except NostrSdkError as exc:
+                    logger.debug(f"satmachineadmin: {url}: {exc}")
 
-    async def _ask(self, url: str) -> None:
-        for name, wanted in list(self._wanted.items()):
-            try:
-                address = RelayUrl.parse(url)
-                await self.client.subscribe_with_id_to([address], name, wanted)
-            except NostrSdkError as exc:
-                self._connections.pop(url, None)
-                logger.debug(f"satmachineadmin: {url} was not asked: {exc}")
+    async def _look(self, url: str, found: _Connection) -> None:
+        now = time.monotonic()
+        if not found.relay.is_connected():
+            if found.listening.is_connected:
+                found.listening.disconnected()
+                self._lose(found)
+            return
+        made = found.relay.stats().success()
+        if made != found.made or not found.listening.is_connected:
+            if made != found.made:
+                self._lose(found)
+            found.made, found.made_at = made, now
+            found.listening.connected(now)
+        is_old = now - found.made_at > RECONNECT_EVERY_SECONDS
+        if is_old and found.listening.must_reconnect():
+            logger.info(f"satmachineadmin: {url} does not listen: a new connection")
+            found.made_at = now
+            found.listening.disconnected()
+            address = RelayUrl.parse(url)
+            await self.client.disconnect_relay(address)
+            await self.client.connect_relay(address)
+            return
+        self._speak(found)
+
+    @staticmethod
+    def _lose(found: _Connection) -> None:
+        """The connection is gone, and with it what it was to acknowledge."""
+        for waiting in found.waiting.values():
+            if not waiting.done():
+                waiting.set_result(False)
 
     def connected(self) -> list[str]:
-        return [url for url, relay in self._relays.items() if relay.is_connected()]
+        return [url for url, r in self._relays.items() if r.relay.is_connected()]
+
+    def listening(self) -> list[str]:
+        """Relays that have confirmed all that we asked for."""
+        return [url for url, r in self._relays.items() if r.listening.is_listening]
 
     def health(self) -> dict[str, Any]:
         """Relays with their state, the time (since 1970) of the last event that each
         was first to bring, and how many messages wait to go."""
+        found = [self._health(url, relay) for url, relay in self._relays.items()]
+        times = [r["last_event_at"] for r in found if r["last_event_at"]]
         return {
-            "relays": [
-                {
-                    "url": url,
-                    "connected": relay.is_connected(),
-                    "last_event_at": self._last_events.get(url),
-                }
-                for url, relay in self._relays.items()
-            ],
-            "last_event_at": max(self._last_events.values(), default=None),
+            "relays": found,
+            "last_event_at": max(times, default=None),
             "queue": len(self._queue) + self._delivering,
+        }
+
+    @staticmethod
+    def _health(url: str, found: _Connection) -> dict[str, Any]:
+        is_connected = found.relay.is_connected()
+        since = found.listening.deaf_since
+        is_deaf = is_connected and since is not None
+        return {
+            "url": url,
+            "connected": is_connected,
+            "last_event_at": found.last_event_at,
+            "listening": is_connected and found.listening.is_listening,
+            "subscriptions": found.listening.open_count if is_connected else 0,
+            "subscriptions_wanted": found.listening.wanted_count,
+            "deaf_seconds": int(time.monotonic() - since) if is_deaf and since else 0,
+            "words": (found.listening.words or "it does not answer") if is_deaf else "",
         }
 
     # outgoing --------------------------------------------------------------------
@@ -243,11 +383,11 @@ class RelayPool:
         event_json: str,
         *,
         seconds: float = MESSAGE_LIFE_SECONDS,
-        sent: Callable[[], Awaitable[None]] | None = None,
+        sent: Callable[[Offer], Awaitable[None]] | None = None,
         gave_up: Callable[[], None] | None = None,
     ) -> None:
-        """Queue a signed event. `sent` is awaited when a relay has taken it, `gave_up`
-        called when none did for so many seconds."""
+        """Queue a signed event. `sent` is awaited when a relay has taken it, or was
+        sent it and says nothing; `gave_up` is called when none did for so long."""
         now = time.monotonic()
         if len(self._queue) >= MAX_OUTGOING:
             oldest = min(self._queue, key=lambda item: item.number)
@@ -287,14 +427,18 @@ class RelayPool:
             self._wake.clear()
 
     async def _deliver(self, item: _Outgoing) -> None:
-        """Offer it to every connected relay; again later if none took it."""
+        """Offer it to every connected relay; again later if none took it.
+
+        What a relay was sent without a word is not sent again: it may have arrived,
+        and who waits for it asks again.
+        """
         try:
-            taken = await self._offer(item.event)
-            if taken and item.sent:
-                await item.sent()
+            offer = await self._offer(item.event)
+            if offer is not Offer.NO and item.sent:
+                await item.sent(offer)
         finally:
             self._delivering -= 1
-        if taken:
+        if offer is not Offer.NO:
             return
         now = time.monotonic()
         item.attempts += 1
@@ -311,27 +455,35 @@ class RelayPool:
         if item.gave_up:
             item.gave_up()
 
-    async def _offer(self, event: Event) -> bool:
-        """True as soon as one relay took the event; slow ones go on by themselves."""
+    async def _offer(self, event: Event) -> Offer:
+        """TAKEN as soon as one relay took the event; slow ones go on by themselves."""
+        event_id, text = event.id().to_hex(), f'["EVENT",{event.as_json()}]'
         offers = []
-        for url, relay in self._relays.items():
-            if relay.is_connected() and self._sending[url] < MAX_SENDING_PER_RELAY:
-                self._sending[url] += 1
-                offer = asyncio.create_task(self._send_to(url, relay, event))
-                self._tasks.add(offer)  # type: ignore[arg-type]
+        for found in self._relays.values():
+            if found.relay.is_connected() and found.sending < MAX_SENDING_PER_RELAY:
+                offer = asyncio.create_task(self._send_to(found, event_id, text))
+                self._tasks.add(offer)
                 offer.add_done_callback(self._tasks.discard)
                 offers.append(offer)
+        best = Offer.NO
         for done in asyncio.as_completed(offers):
-            if await done:
-                return True
-        return False
+            offered = await done
+            best = max(best, offered, key=lambda o: o.value)
+            if best is Offer.TAKEN:
+                break
+        return best
 
-    async def _send_to(self, url: str, relay: Relay, event: Event) -> bool:
+    async def _send_to(self, found: _Connection, event_id: str, text: str) -> Offer:
+        waiting: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        found.waiting[event_id] = waiting
+        found.sending += 1
         try:
-            await asyncio.wait_for(relay.send_event(event), SEND_TIMEOUT_SECONDS)
-        except (NostrSdkError, asyncio.TimeoutError) as exc:
-            logger.debug(f"satmachineadmin: {url} did not take an event: {exc}")
-            return False
+            if not self._say(found, text):
+                return Offer.NO
+            await asyncio.wait({waiting}, timeout=SEND_TIMEOUT_SECONDS)
+            if waiting.done():
+                return Offer.TAKEN if waiting.result() else Offer.NO
+            return Offer.SENT if found.relay.is_connected() else Offer.NO
         finally:
-            self._sending[url] -= 1
-        return True
+            found.waiting.pop(event_id, None)
+            found.sending -= 1

@@ -18,8 +18,6 @@ from typing import Any
 from lnbits.db import Connection
 
 from ..base.database import CHUNK, db, db_time, execute, fetch_all, in_list, transaction
-from ..base.lease import lease_held_sql
-from ..crud import lock_ledger
 from ..models import Leg, LpProfile, Payout, utc_now
 
 __all__ = ["db"]
@@ -47,22 +45,7 @@ def is_stale(leg: Leg, profile: LpProfile | None, now: datetime) -> bool:
     return is_off or leg.created_at < now - AT_MOST
 
 
-async def drop_stale_forwards(payouts: Sequence[Payout], holder: str) -> list[Payout]:
-    """Those of the payouts that may be paid; the others end, and their forwards with
-    them. Only for payouts that have no invoice, or whose invoice LNbits has not tried.
-    """
-    over = await _payouts_with_stale(payouts) if payouts else {}
-    wanted = []
-    for payout in payouts:
-        # legs that leave a kept invoice could be paid by it and by another one
-        if payout.id not in over or (payout.payment_hash and not over[payout.id]):
-            wanted.append(payout)
-        else:
-            await _withdraw(payout, holder)
-    return wanted
-
-
-async def _payouts_with_stale(payouts: Sequence[Payout]) -> dict[str, bool]:
+async def payouts_with_stale(payouts: Sequence[Payout]) -> dict[str, bool]:
     """payout id -> whether all of its legs are over, for those where any is."""
     ids = [p.id for p in payouts]
     found: dict[str, bool] = {}
@@ -85,47 +68,14 @@ async def _payouts_with_stale(payouts: Sequence[Payout]) -> dict[str, bool]:
     return found
 
 
-async def _withdraw(payout: Payout, holder: str) -> bool:
-    """End a payout: what is over in it is voided, the rest waits again, and no attempt
-    is counted. Under the lease: only the engine knows that nobody is paying it now."""
-    now = utc_now()
-    async with transaction() as conn:
-        await lock_ledger(conn)
-        ended = await execute(
-            conn,
-            f"""
-            UPDATE satoshimachine.dca_payouts SET status = 'failed',
-                reason = 'A forward in it was over.', updated_at = :now
-            WHERE id = :id AND status IN ('new', 'invoiced')
-              AND COALESCE(payment_hash, '') = :hash AND {lease_held_sql()}
-            """,  # noqa: S608
-            {
-                "id": payout.id,
-                "hash": payout.payment_hash or "",
-                "now": db_time(now),
-                "holder": holder,
-            },
-        )
-        if not ended:
-            return False
-        await execute(
-            conn,
-            "UPDATE satoshimachine.dca_payments SET payout_id = NULL, "
-            "external_payment_hash = NULL, error_message = NULL "
-            "WHERE payout_id = :id AND status = 'pending'",
-            {"id": payout.id},
-        )
-        await _void(conn, now)
-    return True
-
-
 async def void_stale() -> int:
     """Void the forwards that are over and in no payout; returns how many."""
     async with transaction() as conn:
-        return await _void(conn, utc_now())
+        return await void(conn, utc_now())
 
 
-async def _void(conn: Connection, now: datetime) -> int:
+async def void(conn: Connection, now: datetime) -> int:
+    """The same in the caller's transaction."""
     return await execute(
         conn,
         f"""

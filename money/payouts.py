@@ -14,55 +14,34 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any
 
+import httpx
 from bolt11 import Bolt11Exception
 from bolt11 import decode as bolt11_decode
-from lnbits.core.crud.payments import (
-    get_payment,
-    update_payment,
-    update_payment_checking_id,
-)
-from lnbits.core.db import db as core_db
-from lnbits.core.models import Payment, PaymentState
-from lnbits.core.services.lnurl import get_pr_from_lnurl
-from lnbits.core.services.payments import (
-    check_payment_status,
-    create_invoice,
-    pay_invoice,
-    update_pending_payment,
-)
-from lnbits.db import Connection
-from lnbits.exceptions import InvoiceError
-from lnbits.task_manager import task_manager
+from lnbits.core.models import Payment
 from loguru import logger
 
 from .. import bitspire, crud
-from ..base.database import CHUNK, fetch_all, from_db_time, in_list
-from ..host import limits
+from ..host import limits, paying
+from ..host.database import CoreConn
+from ..host.payments import LnbitsRow, receipts_of, rows_by_hash
 from ..models import Payout, utc_now
 from . import payouts_crud
 
 TAG = "satmachineadmin"
-# LNbits marks an expired unpaid invoice as failed: ours outlive every outage
-INVOICE_EXPIRY_SECONDS = 10 * 365 * 24 * 3600
-# this prefix keeps LNbits' own status checks away from the receiver's row
-INTERNAL_PREFIX = "internal_in_"
 # LNbits' two commits of an internal payment are milliseconds apart
 UNCREDITED_SECONDS = 60
-# some clients of nodes wait for ever
-NODE_SECONDS = 30
 
 TAKEN_REASON = (
     "Another wallet has paid this invoice, or tried to: it will never be paid from "
     "here. Another one is needed."
 )
 
-T = TypeVar("T")
 # LNbits' two requests to a Lightning address may take 10 s each when they fail fast
 OUTSIDE_SECONDS = 30
 _URL = re.compile(r"\w+://[^\s'\"]+")
@@ -76,18 +55,6 @@ class Outcome(str, Enum):
     FAILED = "failed"
     UNCREDITED = "uncredited"
     PAID = "paid"
-
-
-@dataclass(frozen=True)
-class LnbitsRow:
-    """One row of LNbits' payments, as far as an outcome depends on it."""
-
-    checking_id: str
-    wallet_id: str
-    amount_msat: int
-    fee_msat: int
-    status: str
-    updated_at: datetime
 
 
 @dataclass(frozen=True)
@@ -145,79 +112,51 @@ def _classify_untried(incoming: LnbitsRow | None, is_foreign: bool) -> Outcome:
 
 
 async def read_outcomes(
-    payouts: Iterable[Payout], conn: Connection | None = None
+    payouts: Iterable[Payout], conn: CoreConn | None = None
 ) -> dict[str, Observation]:
-    """What became of payouts, from LNbits' rows in one query: payout id -> seen.
-
-    `conn` is one of LNbits' database.
-    """
+    """What became of payouts, from LNbits' rows in one query: payout id -> seen."""
     wanted = [p for p in payouts if p.payment_hash]
     hashes = [str(p.payment_hash) for p in wanted]
-    async with core_db.reuse_conn(conn) if conn else core_db.connect() as c:
-        by_hash = await _rows_by_hash(hashes, c)
+    by_hash = await rows_by_hash(hashes, conn)
     return {p.id: _observe(p, by_hash.get(str(p.payment_hash), [])) for p in wanted}
 
 
 async def undone_receipts(hashes: Sequence[str]) -> list[Observation]:
-    """Payments within this instance whose payer paid and whose receipt LNbits calls
-    failed: a status check of another process, or a slow one, wrote over the success."""
+    """Payments within this instance whose payer paid and whose receipt is no success:
+    LNbits died between its two commits, or a status check of another process, or a
+    slow one, wrote `failed` over the success."""
     undone = []
-    async with core_db.connect() as conn:
-        by_hash = await _rows_by_hash(hashes, conn)
+    by_hash = await rows_by_hash(hashes)
     for found in by_hash.values():
-        received = [r for r in found if _is_receipt(r) and r.status == "failed"]
-        paid = [r for r in found if r.amount_msat < 0 and r.status == "success"]
-        if received and paid:
-            undone.append(Observation(Outcome.UNCREDITED, paid[0], received[0]))
+        for receipt in (r for r in found if r.is_receipt and r.status != "success"):
+            paid = next((r for r in found if _pays(r, receipt)), None)
+            if paid:
+                undone.append(Observation(Outcome.UNCREDITED, paid, receipt))
     return undone
 
 
-async def _rows_by_hash(
-    hashes: Sequence[str], conn: Connection
-) -> dict[str, list[LnbitsRow]]:
-    by_hash: dict[str, list[LnbitsRow]] = {}
-    for start in range(0, len(hashes), CHUNK):
-        params: dict[str, Any] = {}
-        listed = in_list("h", hashes[start : start + CHUNK], params)
-        for row in await fetch_all(
-            conn,
-            "SELECT checking_id, payment_hash, wallet_id, amount, fee, status, "  # noqa: S608
-            f"updated_at FROM apipayments WHERE payment_hash IN {listed}",
-            params,
-        ):
-            by_hash.setdefault(row["payment_hash"], []).append(_lnbits_row(row))
-    return by_hash
-
-
-def _lnbits_row(row: Mapping[str, Any]) -> LnbitsRow:
-    return LnbitsRow(
-        checking_id=row["checking_id"],
-        wallet_id=row["wallet_id"],
-        amount_msat=int(row["amount"]),
-        fee_msat=int(row["fee"] or 0),
-        status=str(row["status"]),
-        updated_at=from_db_time(row["updated_at"]) or utc_now(),
-    )
+def _pays(row: LnbitsRow, receipt: LnbitsRow) -> bool:
+    """Whether this row is the paid other side of the receipt: the same sats left."""
+    return row.status == "success" and row.amount_msat == -receipt.amount_msat
 
 
 def _observe(payout: Payout, found: Sequence[LnbitsRow]) -> Observation:
     sent = [r for r in found if r.amount_msat < 0]
     outgoing = next((r for r in sent if r.wallet_id == payout.source_wallet_id), None)
-    incoming = next((r for r in found if _is_receipt(r)), None)
+    incoming = next((r for r in found if r.is_receipt), None)
     outcome = classify(outgoing, incoming, is_foreign=bool(sent))
     return Observation(outcome, outgoing, incoming)
-
-
-def _is_receipt(row: LnbitsRow) -> bool:
-    """A service fee is a third row with the same hash, positive and success."""
-    return row.amount_msat > 0 and not row.checking_id.startswith("service_fee_")
 
 
 class DestinationError(ValueError):
     """The destination cannot be paid now: counts as a failed attempt."""
 
 
-async def make_internal_invoice(payout: Payout, memo: str, conn: Connection) -> Payout:
+class NoAnswerError(DestinationError):
+    """Nobody answered there in time: it is not asked again at once, by nobody."""
+
+
+async def make_internal_invoice(payout: Payout, memo: str, conn: CoreConn) -> Payout:
     """An invoice of the destination wallet that only this instance can pay.
 
     Raises `DestinationError`. Killed after LNbits wrote the invoice and before its hash
@@ -242,28 +181,16 @@ async def make_internal_invoice(payout: Payout, memo: str, conn: Connection) -> 
 
 
 async def lasting_invoice(
-    wallet_id: str, amount_sats: int, memo: str, conn: Connection, **more: Any
+    wallet_id: str, amount_sats: int, memo: str, conn: CoreConn, **more: Any
 ) -> Payment:
     """An invoice of a wallet of this instance that LNbits' own status checks leave
     alone, before it is paid and after. Raises `DestinationError`."""
     try:
-        payment = await create_invoice(
-            wallet_id=wallet_id,
-            amount=amount_sats,
-            memo=memo,
-            internal=True,
-            expiry=INVOICE_EXPIRY_SECONDS,
-            conn=conn,
-            **more,
+        return await paying.make_lasting_invoice(
+            wallet_id, amount_sats, memo, conn, **more
         )
-    except InvoiceError as exc:
-        raise DestinationError(exc.message) from exc
-    except ValueError as exc:
-        raise DestinationError(f"LNbits made no invoice: {str(exc)[:200]}") from exc
-    await update_payment_checking_id(
-        payment.checking_id, INTERNAL_PREFIX + payment.payment_hash, conn
-    )
-    return payment
+    except paying.NoInvoiceError as exc:
+        raise DestinationError(str(exc)) from exc
 
 
 async def fetch_external_invoice(payout: Payout) -> Payout:
@@ -309,16 +236,9 @@ async def fetch_external_invoice(payout: Payout) -> Payout:
 async def is_machines_invoice(payment_hash: str) -> bool:
     """Whether it is the stamped cash-out invoice of a machine of this server."""
     wallets = await crud.machine_wallets()
-    async with core_db.connect() as conn:
-        found = await fetch_all(
-            conn,
-            "SELECT wallet_id, extra FROM apipayments "
-            "WHERE payment_hash = :hash AND amount > 0",
-            {"hash": payment_hash},
-        )
     return any(
         row["wallet_id"] in wallets and bitspire.SOURCE in str(row["extra"])
-        for row in found
+        for row in await receipts_of(payment_hash)
     )
 
 
@@ -332,15 +252,25 @@ async def invoice_from_outside(target: str, amount_sats: int) -> str:
     """
     try:
         return await asyncio.wait_for(
-            get_pr_from_lnurl(target, amount_sats * 1000), OUTSIDE_SECONDS
+            paying.ask_for_invoice(target, amount_sats), OUTSIDE_SECONDS
         )
     except asyncio.TimeoutError as exc:
-        raise DestinationError(
+        raise NoAnswerError(
             f"The destination gives no invoice: no answer within {OUTSIDE_SECONDS} s"
         ) from exc
     except Exception as exc:
         why = _unnamed(str(exc), target)[:200] or type(exc).__name__
-        raise DestinationError(f"The destination gives no invoice: {why}") from exc
+        kind = NoAnswerError if _ran_out_of_time(exc) else DestinationError
+        raise kind(f"The destination gives no invoice: {why}") from exc
+
+
+def _ran_out_of_time(exc: BaseException | None) -> bool:
+    """Whether a timeout stands behind it: LNbits' lnurl library wraps httpx's."""
+    while exc is not None:
+        if isinstance(exc, asyncio.TimeoutError | httpx.TimeoutException):
+            return True
+        exc = exc.__cause__ or exc.__context__
+    return False
 
 
 def _unnamed(text: str, target: str) -> str:
@@ -355,23 +285,25 @@ def _unnamed(text: str, target: str) -> str:
 async def try_to_pay(
     payout: Payout,
     description: str,
-    conn: Connection | None = None,
+    conn: CoreConn | None = None,
     *,
     stamp: dict[str, Any] | None = None,
+    facts: Mapping[str, Any] | None = None,
 ) -> str | None:
     """Ask LNbits to pay a stored invoice. Returns why it said no, or None.
 
     A customer's cash-in carries the machine's `stamp`, and lands by it; everything else
-    is marked as a payment of our own, and never lands.
+    is marked as a payment of our own, and never lands. `facts` are what it pays for: by
+    them a restored database finds out what it paid since.
 
     Whatever is raised here proves nothing; the caller reads LNbits' rows. Hence the one
     broad except of the money path: every kind of failure has the same next step.
     """
     try:
-        await pay_invoice(
-            wallet_id=payout.source_wallet_id,
-            payment_request=str(payout.bolt11),
-            extra=stamp or {"tag": TAG, "payout_id": payout.id},
+        await paying.pay(
+            payout.source_wallet_id,
+            str(payout.bolt11),
+            extra=stamp or {"tag": TAG, "payout_id": payout.id, **(facts or {})},
             description=description,
             external_id=payout.id,
             conn=conn,
@@ -404,55 +336,20 @@ async def credit_receiver(seen: Observation) -> bool:
     age = utc_now() - seen.outgoing.updated_at
     if timedelta(0) <= age < timedelta(seconds=UNCREDITED_SECONDS):
         return False
-    async with core_db.connect() as conn:
-        payment = await get_payment(seen.incoming.checking_id, conn=conn)
-        if not payment or payment.success:
-            return bool(payment)
-        payment.status = PaymentState.SUCCESS
-        await update_payment(payment, conn=conn)
-    task_manager.internal_invoice_queue.put_nowait(payment)
-    logger.warning(
-        f"satmachineadmin: finished the half-done payment {payment.payment_hash} "
-        f"to wallet {payment.wallet_id} ({payment.sat} sat)"
-    )
-    return True
+    return await paying.credit(seen.incoming.checking_id)
 
 
 async def is_really_failed(seen: Observation) -> bool:
     """For an external payment: ask the node once more; success wins."""
     if not seen.outgoing:
         return True
-    async with core_db.connect() as conn:
-        payment = await get_payment(seen.outgoing.checking_id, conn=conn)
-    if not payment or payment.is_internal:
-        return True
-    status = await _in_time(check_payment_status(payment))
-    if not status.success:
-        return True
-    payment.status = PaymentState.SUCCESS
-    payment.fee = -abs(status.fee_msat or payment.fee)
-    payment.preimage = payment.preimage or status.preimage
-    await update_payment(payment)
-    return False
+    return not await paying.is_paid_after_all(seen.outgoing.checking_id)
 
 
 async def ask_node(seen: Observation) -> None:
-    """Have LNbits look at a pending external payment (by itself: every 30 min, and
-    only at the ten newest of the whole instance)."""
-    if not seen.outgoing:
-        return
-    async with core_db.connect() as conn:
-        payment = await get_payment(seen.outgoing.checking_id, conn=conn)
-    if payment and payment.pending and not payment.is_internal:
-        await _in_time(update_pending_payment(payment))
-
-
-async def _in_time(asking: Coroutine[Any, Any, T]) -> T:
-    """What the node answers; `OSError` if it does not answer at all."""
-    try:
-        return await asyncio.wait_for(asking, NODE_SECONDS)
-    except asyncio.TimeoutError as exc:
-        raise OSError(f"the node has not answered for {NODE_SECONDS} s") from exc
+    """Have LNbits look at a pending external payment."""
+    if seen.outgoing:
+        await paying.look_at_pending(seen.outgoing.checking_id)
 
 
 def check_again_at(payout: Payout, now: datetime) -> datetime:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from lnbits.db import Connection
 from lnbits.helpers import urlsafe_short_hash
 
 from ..base.database import (
     CHUNK,
+    cents_sql,
     db,
     db_time,
     execute,
@@ -34,19 +35,34 @@ from ..base.lease import lease_held_sql
 from ..calculations import largest_remainder
 from ..crud import (
     EXTERNAL_BATCH_DELAY,
+    USED,
     add_received,
     insert_legs,
     lock_ledger,
-    lp_profiles_of_clients,
+    recorded_hashes,
     refresh_settlements,
 )
 from ..models import Leg, Payout, utc_now
+from ..parties.positions_crud import lp_profiles_of_clients
 
 __all__ = ["db"]
 
 # of a leg: its id, its sats, its target
 LegFacts = tuple[str, int, str | None]
 MAX_ATTEMPTS = 10
+# legs that a payment names in its `extra`, some 130 bytes each
+MOST_FACTS = 60
+
+
+class Wait(NamedTuple):
+    """Why a leg is not paid now: a `WaitCode`, and the sentence for people."""
+
+    code: str
+    reason: str
+
+
+# leg id -> why it waits
+Deferred = dict[str, Wait]
 # A leg that waits for its time, or for somebody to say where it goes, is not due: it is
 # not read either, or ten thousand such legs would hide the ones behind them.
 DUE = """
@@ -92,19 +108,24 @@ async def due_legs(
     )
 
 
-async def set_leg_reasons(reasons: Mapping[str, str], next_try_at: datetime) -> None:
+async def set_leg_waits(deferred: Deferred, next_try_at: datetime) -> None:
     """Say on waiting legs why they wait. No attempt is counted; no status changes."""
-    if not reasons:
+    if not deferred:
         return
     async with transaction() as conn:
         await execute_many(
             conn,
             "UPDATE satoshimachine.dca_payments SET error_message = :reason, "
-            "next_try_at = :next WHERE id = :id AND status = 'pending' "
-            "AND payout_id IS NULL",
+            "wait_code = :code, next_try_at = :next WHERE id = :id "
+            "AND status = 'pending' AND payout_id IS NULL",
             [
-                {"id": i, "reason": r, "next": db_time(next_try_at)}
-                for i, r in sorted(reasons.items())
+                {
+                    "id": leg_id,
+                    "reason": wait.reason,
+                    "code": wait.code,
+                    "next": db_time(next_try_at),
+                }
+                for leg_id, wait in sorted(deferred.items())
             ],
         )
 
@@ -156,49 +177,14 @@ async def count_failed_attempt(
         conn,
         """
         UPDATE satoshimachine.dca_payments SET attempts = :attempts, status = :status,
-            next_try_at = :next, error_message = :reason, payout_id = NULL,
-            external_payment_hash = NULL, sent_sats = NULL, target = :target
+            next_try_at = :next, error_message = :reason, wait_code = NULL,
+            payout_id = NULL, external_payment_hash = NULL, sent_sats = NULL,
+            target = :target
         WHERE id = :id AND status = 'pending' AND COALESCE(payout_id, '') = :payout
         """,
         params,
     )
     await refresh_settlements(conn, [x.settlement_id for x in legs if x.settlement_id])
-
-
-async def reserved_sats(
-    conn: Connection, wallet_ids: Iterable[str]
-) -> dict[str, tuple[int, int]]:
-    """What wallets owe: wallet id -> (unpaid legs paid from their own settlement
-    plus cash-outs not planned yet, unpaid legs that spend free balance only)."""
-    ids = sorted(set(wallet_ids))
-    owed = {w: [0, 0] for w in ids}
-    for start in range(0, len(ids), CHUNK):
-        params: dict[str, Any] = {}
-        listed = in_list("w", ids[start : start + CHUNK], params)
-        found = await fetch_all(
-            conn,
-            f"""
-            SELECT source_wallet_id AS wallet_id,
-                   CASE WHEN from_free_balance THEN 1 ELSE 0 END AS is_free,
-                   SUM(amount_sats) AS sats
-            FROM satoshimachine.dca_payments
-            WHERE status IN ('pending', 'failed') AND leg_type <> 'autoforward'
-              AND source_wallet_id IN {listed}
-            GROUP BY source_wallet_id,
-                     CASE WHEN from_free_balance THEN 1 ELSE 0 END
-            UNION ALL
-            SELECT wallet_id, 0 AS is_free, SUM(wire_sats - network_fee_sats) AS sats
-            FROM satoshimachine.dca_settlements
-            WHERE planned_at IS NULL AND tx_type <> 'cash_in'
-              AND status IN ('pending', 'awaiting_dispense', 'attention', 'quarantined')
-              AND wallet_id IN {listed}
-            GROUP BY wallet_id
-            """,  # noqa: S608
-            params,
-        )
-        for row in found:
-            owed[row["wallet_id"]][int(row["is_free"])] += int(row["sats"] or 0)
-    return {w: (a, b) for w, (a, b) in owed.items()}
 
 
 async def open_payouts(
@@ -260,7 +246,11 @@ async def _join(
     """Those of the legs that are still free: payouts of one leg all in one call, and
     one statement for each that merges many."""
     free = "status = 'pending' AND payout_id IS NULL"
-    join = "UPDATE satoshimachine.dca_payments SET payout_id = :payout WHERE"
+    # why they waited until now is over; the payout says what happens from here on
+    join = (
+        "UPDATE satoshimachine.dca_payments SET payout_id = :payout, "
+        "error_message = NULL, wait_code = NULL WHERE"
+    )
     alone = [(p, legs[0]) for p, legs in payouts_and_legs if len(legs) == 1]
     await execute_many(
         conn,
@@ -300,18 +290,22 @@ def _lists(ids: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 async def unfinished_payouts(limit: int = 500) -> list[Payout]:
-    """Payouts whose outcome is not final and that are due for a look, oldest first: so
-    many within the instance, and so many outside, which wait long for their turn."""
+    """Payouts whose outcome is not final and that are due for a look: so many within
+    the instance, and so many outside, which wait long for their turn. Each paying
+    wallet's oldest first, then each one's second: nobody's many hide another's one."""
     found: list[Payout] = []
     async with db.connect() as conn:
         for is_internal in (True, False):
             found += await fetch_models(
                 conn,
                 """
-                SELECT * FROM satoshimachine.dca_payouts
-                WHERE status IN ('new', 'invoiced') AND is_internal = :internal
-                  AND (next_try_at IS NULL OR next_try_at <= :now)
-                ORDER BY created_at, id LIMIT :limit
+                SELECT * FROM (
+                    SELECT o.*, ROW_NUMBER() OVER (
+                        PARTITION BY source_wallet_id ORDER BY created_at, id) AS turn
+                    FROM satoshimachine.dca_payouts o
+                    WHERE status IN ('new', 'invoiced') AND is_internal = :internal
+                      AND (next_try_at IS NULL OR next_try_at <= :now)
+                ) due ORDER BY turn, created_at, id LIMIT :limit
                 """,
                 Payout,
                 {
@@ -366,6 +360,43 @@ async def legs_of_payouts(
     return found
 
 
+async def facts_of_payouts(payout_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What LNbits keeps with a payment, so that a restored database of ours can take it
+    over: payout id -> the machine, and for each leg the hash of its settlement, type,
+    key, sats and fiat. Of very many legs only their number: LNbits reads all of it
+    with each list of payments."""
+    facts: dict[str, dict[str, Any]] = {}
+    async with db.connect() as conn:
+        for listed, params in _lists(payout_ids):
+            for row in await fetch_all(
+                conn,
+                "SELECT p.payout_id, p.machine_id, s.payment_hash, "  # noqa: S608
+                "p.leg_type, p.leg_key, p.amount_sats, "
+                f"{cents_sql('p.amount_fiat')} AS cents "
+                "FROM satoshimachine.dca_payments p "
+                "LEFT JOIN satoshimachine.dca_settlements s ON s.id = p.settlement_id "
+                f"WHERE p.payout_id IN {listed} ORDER BY p.id",
+                params,
+            ):
+                one = facts.setdefault(
+                    row["payout_id"], {"machine_id": row["machine_id"], "legs": []}
+                )
+                cents = None if row["cents"] is None else int(row["cents"])
+                one["legs"].append(
+                    [
+                        row["payment_hash"],
+                        row["leg_type"],
+                        row["leg_key"],
+                        int(row["amount_sats"]),
+                        cents,
+                    ]
+                )
+    for one in facts.values():
+        if len(one["legs"]) > MOST_FACTS:
+            one["legs"] = len(one["legs"])
+    return facts
+
+
 async def store_invoices(payouts: Sequence[Payout], holder: str) -> list[Payout]:
     """Keep each payout's invoice *before* it may be paid; returns those now kept.
 
@@ -376,7 +407,8 @@ async def store_invoices(payouts: Sequence[Payout], holder: str) -> list[Payout]
     if not payouts:
         return []
     async with transaction() as conn:
-        taken = await _taken_hashes(conn, [str(p.payment_hash) for p in payouts])
+        hashes = [str(p.payment_hash) for p in payouts]
+        taken = await recorded_hashes(conn, hashes, USED)
         fresh = [p for p in payouts if p.payment_hash not in taken]
         now = db_time(utc_now())
         await execute_many(
@@ -417,26 +449,6 @@ async def store_invoices(payouts: Sequence[Payout], holder: str) -> list[Payout]
     return kept
 
 
-async def _taken_hashes(conn: Connection, hashes: Sequence[str]) -> set[str]:
-    """Those of the hashes that a payout, a settlement or a cash-in has had already."""
-    taken: set[str] = set()
-    for start in range(0, len(hashes), CHUNK):
-        params: dict[str, Any] = {}
-        listed = in_list("h", hashes[start : start + CHUNK], params)
-        found = await fetch_all(
-            conn,
-            "SELECT payment_hash FROM satoshimachine.dca_payouts "  # noqa: S608
-            f"WHERE payment_hash IN {listed} UNION ALL "
-            "SELECT payment_hash FROM satoshimachine.dca_settlements "
-            f"WHERE payment_hash IN {listed} UNION ALL "
-            "SELECT payment_hash FROM satoshimachine.dca_machine_attempts "
-            f"WHERE payment_hash IN {listed}",
-            params,
-        )
-        taken.update(row["payment_hash"] for row in found)
-    return taken
-
-
 async def note_payout(
     payout: Payout, *, reason: str | None, next_try_at: datetime
 ) -> None:
@@ -464,30 +476,103 @@ async def note_payout(
         )
 
 
-async def fail_payout(payout: Payout, reason: str) -> bool:
-    """Proven failure: the payout ends, its legs leave it and back off."""
+async def end_payout(
+    conn: Connection, payout: Payout, reason: str, *, holder: str | None = None
+) -> list[Leg] | None:
+    """The payout is over, unpaid: the legs that were waiting in it, which the caller
+    frees; None if it is over already, or has another invoice by now.
+
+    With a `holder`, only while that process is the engine.
+    """
+    params: dict[str, Any] = {
+        "id": payout.id,
+        "reason": reason,
+        "now": db_time(utc_now()),
+        "hash": payout.payment_hash or "",
+    }
+    as_engine = ""
+    if holder:
+        params["holder"] = holder
+        as_engine = f"AND {lease_held_sql()}"
+    ended = await execute(
+        conn,
+        f"""
+        UPDATE satoshimachine.dca_payouts SET status = 'failed', reason = :reason,
+            updated_at = :now
+        WHERE id = :id AND status IN ('new', 'invoiced')
+          AND COALESCE(payment_hash, '') = :hash {as_engine}
+        """,  # noqa: S608
+        params,
+    )
+    if not ended:
+        return None
+    legs = (await legs_of_payouts(conn, [payout.id]))[payout.id]
+    return [leg for leg in legs if leg.status == "pending"]
+
+
+async def free_legs(conn: Connection, payout_id: str) -> None:
+    """The legs of an ended payout wait again, and no attempt is counted."""
+    await execute(
+        conn,
+        "UPDATE satoshimachine.dca_payments SET payout_id = NULL, "
+        "external_payment_hash = NULL, sent_sats = NULL, error_message = NULL, "
+        "wait_code = NULL, next_try_at = NULL "
+        "WHERE payout_id = :id AND status = 'pending'",
+        {"id": payout_id},
+    )
+
+
+async def mark_withdrawn(payout: Payout, reason: str, holder: str) -> bool:
+    """Never pay this invoice any more, said before LNbits is told: it has not tried it
+    yet. By compare-and-set on the hash and the lease."""
+    now = db_time(utc_now())
     async with transaction() as conn:
-        await lock_ledger(conn)
-        ended = await execute(
+        marked = await execute(
             conn,
-            "UPDATE satoshimachine.dca_payouts "
-            "SET status = 'failed', reason = :reason, "
-            "updated_at = :now WHERE id = :id AND status IN ('new', 'invoiced') "
-            "AND (payment_hash = :hash OR (payment_hash IS NULL AND :no_hash))",
+            f"""
+            UPDATE satoshimachine.dca_payouts SET reason = :reason, updated_at = :now,
+                withdrawn_at = COALESCE(withdrawn_at, :now)
+            WHERE id = :id AND status = 'invoiced' AND payment_hash = :hash
+              AND {lease_held_sql()}
+            """,  # noqa: S608
             {
                 "id": payout.id,
+                "hash": payout.payment_hash,
                 "reason": reason,
-                "now": db_time(utc_now()),
-                "hash": payout.payment_hash or "",
-                "no_hash": payout.payment_hash is None,
+                "now": now,
+                "holder": holder,
             },
         )
-        if not ended:
-            return False
-        legs = (await legs_of_payouts(conn, [payout.id]))[payout.id]
-        waiting = [leg for leg in legs if leg.status == "pending"]
-        await count_failed_attempt(conn, waiting, reason)
-    return True
+    return marked == 1
+
+
+async def wanted_wallets(
+    payout_ids: Sequence[str],
+) -> dict[str, set[tuple[str, str | None]]]:
+    """payout id -> (leg type, the wallet that such a leg goes to now) of those of its
+    waiting legs whose receiver may choose another wallet at any time."""
+    found: dict[str, set[tuple[str, str | None]]] = {}
+    async with db.connect() as conn:
+        for listed, params in _lists(payout_ids):
+            for row in await fetch_all(
+                conn,
+                f"""
+                SELECT p.payout_id, p.leg_type,
+                       CASE WHEN p.leg_type = 'super_fee'
+                       THEN (SELECT s.super_fee_wallet_id
+                             FROM satoshimachine.super_config s WHERE s.id = 'default')
+                       ELSE l.dca_wallet_id END AS wallet_id
+                FROM satoshimachine.dca_payments p
+                LEFT JOIN satoshimachine.dca_clients c ON c.id = p.client_id
+                LEFT JOIN satoshimachine.dca_lp l ON l.user_id = c.user_id
+                WHERE p.payout_id IN {listed} AND p.status = 'pending'
+                  AND p.leg_type IN ('dca', 'settlement', 'super_fee')
+                """,  # noqa: S608
+                params,
+            ):
+                wanted = found.setdefault(row["payout_id"], set())
+                wanted.add((row["leg_type"], row["wallet_id"] or None))
+    return found
 
 
 async def complete_payouts(
@@ -557,7 +642,7 @@ async def _finish(
     and one call for all the others."""
     finish = """
         UPDATE satoshimachine.dca_payments SET
-            status = :status, error_message = :reason,
+            status = :status, error_message = :reason, wait_code = NULL,
             destination_wallet_id = :wallet, completed_at = :now, next_try_at = NULL,
             external_payment_hash = :hash, sent_sats = {sent}
         WHERE id {which} AND status = 'pending' AND COALESCE(payout_id, '') = :payout

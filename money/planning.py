@@ -22,11 +22,11 @@ from ..base.database import transaction
 from ..calculations import (
     ConservationError,
     DcaCandidate,
-    absorb_network_fee,
     allocate_dca,
     allocate_operator_split_legs,
     cents_text,
     check_conservation,
+    held_fee_shares,
 )
 from ..models import (
     CASH_IN,
@@ -37,12 +37,16 @@ from ..models import (
     Machine,
     Settlement,
     SuperConfig,
+    WaitCode,
     utc_now,
 )
+from ..parties import positions_crud
 from . import payouts_crud
 from .targets import is_outside
 
 ALREADY_HERE = "already in this wallet"
+SHORTFALL = "shortfall"
+SHORTFALL_LABEL = "Platform fee, from what is free in the wallet"
 REFUND_LABEL = "Refund to the customer"
 FREE_REFUND_LABEL = "Refund to the customer, from what is free in the wallet"
 # The fees of a machine with a payout interval gather with its DCA legs, or they would
@@ -63,10 +67,12 @@ class Owed:
     fiat_cents: int
     available_sats: int  # what the wallet received (cash-out) or charged (cash-in)
     loss_sats: int = 0  # of the customer's refund, what the settlement does not hold
+    shortfall_sats: int = 0  # of the platform's share, what it does not hold
 
 
 def owed_of(settlement: Settlement) -> Owed:
-    """The figures that are planned, the network fee taken off the shares.
+    """The figures that are planned, the network fee taken off what is held of the
+    shares: what the fee does not hold of the platform's is a shortfall.
 
     A network fee larger than the whole fee takes the rest off the principal: the sats
     are not in the wallet. The customer is owed all the same: what is missing of their
@@ -84,20 +90,23 @@ def owed_of(settlement: Settlement) -> Owed:
         operator = settlement.dispensed_operator_fee_sats or 0
         cents = int(settlement.dispensed_fiat * 100)
     network = settlement.network_fee_sats if settlement.tx_type == CASH_OUT else 0
-    platform, operator = absorb_network_fee(fee, platform, operator, network)
+    held, operator = held_fee_shares(fee, platform, operator, network)
+    short = platform - held
     if settlement.tx_type == CASH_IN:
-        return Owed(principal, platform, operator, 0, 0, settlement.fee_sats)
+        fee_sats = settlement.fee_sats
+        return Owed(principal, held, operator, 0, 0, fee_sats, 0, short)
     available = settlement.wire_sats - network
-    left = max(0, available - platform - operator)
+    left = max(0, available - held - operator)
     refund = min(settlement.refund_sats, left)
     return Owed(
         min(principal, left - refund),
-        platform,
+        held,
         operator,
         refund,
         cents,
         available,
         settlement.refund_sats - refund,
+        short,
     )
 
 
@@ -143,7 +152,7 @@ class LegMaker:
     def super_fee(self, amount_sats: int, config: SuperConfig) -> list[Leg]:
         if amount_sats <= 0:
             return []
-        reason = None if config.super_fee_wallet_id else crud.NO_PLATFORM_WALLET
+        is_due = bool(config.super_fee_wallet_id)
         return [
             self.leg(
                 "super_fee",
@@ -152,9 +161,18 @@ class LegMaker:
                 destination_wallet_id=config.super_fee_wallet_id,
                 next_try_at=self.fees_due_at(),
                 label="Platform fee",
-                error_message=reason,
+                error_message=None if is_due else crud.NO_PLATFORM_WALLET,
+                wait_code=None if is_due else WaitCode.PLATFORM_WALLET,
             )
         ]
+
+    def shortfall(self, amount_sats: int, config: SuperConfig) -> list[Leg]:
+        """What the fee did not cover of the platform's share: the operator's debt."""
+        legs = self.super_fee(amount_sats, config)
+        for leg in legs:
+            leg.leg_key, leg.label = SHORTFALL, SHORTFALL_LABEL
+            leg.from_free_balance = True
+        return legs
 
     def operator_splits(
         self, amount_sats: int, splits: Sequence[CommissionSplit]
@@ -230,6 +248,7 @@ class LegMaker:
             amount_sats,
             label=FREE_REFUND_LABEL if is_free else REFUND_LABEL,
             error_message=UNCLAIMED,
+            wait_code=WaitCode.UNCLAIMED,
         )
         leg.from_free_balance = is_free
         return [leg]
@@ -284,11 +303,12 @@ def build_plan(
     make = LegMaker(settlement, machine, now)
     legs = make.super_fee(owed.platform_fee_sats, config)
     legs += make.operator_splits(owed.operator_fee_sats, splits)
-    losses: list[Leg] = []
+    # borne by what is free in the wallet, not by this settlement
+    beyond = make.shortfall(owed.shortfall_sats, config)
     if settlement.tx_type == CASH_OUT:
         legs += make.dca(owed, positions, used_cents)
         legs += make.refund(owed.refund_sats)
-        losses = make.refund(owed.loss_sats, number=2, is_free=True)
+        beyond += make.refund(owed.loss_sats, number=2, is_free=True)
     amounts = [leg.amount_sats for leg in legs]
     retained = owed.available_sats - sum(amounts)
     check_conservation(
@@ -301,7 +321,8 @@ def build_plan(
         sum(int(leg.amount_fiat * 100) for leg in legs if leg.amount_fiat),
         owed.fiat_cents,
     )
-    return Plan([*legs, *losses], retained, sum(x.amount_sats for x in losses))
+    rest = retained - sum(x.amount_sats for x in beyond)
+    return Plan([*legs, *beyond], max(0, rest), max(0, -rest))
 
 
 async def plan_settlement(settlement_id: str, holder: str) -> bool:
@@ -356,9 +377,11 @@ async def _plan(conn: Connection, settlement: Settlement, machine: Machine) -> P
         settlement,
         machine,
         await crud.get_super_config(conn),
-        await crud.effective_splits(conn, machine.operator_user_id, machine.id),
-        await crud.lp_positions(conn, machine.id, at),
-        await crud.day_debits(conn, machine.id, machine.fiat_code, at),
+        await positions_crud.effective_splits(
+            conn, machine.operator_user_id, machine.id
+        ),
+        await positions_crud.lp_positions(conn, machine.id, at),
+        await positions_crud.day_debits(conn, machine.id, machine.fiat_code, at),
         now,
     )
 

@@ -15,7 +15,7 @@ from datetime import datetime
 
 from ..calculations import DcaCandidate, allocate_dca, largest_remainder, round_half_up
 from ..models import FREED_STATUSES, UNPAID_LEG_STATUSES, Leg, Machine, Settlement
-from .planning import LegMaker, Owed, owed_of
+from .planning import SHORTFALL, LegMaker, Owed, owed_of
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def replan(
         if there:
             resized += _fit(there, total)
         else:
-            number = _next_number([*refunds, *added])
+            number = next_number([*refunds, *added])
             added += make.refund(total, number=number, is_free=is_free)
     total_sats = needed + sum(r.amount_sats for r in shrunk)
     total_sats += sum(x.amount_sats for x in own if is_fixed(x))
@@ -105,7 +105,7 @@ def replan(
     )
 
 
-def _next_number(refunds: Sequence[Leg]) -> int:
+def next_number(refunds: Sequence[Leg]) -> int:
     keys = [x.leg_key or "" for x in refunds]
     numbers = [int(key) for key in keys if key.isdigit()]
     return max(numbers, default=0) + 1
@@ -118,8 +118,13 @@ def _is_change(resize: Resize) -> bool:
 
 
 def _super_fee(legs: Sequence[Leg], owed: Owed) -> list[Resize]:
+    """What the fee holds of the platform's share, and what it does not."""
+    owing = {SHORTFALL: owed.shortfall_sats}
     return [
-        Resize(leg, min(leg.amount_sats, owed.platform_fee_sats))
+        Resize(
+            leg,
+            min(leg.amount_sats, owing.get(leg.leg_key or "", owed.platform_fee_sats)),
+        )
         for leg in legs
         if leg.leg_type == "super_fee" and is_open(leg)
     ]

@@ -14,7 +14,6 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from lnbits.db import Connection, dict_to_model
-from lnbits.helpers import urlsafe_short_hash
 
 from ..base.audit import changed, write_audit
 from ..base.database import (
@@ -28,13 +27,14 @@ from ..base.database import (
     transaction,
 )
 from ..base.refusals import BadInputError, ConflictError, NotFoundError
-from ..calculations import cents_text
 from ..crud import lock_ledger
-from ..models import CENT, Client, Deposit, LpProfile, utc_now
+from ..models import CENT, Client, LpProfile, utc_now
+from .invitations_crud import get_own_invitation
 
 S = "satoshimachine"
 NO_CLIENT = "There is no such LP of yours."
-NO_DEPOSIT = "There is no such deposit of yours."
+NOT_YET = "This LP has not said yes to your invitation yet."
+LEFT = "This LP has left this machine: only they can come back, by an invitation."
 
 
 def deposited_cents_sql(client: str, status: str = "confirmed") -> str:
@@ -79,7 +79,7 @@ def on_the_way_sql(client: str) -> str:
 # ---------------------------------------------------------------------------- clients
 
 
-def _owner_sql(machine: str, is_super: bool) -> str:
+def owner_sql(machine: str, is_super: bool) -> str:
     """The operator's own rows; the super acts on deposits of any machine."""
     return "1 = 1" if is_super else f"{machine}.operator_user_id = :user"
 
@@ -95,66 +95,34 @@ async def get_own_client(
         f"""
         SELECT c.*, m.fiat_code, m.operator_user_id
         FROM {S}.dca_clients c JOIN {S}.dca_machines m ON m.id = c.machine_id
-        WHERE c.id = :id AND {_owner_sql("m", is_super)}
+        WHERE c.id = :id AND {owner_sql("m", is_super)}
         """,  # noqa: S608
         params,
     )
     if row is None:
+        if await get_own_invitation(conn, client_id, user_id):
+            raise ConflictError(NOT_YET)
         raise NotFoundError(NO_CLIENT)
     return dict_to_model(dict(row), Client), row["fiat_code"], row["operator_user_id"]
-
-
-async def enrol(
-    operator_user_id: str, machine_id: str, lp_user_id: str, username: str | None
-) -> Client:
-    """Enrol an LNbits user at a machine of this operator's."""
-    client = Client(
-        id=urlsafe_short_hash(),
-        machine_id=machine_id,
-        user_id=lp_user_id,
-        username=username,
-    )
-    async with transaction() as conn:
-        await lock_ledger(conn)
-        machine = await fetch_one(
-            conn,
-            f"SELECT id FROM {S}.dca_machines "  # noqa: S608
-            "WHERE id = :id AND operator_user_id = :user",
-            {"id": machine_id, "user": operator_user_id},
-        )
-        if machine is None:
-            raise NotFoundError("There is no such machine of yours.")
-        params = row_params(client)
-        inserted = await execute(
-            conn, insert_sql("dca_clients", params, "ON CONFLICT DO NOTHING"), params
-        )
-        if not inserted:
-            raise ConflictError("This LP is enrolled at this machine already.")
-        await write_audit(
-            conn,
-            operator_user_id,
-            "client.create",
-            "client",
-            client.id,
-            None,
-            {"username": username, "status": client.status},
-            operator_user_id=operator_user_id,
-            machine_id=machine_id,
-            client_user_id=lp_user_id,
-        )
-    return client
 
 
 async def update_client(
     operator_user_id: str, client_id: str, changes: Mapping[str, Any]
 ) -> Client:
-    """Change `status` or `username` of a client of this operator's."""
+    """Change `status` or `username` of a client of this operator's.
+
+    `ConflictError` for a status that is the LP's own to choose.
+    """
     async with transaction() as conn:
         await lock_ledger(conn)
         before, _, _ = await get_own_client(conn, client_id, operator_user_id)
         old, new = changed(before.dict(), dict(changes))
         if not new:
             return before
+        if "status" in new and before.status == "left":
+            raise ConflictError(LEFT)
+        if new.get("status") not in (None, "active", "paused"):
+            raise BadInputError("status must be active or paused.")
         written = {**new, "updated_at": utc_now()}
         after = before.copy(update=written)
         params = row_params(after)
@@ -322,200 +290,6 @@ def _check_profile(profile: Mapping[str, Any]) -> None:
         raise BadInputError(
             "autoforward_ln_address is missing: forwarding needs an address to "
             "forward to."
-        )
-
-
-# --------------------------------------------------------------------------- deposits
-
-
-async def get_own_deposit(
-    conn: Connection, deposit_id: str, user_id: str, is_super: bool = False
-) -> tuple[Deposit, str, str]:
-    """A deposit with its operator and its LP's user id. `NotFoundError` otherwise."""
-    params = {"id": deposit_id} if is_super else {"id": deposit_id, "user": user_id}
-    row = await fetch_one(
-        conn,
-        f"""
-        SELECT d.*, m.operator_user_id, c.user_id AS lp_user_id
-        FROM {S}.dca_deposits d
-        JOIN {S}.dca_machines m ON m.id = d.machine_id
-        LEFT JOIN {S}.dca_clients c ON c.id = d.client_id
-        WHERE d.id = :id AND {_owner_sql("m", is_super)}
-        """,  # noqa: S608
-        params,
-    )
-    if row is None:
-        raise NotFoundError(NO_DEPOSIT)
-    deposit = dict_to_model(dict(row), Deposit)
-    return deposit, row["operator_user_id"], row["lp_user_id"]
-
-
-async def create_deposit(
-    actor: str, is_super: bool, client_id: str, amount: Decimal, notes: str | None
-) -> Deposit:
-    """Record cash that an LP handed over, still to be confirmed.
-
-    `ConflictError` for an LP without a profile: they must have said where their sats
-    go. The currency is the machine's.
-    """
-    async with transaction() as conn:
-        await lock_ledger(conn)
-        client, fiat_code, operator = await get_own_client(
-            conn, client_id, actor, is_super
-        )
-        if await get_profile(conn, client.user_id) is None:
-            raise ConflictError(
-                "This LP has not chosen a wallet yet. Ask them to open the extension "
-                "and say where their sats go; then record the deposit."
-            )
-        deposit = Deposit(
-            id=urlsafe_short_hash(),
-            client_id=client.id,
-            machine_id=client.machine_id,
-            creator_user_id=actor,
-            amount=amount,
-            currency=fiat_code,
-            notes=notes,
-        )
-        params = row_params(deposit)
-        await execute(conn, insert_sql("dca_deposits", params), params)
-        await write_audit(
-            conn,
-            actor,
-            "deposit.create",
-            "deposit",
-            deposit.id,
-            None,
-            {"amount": deposit.amount, "currency": fiat_code, "notes": notes},
-            operator_user_id=operator,
-            machine_id=client.machine_id,
-            client_user_id=client.user_id,
-        )
-    return deposit
-
-
-async def update_deposit(
-    actor: str, is_super: bool, deposit_id: str, changes: Mapping[str, Any]
-) -> Deposit:
-    """Correct a deposit while it is pending."""
-    async with transaction() as conn:
-        await lock_ledger(conn)
-        before, operator, lp = await get_own_deposit(conn, deposit_id, actor, is_super)
-        if before.status != "pending":
-            raise ConflictError(
-                f"This deposit is {before.status}: only a pending one can be changed."
-            )
-        old, new = changed(before.dict(), dict(changes))
-        if not new:
-            return before
-        after = before.copy(update=new)
-        params = row_params(after)
-        written = await execute(
-            conn,
-            f"UPDATE {S}.dca_deposits "  # noqa: S608
-            f"SET {', '.join(f'{k} = :{k}' for k in new)} "
-            "WHERE id = :id AND status = 'pending'",
-            {k: params[k] for k in (*new, "id")},
-        )
-        if not written:
-            raise ConflictError("Somebody else has just changed this deposit.")
-        await write_audit(
-            conn,
-            actor,
-            "deposit.change",
-            "deposit",
-            deposit_id,
-            old,
-            new,
-            operator_user_id=operator,
-            machine_id=before.machine_id,
-            client_user_id=lp,
-        )
-    return after
-
-
-# From which status a deposit may go to which.
-DEPOSIT_STEPS = {
-    "confirmed": "pending",
-    "cancelled": "pending",
-    "reversed": "confirmed",
-}
-
-
-async def set_deposit_status(
-    actor: str, is_super: bool, deposit_id: str, status: str, reason: str | None
-) -> Deposit:
-    """Confirm or cancel a pending deposit, or reverse a confirmed one.
-
-    `ConflictError` from any other status, when somebody else was faster, and when a
-    reversal would take the LP's balance below zero.
-    """
-    was = DEPOSIT_STEPS[status]
-    if status == "reversed" and not reason:
-        raise BadInputError("reason is missing: the LP sees why it was reversed.")
-    async with transaction() as conn:
-        await lock_ledger(conn)
-        before, operator, lp = await get_own_deposit(conn, deposit_id, actor, is_super)
-        if before.status != was:
-            raise ConflictError(
-                f"This deposit is {before.status}: only a {was} one can be {status}."
-            )
-        if status == "reversed":
-            await _check_reversal(conn, before)
-        now = utc_now()
-        step: dict[str, Any] = {"status": status}
-        if reason:
-            step["reason"] = reason
-        if status == "confirmed":
-            step["confirmed_at"] = now
-        if status == "reversed":
-            step["reversed_at"] = now
-        after = before.copy(update=step)
-        params = row_params(after)
-        written = await execute(
-            conn,
-            f"UPDATE {S}.dca_deposits "  # noqa: S608
-            f"SET {', '.join(f'{k} = :{k}' for k in step)} "
-            "WHERE id = :id AND status = :was",
-            {**{k: params[k] for k in (*step, "id")}, "was": was},
-        )
-        if not written:
-            raise ConflictError("Somebody else has just changed this deposit.")
-        await write_audit(
-            conn,
-            actor,
-            f"deposit.{status}",
-            "deposit",
-            deposit_id,
-            {"status": was},
-            {
-                "status": status,
-                "amount": before.amount,
-                "currency": before.currency,
-            },
-            reason,
-            operator_user_id=operator,
-            machine_id=before.machine_id,
-            client_user_id=lp,
-        )
-    return after
-
-
-async def _check_reversal(conn: Connection, deposit: Deposit) -> None:
-    row = await fetch_one(
-        conn,
-        f"""
-        SELECT {deposited_cents_sql("c.id")} AS deposited,
-               {debited_cents_sql("c.id")} AS debited
-        FROM {S}.dca_clients c WHERE c.id = :id
-        """,  # noqa: S608
-        {"id": deposit.client_id},
-    )
-    left = int(row["deposited"]) - int(row["debited"]) if row else 0
-    if left < int(deposit.amount * 100):
-        raise ConflictError(
-            f"The LP has {cents_text(left)} {deposit.currency} left of their "
-            f"deposits: {deposit.amount} cannot be taken back."
         )
 
 

@@ -8,17 +8,17 @@ Whether a wallet belongs to who names it is asked before, in the routes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from lnbits.core.db import db as core_db
 from lnbits.db import SQLITE, Connection
 from lnbits.helpers import urlsafe_short_hash
 
 from ..base.audit import changed, write_audit
 from ..base.database import (
     db,
+    db_time,
     execute,
     fetch_all,
     fetch_models,
@@ -29,10 +29,18 @@ from ..base.database import (
     transaction,
 )
 from ..base.refusals import BadInputError, ConflictError, NotFoundError
-from ..crud import NO_PLATFORM_WALLET, get_super_config, lock_ledger
-from ..models import Machine, SuperConfig, utc_now
+from ..crud import (
+    NO_PLATFORM_WALLET,
+    get_super_config,
+    lock_ledger,
+    refresh_settlements,
+    settlements_with_open_platform_fee,
+)
+from ..models import Machine, SuperConfig, WaitCode, utc_now
 
 S = "satoshimachine"
+WAITING = "waiting:"
+UNUSED_AT_MOST = 20
 NO_MACHINE = "There is no such machine of yours."
 
 # What an operator sets on a machine; pairing and its times are not among them.
@@ -65,11 +73,13 @@ UNPAIRED = {
 
 
 class Roles(NamedTuple):
-    """Whether a user owns a machine, has an LP profile, is enrolled as an LP."""
+    """Whether a user owns a machine, has an LP profile, is enrolled as an LP or
+    invited to be one."""
 
     operator: bool
     lp: bool
     enrolled: bool
+    invitations: int
 
 
 async def roles(user_id: str) -> Roles:
@@ -82,12 +92,21 @@ async def roles(user_id: str) -> Roles:
                       WHERE operator_user_id = :user) AS operator,
               EXISTS (SELECT 1 FROM {S}.dca_lp WHERE user_id = :user) AS lp,
               EXISTS (SELECT 1 FROM {S}.dca_clients
-                      WHERE user_id = :user) AS enrolled
+                      WHERE user_id = :user) AS enrolled,
+              (SELECT COUNT(*) FROM {S}.dca_invitations WHERE user_id = :user
+                 AND state = 'open' AND expires_at > :now) AS invitations
             """,  # noqa: S608
-            {"user": user_id},
+            {"user": user_id, "now": db_time(utc_now())},
         )
-    names = Roles._fields
-    return Roles(*(bool(row and row[name]) for name in names))
+    if row is None:
+        return Roles(False, False, False, 0)
+    invitations = int(row["invitations"])
+    return Roles(
+        bool(row["operator"]),
+        bool(row["lp"]),
+        bool(row["enrolled"]) or invitations > 0,
+        invitations,
+    )
 
 
 # ---------------------------------------------------------------- the platform's fees
@@ -126,19 +145,23 @@ async def update_super_config(actor: str, changes: Mapping[str, Any]) -> SuperCo
 
 
 async def _say_why_fees_wait(conn: Connection, config: SuperConfig) -> None:
-    """No round reads a platform fee that has no wallet to go to, nor writes on it."""
+    """No round reads a platform fee that has no wallet to go to, nor writes on it; and
+    a settlement does not wait for it to be complete."""
     is_missing = config.super_fee_wallet_id is None
     await execute(
         conn,
-        f"UPDATE {S}.dca_payments SET error_message = :reason "  # noqa: S608
+        f"UPDATE {S}.dca_payments SET error_message = :reason, "  # noqa: S608
+        "wait_code = :code "
         "WHERE status = 'pending' AND leg_type = 'super_fee' AND payout_id IS NULL "
-        "AND (:is_missing OR error_message = :no_wallet)",
+        "AND (:is_missing OR wait_code = :no_wallet)",
         {
             "reason": NO_PLATFORM_WALLET if is_missing else None,
+            "code": WaitCode.PLATFORM_WALLET if is_missing else None,
             "is_missing": is_missing,
-            "no_wallet": NO_PLATFORM_WALLET,
+            "no_wallet": WaitCode.PLATFORM_WALLET,
         },
     )
+    await refresh_settlements(conn, await settlements_with_open_platform_fee(conn))
 
 
 async def _check_fractions_on_all_machines(
@@ -243,7 +266,8 @@ async def create_machine(operator_user_id: str, fields: Mapping[str, Any]) -> Ma
     async with transaction() as conn:
         await lock_ledger(conn)
         check_fractions(machine, await get_super_config(conn))
-        await _make_way_for(conn, machine)
+        await _check_registrations(conn, operator_user_id)
+        await _hold_or_wait(conn, machine)
         await _check_wallet_is_free(conn, machine)
         params = row_params(machine)
         inserted = await execute(
@@ -289,8 +313,10 @@ async def update_machine(
             )
         written: dict[str, Any] = {**new, "updated_at": utc_now()}
         if "machine_npub" in new:
-            await _make_way_for(conn, after)
+            await _hold_or_wait(conn, after)
             written.update(UNPAIRED)
+            written["machine_npub"] = after.machine_npub
+            written["claimed_npub"] = after.claimed_npub
         if "wallet_id" in new:
             await _check_wallet_can_change(conn, before)
             await _check_wallet_is_free(conn, after)
@@ -304,6 +330,8 @@ async def update_machine(
             "WHERE id = :id AND operator_user_id = :operator_user_id",
             {k: params[k] for k in (*written, "id", "operator_user_id")},
         )
+        if "machine_npub" in new:
+            await _pass_on_key(conn, before)
         await write_audit(
             conn,
             operator_user_id,
@@ -329,6 +357,7 @@ async def delete_machine(operator_user_id: str, machine_id: str) -> None:
                 "Switch it off instead (is_active: false)."
             )
         await _delete(conn, machine)
+        await _pass_on_key(conn, machine)
         await write_audit(
             conn,
             operator_user_id,
@@ -342,42 +371,66 @@ async def delete_machine(operator_user_id: str, machine_id: str) -> None:
         )
 
 
-async def _make_way_for(conn: Connection, machine: Machine) -> None:
-    """Free the npub if whoever registered it never proved anything.
+async def _hold_or_wait(conn: Connection, machine: Machine) -> None:
+    """Set the key that was typed, or a place in the queue for it.
 
-    Anyone may know an npub, so a registration that was never paired and has no
-    history gives way to another operator's.
+    Anyone may know an npub: typing one proves nothing, and takes nothing from who
+    registered it before. Who pairs with it has it.
     """
+    claimed = machine.machine_npub
+    if claimed.startswith(WAITING):
+        raise BadInputError("machine_npub: give the machine's own key.")
+    machine.claimed_npub = claimed
     found = await fetch_models(
         conn,
         f"SELECT * FROM {S}.dca_machines "  # noqa: S608
-        "WHERE machine_npub = :npub AND id <> :id",
+        "WHERE (machine_npub = :npub OR claimed_npub = :npub) AND id <> :id",
         Machine,
-        {"npub": machine.machine_npub, "id": machine.id},
+        {"npub": claimed, "id": machine.id},
     )
-    if not found:
-        return
-    other = found[0]
-    if other.operator_user_id == machine.operator_user_id:
+    if any(m.operator_user_id == machine.operator_user_id for m in found):
         raise ConflictError("You have registered a machine with this npub already.")
-    if other.is_paired or await _has_history_for_good(conn, other.id):
-        raise ConflictError(
-            "A machine with this npub is in use already. If it is yours, give it a "
-            "new key."
-        )
-    await _delete(conn, other)
-    await write_audit(
+    if any(m.machine_npub == claimed for m in found):
+        machine.machine_npub = f"{WAITING}{machine.id}"
+
+
+async def _pass_on_key(conn: Connection, left: Machine) -> None:
+    """A key that its holder gave up is the oldest other registration's that claims it:
+    somebody must be there to pair."""
+    npub = left.machine_npub
+    if npub.startswith(WAITING):
+        return
+    row = await fetch_one(
         conn,
-        "system",
-        "machine.give_way",
-        "machine",
-        other.id,
-        _settings(other),
-        None,
-        "Another operator registered this npub before this machine was paired.",
-        operator_user_id=other.operator_user_id,
-        machine_id=other.id,
+        f"SELECT id FROM {S}.dca_machines "  # noqa: S608
+        "WHERE claimed_npub = :npub AND id <> :id ORDER BY created_at, id",
+        {"npub": npub, "id": left.id},
     )
+    if row:
+        await execute(
+            conn,
+            f"UPDATE {S}.dca_machines SET machine_npub = :npub "  # noqa: S608
+            "WHERE id = :id",
+            {"npub": npub, "id": row["id"]},
+        )
+
+
+async def _check_registrations(conn: Connection, operator_user_id: str) -> None:
+    """A registration costs nothing, so there are only so many that never traded."""
+    row = await fetch_one(
+        conn,
+        f"""
+        SELECT COUNT(*) AS n FROM {S}.dca_machines m
+        WHERE m.operator_user_id = :user AND NOT EXISTS (
+            SELECT 1 FROM {S}.dca_settlements s WHERE s.machine_id = m.id)
+        """,  # noqa: S608
+        {"user": operator_user_id},
+    )
+    if row and int(row["n"]) >= UNUSED_AT_MOST:
+        raise ConflictError(
+            f"You have {UNUSED_AT_MOST} machines that have not traded yet: delete one "
+            "of them first."
+        )
 
 
 async def _delete(conn: Connection, machine: Machine) -> None:
@@ -389,6 +442,7 @@ async def _delete(conn: Connection, machine: Machine) -> None:
     for table in (
         "dca_commission_splits",
         "dca_clients",
+        "dca_invitations",
         "dca_machine_wallets",
         "dca_telemetry",
         "cassette_configs",
@@ -490,16 +544,3 @@ async def wallets_and_owners(
             params,
         )
     return {row["id"]: (row["wallet_id"], row["operator_user_id"]) for row in found}
-
-
-async def usernames_of(user_ids: Iterable[str]) -> dict[str, str | None]:
-    """What LNbits users call themselves, by id."""
-    params: dict[str, Any] = {}
-    listed = in_list("u", sorted(set(user_ids)), params)
-    async with core_db.connect() as conn:
-        found = await fetch_all(
-            conn,
-            f"SELECT id, username FROM accounts WHERE id IN {listed}",  # noqa: S608
-            params,
-        )
-    return {row["id"]: row["username"] for row in found}

@@ -21,6 +21,7 @@
   // What each needs besides, it says itself (`needs`).
   const SCREENS = [
     'welcome',
+    'invitations',
     'overview',
     'machines',
     'machine',
@@ -204,6 +205,12 @@
           await Promise.all([loadStyle(), loadLib(), loadWords()])
           const {live, store, loadSentences} = window.satmachine
           await loadSentences(this.$i18n.locale)
+          // A link is opened by who has never had the extension: it enables it.
+          if (this.asked === 'invitations' && this.id) {
+            await window.satmachine.api
+              .get(`/invitations/${this.id}`)
+              .catch(() => null)
+          }
           if (!store.me) await live.loadMe()
           this.store = store
           const machines = this.me.operator || this.me.super

@@ -15,6 +15,7 @@ from world import Killed, MakeWorld, World, killed_at
 from satmachineadmin import distribution
 from satmachineadmin.base import lease
 from satmachineadmin.base.database import fetch_all, in_list
+from satmachineadmin.host import paying
 from satmachineadmin.models import Payout
 from satmachineadmin.money import payouts, payouts_crud
 from satmachineadmin.money.rush import PayoutDebouncer
@@ -45,7 +46,7 @@ async def test_killed_among_the_invoices_there_are_none(
     world = await make_world(deposits=["300.00"] * LPS)
     payment_hash = await world.cash_out()
     await world.landed(payment_hash)
-    real = payouts.update_payment_checking_id
+    real = paying.update_payment_checking_id
     seen: list[str] = []
 
     async def third_kills(*args: Any) -> None:
@@ -55,7 +56,7 @@ async def test_killed_among_the_invoices_there_are_none(
         await real(*args)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(payouts, "update_payment_checking_id", third_kills)
+        patch.setattr(paying, "update_payment_checking_id", third_kills)
         await engine_paused.run_until_idle()
     assert await invoices_in_lnbits(world) == 0
     assert {p["status"] for p in await world.payouts()} == {"new"}
@@ -71,7 +72,7 @@ async def test_killed_between_two_holds_of_invoices_others_are_made(
     world = await make_world(deposits=["300.00"] * LPS)
     payment_hash = await world.cash_out()
     await world.landed(payment_hash)
-    real = payouts.update_payment_checking_id
+    real = paying.update_payment_checking_id
     seen: list[str] = []
 
     async def third_kills(*args: Any) -> None:
@@ -82,7 +83,7 @@ async def test_killed_between_two_holds_of_invoices_others_are_made(
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
         patch.setattr(distribution, "MAX_CONNECTION_SECONDS", 0)
-        patch.setattr(payouts, "update_payment_checking_id", third_kills)
+        patch.setattr(paying, "update_payment_checking_id", third_kills)
         await engine_paused.run_until_idle()
     assert await invoices_in_lnbits(world) == 2
     assert {p["status"] for p in await world.payouts()} == {"new"}

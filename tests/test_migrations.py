@@ -50,7 +50,9 @@ def row_of(tables: Dump, table: str, id_: str) -> dict[str, Any]:
 
 def test_migrations_are_defined_in_numeric_order() -> None:
     numbers = [number for number, _ in databases.all_migrations()]
-    assert numbers == list(range(1, len(numbers) + 1))
+    # each once, in order; engineers who work at a time keep a number each
+    assert numbers == sorted(set(numbers))
+    assert numbers[0] == 1
     assert len(numbers) >= 10
 
 

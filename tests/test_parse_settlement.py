@@ -764,9 +764,6 @@ def test_a_payment_is_read_once_into_status_figures_and_why_not(
     assert reading.is_stamped == bool(extra)
     assert reading.parsed.wire_sats == 108_000
     assert reading.cause is None
-    held = reading.held_back("somebody looks")
-    assert held.status == "quarantined"
-    assert held.problem == (reading.problem or "somebody looks")
 
 
 def test_what_breaks_while_reading_is_a_reason_and_not_an_error(

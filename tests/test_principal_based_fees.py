@@ -16,9 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from satmachineadmin.calculations import (
-    absorb_network_fee,
-    cap_fee_shares,
     fee_mismatch_sats,
+    fee_shortfall_sats,
+    held_fee_shares,
+    lock_fee_shares,
     round_half_up,
     split_principal_based,
 )
@@ -38,7 +39,7 @@ def test_the_example_of_the_specification() -> None:
     shares = split_principal_based(100_000, Decimal("0.0300"), Decimal("0.0500"))
     assert shares == (3_000, 5_000)
     assert fee_mismatch_sats(8_000, *shares) == 0
-    assert cap_fee_shares(8_000, *shares) == (3_000, 5_000)
+    assert lock_fee_shares(8_000, *shares) == (3_000, 5_000)
 
 
 def test_known_failure_25_percent_of_principal_not_of_the_fee() -> None:
@@ -95,14 +96,15 @@ def test_the_decimal_context_changes_nothing(sats: int, fraction: Decimal) -> No
 
 @all_cases
 @given(SATS, SATS, SATS)
-def test_locked_shares_are_never_more_than_the_fee(
+def test_the_operators_share_is_what_the_fee_leaves_of_it(
     fee_sats: int, platform_sats: int, operator_sats: int
 ) -> None:
-    platform, operator = cap_fee_shares(fee_sats, platform_sats, operator_sats)
-    assert 0 <= platform <= platform_sats
+    platform, operator = lock_fee_shares(fee_sats, platform_sats, operator_sats)
+    assert platform == platform_sats
     assert 0 <= operator <= operator_sats
-    assert platform + operator == min(fee_sats, platform_sats + operator_sats)
-    assert operator == 0 or platform == platform_sats, "the platform comes first"
+    covered = platform - fee_shortfall_sats(fee_sats, platform)
+    assert covered + operator == min(fee_sats, platform_sats + operator_sats)
+    assert operator == 0 or covered == platform, "the platform comes first"
 
 
 @pytest.mark.parametrize(
@@ -111,15 +113,15 @@ def test_locked_shares_are_never_more_than_the_fee(
         (8_000, 0, (3_000, 5_000)),
         (9_000, 1_000, (3_000, 5_000)),
         (7_000, -1_000, (3_000, 4_000)),
-        (2_000, -6_000, (2_000, 0)),
-        (0, -8_000, (0, 0)),
+        (2_000, -6_000, (3_000, 0)),
+        (0, -8_000, (3_000, 0)),
     ],
 )
 def test_a_fee_that_does_not_match_the_fractions(
     fee_sats: int, mismatch_sats: int, locked: tuple[int, int]
 ) -> None:
     assert fee_mismatch_sats(fee_sats, 3_000, 5_000) == mismatch_sats
-    assert cap_fee_shares(fee_sats, 3_000, 5_000) == locked
+    assert lock_fee_shares(fee_sats, 3_000, 5_000) == locked
 
 
 @pytest.mark.parametrize(
@@ -137,7 +139,7 @@ def test_a_fee_that_does_not_match_the_fractions(
 def test_known_failure_42_surplus_then_operator_then_platform_bear_a_network_fee(
     network_fee_sats: int, expected: tuple[int, int]
 ) -> None:
-    assert absorb_network_fee(9_000, 3_000, 5_000, network_fee_sats) == expected
+    assert held_fee_shares(9_000, 3_000, 5_000, network_fee_sats) == expected
 
 
 @all_cases
@@ -146,7 +148,7 @@ def test_a_network_fee_takes_no_more_than_it_is(
     surplus_sats: int, platform_sats: int, operator_sats: int, network_fee_sats: int
 ) -> None:
     fee_sats = surplus_sats + platform_sats + operator_sats
-    platform, operator = absorb_network_fee(
+    platform, operator = held_fee_shares(
         fee_sats, platform_sats, operator_sats, network_fee_sats
     )
     assert 0 <= platform <= platform_sats
@@ -158,9 +160,23 @@ def test_a_network_fee_takes_no_more_than_it_is(
     assert platform == platform_sats or operator == 0
 
 
-def test_shares_above_the_fee_are_refused_before_a_network_fee() -> None:
+def test_an_operators_share_above_the_fee_is_refused() -> None:
     with pytest.raises(ValueError, match="more than the fee of 7999 sat"):
-        absorb_network_fee(7_999, 3_000, 5_000, 1)
+        held_fee_shares(7_999, 3_000, 5_000, 1)
+
+
+@pytest.mark.parametrize(
+    ("fee_sats", "short_sats"), [(8_000, 0), (3_000, 0), (2_999, 1), (0, 3_000)]
+)
+def test_what_a_fee_does_not_cover_of_the_platforms_share_is_owed(
+    fee_sats: int, short_sats: int
+) -> None:
+    """The platform is a creditor: its share is of principal, whatever was charged."""
+    platform, operator = lock_fee_shares(fee_sats, 3_000, 5_000)
+    assert platform == 3_000
+    assert fee_shortfall_sats(fee_sats, platform) == short_sats
+    held, _ = held_fee_shares(fee_sats, platform, operator, 0)
+    assert held + short_sats == 3_000
 
 
 @pytest.mark.parametrize("bad", NOT_INTS)
@@ -168,16 +184,16 @@ def test_money_that_is_not_an_int_is_a_type_error(bad: Any) -> None:
     tenth = Decimal("0.1")
     for call in (
         lambda: split_principal_based(bad, tenth, tenth),
-        lambda: cap_fee_shares(bad, 1, 1),
-        lambda: cap_fee_shares(1, bad, 1),
-        lambda: cap_fee_shares(1, 1, bad),
+        lambda: lock_fee_shares(bad, 1, 1),
+        lambda: lock_fee_shares(1, bad, 1),
+        lambda: lock_fee_shares(1, 1, bad),
         lambda: fee_mismatch_sats(bad, 1, 1),
         lambda: fee_mismatch_sats(1, bad, 1),
         lambda: fee_mismatch_sats(1, 1, bad),
-        lambda: absorb_network_fee(bad, 0, 0, 1),
-        lambda: absorb_network_fee(3, bad, 0, 1),
-        lambda: absorb_network_fee(3, 0, bad, 1),
-        lambda: absorb_network_fee(3, 0, 0, bad),
+        lambda: held_fee_shares(bad, 0, 0, 1),
+        lambda: held_fee_shares(3, bad, 0, 1),
+        lambda: held_fee_shares(3, 0, bad, 1),
+        lambda: held_fee_shares(3, 0, 0, bad),
         lambda: round_half_up(bad, 1),
         lambda: round_half_up(1, bad),
     ):
@@ -203,8 +219,8 @@ def test_negative_sats_are_refused() -> None:
     with pytest.raises(ValueError, match="principal_sats is -1"):
         split_principal_based(-1, Decimal(0), Decimal(0))
     with pytest.raises(ValueError, match="fee_sats is -1"):
-        cap_fee_shares(-1, 0, 0)
+        lock_fee_shares(-1, 0, 0)
     with pytest.raises(ValueError, match="network_fee_sats is -1"):
-        absorb_network_fee(3, 0, 0, -1)
+        held_fee_shares(3, 0, 0, -1)
     with pytest.raises(ValueError, match="denominator is 0"):
         round_half_up(1, 0)

@@ -28,16 +28,19 @@ SILENT_FILES = {
     "__init__.py",
     "books/accounting.py",  # the CSV's own words
     "books/statement.py",  # the paper's words are in templates/words.jinja
+    "line/answers.py",
+    "line/available.py",
     "line/calls.py",
     "line/crud.py",
     "line/engine.py",
     "line/payout.py",
+    "line/verdicts.py",
     "migrations.py",
     "views.py",
 }
 # Calls whose texts are for developers: the log, OpenAPI, SQL.
 SILENT_CALLS = re.compile(
-    r"logger\.(opt\(.*\)\.)?\w+|\w*router\.\w+|Field|Query|Path|run|run_many|one|rows"
+    r"logger\.(opt\(.*\)\.)?\w+|\w*router\.\w+|Field|Query|Path|execute(_many)?|fetch_\w+"
 )
 SQL = re.compile(
     r"\b(SELECT|FROM|WHERE|UPDATE|INSERT|AND|ORDER|NULLS?|COALESCE|DELETE|CASE|EXISTS"
@@ -48,6 +51,10 @@ IN_SQL = re.compile(r"'([A-Z][^'=:]* [^'=:]+[.])'")
 
 # What reads like a sentence and is on no screen by itself.
 NOT_SHOWN = {
+    # what a relay says begins with this, or holds it
+    "slow down",
+    "too many",
+    "target: {}",
     # documentation and file names
     "npub or 64 hex",
     "{}=value, or {}[op]=value with op one of eq, ne, gt, ge, lt, le, in, ex{}",

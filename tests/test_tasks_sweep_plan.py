@@ -17,6 +17,7 @@ from world import MakeWorld
 
 from satmachineadmin import tasks
 from satmachineadmin.base.database import db_time, execute, fetch_all, in_list
+from satmachineadmin.host import payments
 
 PAYMENTS = 20_000
 FIRST = datetime(2025, 1, 1, tzinfo=timezone.utc)
@@ -60,10 +61,10 @@ async def test_every_page_of_the_sweep_is_read_by_the_time_of_its_payments(
     after = FIRST + timedelta(seconds=share * PAYMENTS)
     params = {"after": db_time(after), "last": "plan", "limit": tasks.PAGE}
     listed = in_list("w", [wallet_id, "another"], params)
-    page = await fetch_all(conn, tasks.page_sql(listed), params)
+    page = await fetch_all(conn, payments.page_sql(listed), params)
     expected = min(tasks.PAGE, int((1 - share) * PAYMENTS / 2))
     assert expected <= len(page) <= tasks.PAGE
-    said = await fetch_all(conn, f"{EXPLAIN} {tasks.page_sql(listed)}", params)
+    said = await fetch_all(conn, f"{EXPLAIN} {payments.page_sql(listed)}", params)
     plan = "\n".join(str(list(row.values())[-1]) for row in said)
     assert "idx_payments_updated_at" in plan, plan
     if (1 - share) * PAYMENTS <= tasks.PAGE:

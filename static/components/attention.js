@@ -2,8 +2,11 @@
 ;(() => {
   const KINDS = {
     payouts_stopped: ['pan_tool', 'bad', 'look'],
+    dispute: ['gavel', 'busy', 'look'],
+    shortfall: ['money_off', 'busy', 'look'],
     balance_used_up: ['savings', 'busy', 'look'],
     quarantined: ['report', 'warn', 'resolve'],
+    past: ['history', 'warn', 'look'],
     attention: ['error', 'bad', 'look'],
     leg_failed: ['money_off', 'bad', 'retry'],
     dispense: ['hourglass_top', 'busy', 'report'],
@@ -14,7 +17,8 @@
     offline: ['wifi_off', 'bad', 'look'],
     no_profile: ['person_off', 'busy', 'look'],
     wallet_short: ['account_balance_wallet', 'bad', 'look'],
-    no_fee_wallet: ['domain', 'warn', 'set']
+    no_fee_wallet: ['domain', 'warn', 'set'],
+    relay_deaf: ['hearing_disabled', 'warn', 'set']
   }
 
   satmachine.component('attention', {
@@ -61,6 +65,7 @@
           return `${base}lps?show=deposits&status=pending${all}`
         }
         if (item.kind === 'no_fee_wallet') return `${base}platform#fees`
+        if (item.kind === 'relay_deaf') return `${base}platform`
         if (item.client_id) return `${base}lps/${item.client_id}`
         if (item.kind === 'leg_failed') return `${base}payments?status=failed`
         if (item.machine_id) return `${base}machines/${item.machine_id}`

@@ -28,7 +28,11 @@ satmachine.component('cassettes', {
       return this.rows.some(row => this.differs(row))
     },
     sent() {
-      const {published_at, confirmed_at} = this.answer
+      const {offered_at, published_at, confirmed_at} = this.answer
+      if (!published_at && offered_at) {
+        const ago = this.fmt.ago(offered_at)
+        return {look: 'busy', text: this.t('cassettes.offered', {ago})}
+      }
       if (!published_at) {
         return {look: 'calm', text: this.t('cassettes.unpublished')}
       }

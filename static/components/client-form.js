@@ -1,4 +1,5 @@
-// Enrols an LNbits user as an LP at a machine.
+// Invites an LNbits user to be an LP at a machine: the answer is the same whoever
+// exists.
 satmachine.component('client-form', {
   emits: ['saved'],
   methods: {
@@ -25,15 +26,8 @@ satmachine.component('client-form', {
           }
         ],
         run: async ({who, machine_id}) => {
-          const isId = /^[0-9a-f]{32}$/.test(who)
-          const client = await satmachine.api.post('/clients', {
-            machine_id,
-            [isId ? 'user_id' : 'username']: who
-          })
-          const name = client.username || who
-          return client.has_profile
-            ? this.t('lps.enrolled', {name})
-            : this.t('lps.enrolled_waiting', {name})
+          await satmachine.api.post('/clients', {machine_id, username: who})
+          return this.t('lps.invited', {name: who})
         }
       })
     }

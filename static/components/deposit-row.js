@@ -15,15 +15,64 @@ satmachine.component('deposit-row', {
         ? this.t('deposits.confirmed_at', {time: this.fmt.time(confirmed_at)})
         : this.t('deposits.recorded_at', {time: this.fmt.time(created_at)})
     },
+    disputed() {
+      const {dispute} = this.deposit
+      return dispute?.state === 'open'
+        ? this.t('said.disputed', {reason: dispute.reason})
+        : ''
+    },
+    asked() {
+      const {reversal, currency} = this.deposit
+      if (reversal?.state !== 'requested') return ''
+      const amount = this.fmt.fiat(reversal.amount, currency)
+      return this.own
+        ? this.t('said.asks', {amount, reason: reversal.reason})
+        : this.t('said.waits', {amount})
+    },
+    says() {
+      const open = this.deposit.dispute?.state === 'open'
+      const said = [open ? 'withdraw' : 'dispute']
+      return this.asked ? ['agree', 'refuse', ...said] : said
+    },
     steps() {
       const next = {
         pending: ['confirmed', 'corrected', 'cancelled'],
+        claimed: ['confirmed', 'cancelled'],
         confirmed: ['reversed']
       }
       return next[this.deposit.status] || []
     }
   },
   methods: {
+    // What the LP says of it: each is asked once and sent with its reason.
+    say(word) {
+      const {id} = this.deposit
+      const ways = {
+        dispute: 'dispute',
+        withdraw: 'withdraw-dispute',
+        agree: 'accept-reversal',
+        refuse: 'decline-reversal'
+      }
+      const reason = {
+        name: 'reason',
+        type: 'long',
+        label: this.t('common.reason'),
+        required: word === 'dispute'
+      }
+      this.$emit('ask', {
+        title: this.t(
+          word === 'dispute' ? 'said.dispute_title' : `said.${word}`
+        ),
+        lines: word === 'dispute' ? this.t('said.dispute_text') : this.asked,
+        ok: this.t(`said.${word}`),
+        fields: ['dispute', 'refuse'].includes(word) ? [reason] : [],
+        run: async ({reason}) => {
+          const body = reason ? {reason} : {}
+          await satmachine.api.post(`/lp/deposits/${id}/${ways[word]}`, body)
+          return word === 'dispute' ? this.t('said.dispute_done') : ''
+        }
+      })
+    },
     ask(step) {
       const corrects = step === 'corrected'
       this.$emit('ask', corrects ? this.correction() : this.change(step))

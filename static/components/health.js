@@ -46,14 +46,20 @@ satmachine.component('health', {
         const text = this.t('health.no_relay')
         return [{name: this.t('health.relay'), text, look: 'warn'}]
       }
-      return list.map(({url, connected, last_event_at}) => ({
-        name: this.t('health.relay'),
-        text: last_event_at ? `${url} (${this.fmt.ago(last_event_at)})` : url,
-        look: connected ? 'good' : 'bad'
-      }))
+      return list.map(relay => this.relay(relay))
     }
   },
   methods: {
+    // What a relay says against us is shown as it says it.
+    relay({url, connected, listening, last_event_at, problem}) {
+      const name = this.t('health.relay')
+      if (problem) {
+        return {name, text: `${url}: ${this.localize(problem)}`, look: 'bad'}
+      }
+      const heard = last_event_at ? ` (${this.fmt.ago(last_event_at)})` : ''
+      const look = connected && listening !== false ? 'good' : 'warn'
+      return {name, text: url + heard, look: connected ? look : 'bad'}
+    },
     async load(api) {
       const health = await api.get('/health')
       return () => (this.health = health)

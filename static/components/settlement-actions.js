@@ -45,7 +45,7 @@
           held && 'resolve',
           (failed || this.unplanned) && 'retry',
           refundable_sats > 0 && 'refund',
-          open && tx_type === 'cash_out' && 'dispense',
+          (open || held) && tx_type === 'cash_out' && 'dispense',
           status !== 'voided' && !moved && 'voidIt',
           'note',
           'test'

@@ -63,6 +63,28 @@ window.i18n.global.mergeLocaleMessage('en', {
       last_month: 'Last month',
       this_year: 'This year'
     },
+    invitations: {
+      title: 'Invitations',
+      from: "{name}'s machines invite you",
+      text: 'You would provide cash for the machine {machine}: every cash-out of it then buys sats for you. Nothing happens before you say yes.',
+      accept: 'Accept',
+      decline: 'Decline',
+      accept_done: 'You are an LP of {machine} now.',
+      decline_done: 'Declined. Who invited you is not told.'
+    },
+    said: {
+      dispute: 'Dispute',
+      dispute_title: 'Dispute this deposit',
+      dispute_text:
+        'The operator and the platform see it. It changes nothing of the money.',
+      dispute_done: 'The operator and the platform see your dispute.',
+      withdraw: 'Take the dispute back',
+      agree: 'Yes, I got it back',
+      refuse: 'No, I did not',
+      asks: 'The operator says that {amount} were given back to you: {reason}',
+      disputed: 'Disputed: {reason}',
+      waits: 'Waits for the LP: {amount} back'
+    },
     welcome: {
       also: 'Also:',
       also_operator: 'run machines',
@@ -86,6 +108,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       refunded: 'refunded'
     },
     deposit_status: {
+      claimed: 'claimed by the LP',
       pending: 'waiting for confirmation',
       confirmed: 'confirmed',
       cancelled: 'cancelled',

@@ -63,6 +63,28 @@ window.i18n.global.mergeLocaleMessage('es', {
       last_month: 'Mes pasado',
       this_year: 'Este año'
     },
+    invitations: {
+      title: 'Invitaciones',
+      from: 'Los cajeros de {name} le invitan',
+      text: 'Usted aportaría efectivo al cajero {machine}: cada retiro compra entonces sats para usted. No pasa nada antes de que acepte.',
+      accept: 'Aceptar',
+      decline: 'Rechazar',
+      accept_done: 'Ahora es LP de {machine}.',
+      decline_done: 'Rechazada. A quien le invitó no se le dice.'
+    },
+    said: {
+      dispute: 'Disputar',
+      dispute_title: 'Disputar este depósito',
+      dispute_text:
+        'El operador y la plataforma lo ven. No cambia nada del dinero.',
+      dispute_done: 'El operador y la plataforma ven su disputa.',
+      withdraw: 'Retirar la disputa',
+      agree: 'Sí, lo recibí',
+      refuse: 'No, no lo recibí',
+      asks: 'El operador dice que se le devolvieron {amount}: {reason}',
+      disputed: 'Disputado: {reason}',
+      waits: 'Espera al LP: {amount} de vuelta'
+    },
     welcome: {
       also: 'Además:',
       also_operator: 'operar cajeros',
@@ -86,6 +108,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       refunded: 'reembolsado'
     },
     deposit_status: {
+      claimed: 'reclamado por el LP',
       pending: 'por confirmar',
       confirmed: 'confirmado',
       cancelled: 'cancelado',

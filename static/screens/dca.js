@@ -1,5 +1,6 @@
 satmachine.component('screen-dca', {
   needs: [
+    'invitations',
     'lp-form',
     'lp-machine',
     'between',

@@ -7,87 +7,13 @@ from typing import Any
 
 import pytest
 from api_world import add_deposit, add_lp, add_machine, make_desk, ok, refused
-from lnbits.core.crud.extensions import get_user_extension
 from lnbits.core.models import Account
 from money_rows import add_leg
 
 from conftest import MakeUser, MakeWallet
-from dev.accounts import UserSession
+from dev.accounts import UserSession, enrol
 
 # ---------------------------------------------------------------------------- clients
-
-
-async def test_enrolling_by_name_enables_the_extension(
-    make_user: MakeUser, make_wallet: MakeWallet
-) -> None:
-    operator, lp = await make_user("operator"), await make_user("lp", enable=False)
-    refused(await lp.api.get("/me"), 403)
-    machine = await add_machine(operator, make_wallet)
-    client = ok(
-        await operator.api.post(
-            "/clients",
-            json={"machine_id": machine["id"], "username": lp.username.upper()},
-        ),
-        201,
-    )
-    assert client == {
-        "id": client["id"],
-        "machine_id": machine["id"],
-        "username": lp.username.upper(),
-        "status": "active",
-        "has_profile": False,
-        "dca_mode": None,
-        "fixed_mode_daily_limit": None,
-        "remaining": "0.00",
-        "currency": "GTQ",
-        "sats_received": 0,
-        "sats_on_the_way": 0,
-        "created_at": client["created_at"],
-    }
-    extension = await get_user_extension(lp.user_id, "satmachineadmin")
-    assert extension and extension.active
-    me = ok(await lp.api.get("/me"))
-    assert (me["operator"], me["lp"], me["super"]) == (False, False, False)
-    assert me["enrolled"] is True
-    ok(await lp.api.post("/lp", json={"dca_wallet_id": lp.wallet.id}), 201)
-    assert ok(await lp.api.get("/me"))["lp"] is True
-    assert ok(await operator.api.get(f"/clients/{client['id']}"))["has_profile"] is True
-    me = ok(await operator.api.get("/me"))
-    assert (me["operator"], me["enrolled"]) == (True, False)
-
-
-async def test_enrolling_switches_a_disabled_extension_on_again(
-    make_user: MakeUser, make_wallet: MakeWallet
-) -> None:
-    operator, lp = await make_user("operator"), await make_user("lp")
-    ok(await lp.core.put("/api/v1/extension/satmachineadmin/disable"))
-    refused(await lp.api.get("/me"), 403)
-    machine = await add_machine(operator, make_wallet)
-    body = {"machine_id": machine["id"], "user_id": lp.user_id}
-    client = ok(await operator.api.post("/clients", json=body), 201)
-    ok(await lp.api.get("/me"))
-    # an enrolment by id takes the name of the account
-    assert client["username"] == lp.username
-    refused(await operator.api.post("/clients", json=body), 409, "enrolled")
-
-
-async def test_enrolled_at_many_machines_at_once(
-    make_user: MakeUser, make_wallet: MakeWallet
-) -> None:
-    operator, lp = await make_user("operator"), await make_user("lp", enable=False)
-    machines = [await add_machine(operator, make_wallet) for _ in range(4)]
-    answers = await asyncio.gather(
-        *(
-            operator.api.post(
-                "/clients", json={"machine_id": m["id"], "user_id": lp.user_id}
-            )
-            for m in machines + machines
-        )
-    )
-    assert sorted(a.status_code for a in answers) == [201] * 4 + [409] * 4
-    ok(await lp.api.get("/me"))
-    summary = ok(await lp.api.get("/lp/summary"))
-    assert {row["machine_id"] for row in summary} == {m["id"] for m in machines}
 
 
 async def test_nobody_sees_an_lps_user_id(
@@ -111,38 +37,27 @@ async def test_nobody_sees_an_lps_user_id(
 @pytest.mark.parametrize(
     ("body", "status", "word"),
     [
-        ({}, 400, "user_id or username"),
-        ({"user_id": "0" * 32}, 400, "no LNbits user"),
-        ({"username": "nobody of this name"}, 400, "no LNbits user"),
-        ({"username": "%"}, 400, "no LNbits user"),
-        ({"user_id": "a\x00"}, 400, "NUL"),
-        ({"user_id": ["x"]}, 400, "text"),
-        ({"machine_id": "nobody's"}, 404, "machine"),
-        ({"machine_id": None}, 400, "machine_id"),
+        ({}, 400, "username"),
+        ({"user_id": "0" * 32}, 400, "username"),
+        ({"username": ""}, 400, "username"),
+        ({"username": "a\x00"}, 400, "NUL"),
+        ({"username": ["x"]}, 400, "text"),
+        ({"username": "x", "machine_id": "nobody's"}, 404, "machine"),
+        ({"username": "x", "machine_id": None}, 400, "machine_id"),
     ],
 )
-async def test_enrolments_that_are_refused(
+async def test_invitations_that_are_refused(
     make_user: MakeUser,
     make_wallet: MakeWallet,
     body: dict[str, Any],
     status: int,
     word: str,
 ) -> None:
+    """By name only: an id is a login."""
     operator = await make_user("operator")
     machine = await add_machine(operator, make_wallet)
     body = {"machine_id": machine["id"], **body}
     refused(await operator.api.post("/clients", json=body), status, word)
-
-
-async def test_a_name_with_tags_is_nobody_elses(
-    make_user: MakeUser, make_wallet: MakeWallet
-) -> None:
-    """LNbits strips tags from what it looks for: <b>alice is not alice."""
-    operator, lp = await make_user("operator"), await make_user("lp")
-    machine = await add_machine(operator, make_wallet)
-    for body in ({"username": f"<b>{lp.username}"}, {"user_id": f"<b>{lp.user_id}"}):
-        body["machine_id"] = machine["id"]
-        refused(await operator.api.post("/clients", json=body), 400, "no LNbits user")
 
 
 async def test_an_lp_is_paused_and_renamed(
@@ -162,7 +77,9 @@ async def test_an_lp_is_paused_and_renamed(
     assert [e["action"] for e in log] == [
         "client.change",
         "client.change",
-        "client.create",
+        "client.invite",  # the desk's link
+        "client.accept",
+        "client.invite",
     ]
     assert log[1]["before"] == {"status": "active"}
 
@@ -285,6 +202,9 @@ async def test_a_deposit_from_recording_to_reversal(
         "created_at": deposit["created_at"],
         "confirmed_at": None,
         "reversed_at": None,
+        "dispute": None,
+        "reversal": None,
+        "part_of": None,
     }
     path = f"/deposits/{deposit['id']}"
     assert (await _remaining(api, client_id)) == "300.00"
@@ -383,12 +303,7 @@ async def test_no_deposit_for_an_lp_who_has_chosen_no_wallet(
 ) -> None:
     operator, lp = await make_user("operator"), await make_user("lp")
     machine = await add_machine(operator, make_wallet)
-    client = ok(
-        await operator.api.post(
-            "/clients", json={"machine_id": machine["id"], "user_id": lp.user_id}
-        ),
-        201,
-    )
+    client = await enrol(operator, lp, machine["id"])
     body = {"client_id": client["id"], "amount": "10"}
     refused(await operator.api.post("/deposits", json=body), 409, "wallet")
 
@@ -408,7 +323,10 @@ async def test_10_a_reversal_never_takes_a_balance_below_zero(
     body = {"status": "reversed", "reason": "a mistake"}
     refused(await desk.operator.api.put(path, json=body), 409, "299.99")
     await add_deposit(desk.operator, desk.client["id"], "0.01")
+    # a leg was planned from it: it takes the LP's yes
     ok(await desk.operator.api.put(path, json=body))
+    assert await _remaining(desk.operator.api, desk.client["id"]) == "300.00"
+    ok(await desk.lp.api.post(f"/lp/deposits/{desk.deposit['id']}/accept-reversal"))
     assert await _remaining(desk.operator.api, desk.client["id"]) == "0.00"
 
 

@@ -96,9 +96,11 @@ async def ids(desk: Desk, make_user: MakeUser) -> dict[str, str]:
         "deposit_id": desk.deposit["id"],
         "settlement_id": settlement,
         "leg_id": leg,
-        "user_id": (await make_user("newcomer")).user_id,
+        "username": (await make_user("newcomer")).username,
         "wallet_id": desk.operator.wallet.id,
         "dca_wallet_id": desk.operator.wallet.id,
+        "code": desk.link["code"],
+        "enrolment_id": desk.client["id"],
     }
 
 

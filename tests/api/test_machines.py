@@ -15,6 +15,7 @@ from api_world import (
     random_hex_key,
     refused,
 )
+from money_rows import add_settlement
 from pynostr.key import PrivateKey, PublicKey
 
 from conftest import Fund, MakeUser, MakeWallet
@@ -227,51 +228,51 @@ async def test_an_npub_is_the_same_machine_in_either_form(
     assert ok(await other.api.get("/machines"))["total"] == 0
 
 
-async def test_an_unpaired_registration_gives_way_to_another_operator(
+async def test_typing_an_npub_takes_nothing_from_anybody(
     make_user, make_wallet
 ) -> None:
+    """Registering proves nothing: it was told apart by who came last, and the first
+    one's machine, LPs and cassettes were gone."""
     squatter, owner = await make_user("squatter"), await make_user("owner")
     key = random_hex_key()
     first = await add_machine(squatter, make_wallet, machine_npub=key)
-    lp = await make_user("lp")
-    await add_lp(squatter, first["id"], lp)
+    await add_lp(squatter, first["id"], await make_user("lp"))
     second = await add_machine(owner, make_wallet, machine_npub=key)
     assert second["id"] != first["id"]
-    refused(await squatter.api.get(f"/machines/{first['id']}"), 404)
-    assert ok(await squatter.api.get("/clients"))["total"] == 0
-    log = ok(await squatter.api.get("/audit"))["data"]
-    assert log[0]["action"] == "machine.give_way"
-    assert "Another operator" in log[0]["reason"]
+    assert second["machine_npub"] == f"waiting:{second['id']}"
+    assert second["claimed_npub"] == first["claimed_npub"] == first["machine_npub"]
+    assert ok(await squatter.api.get(f"/machines/{first['id']}")) == first
+    assert ok(await squatter.api.get("/clients"))["total"] == 1
+    path = f"/machines/{second['id']}"
+    assert ok(await owner.api.put(path, json=second))["machine_npub"] == (
+        second["machine_npub"]
+    )
+    wallet = await make_wallet(owner)
+    again = {"machine_npub": key, "wallet_id": wallet.id, "fiat_code": "GTQ"}
+    refused(await owner.api.post("/machines", json=again), 409, "already")
+    again["machine_npub"] = "waiting:x"
+    refused(await owner.api.post("/machines", json=again), 400, "own key")
+    # given up, the key is the next one's
+    new = {"machine_npub": random_hex_key()}
+    moved = ok(await squatter.api.put(f"/machines/{first['id']}", json=new))
+    assert moved["claimed_npub"] == moved["machine_npub"]
+    assert ok(await owner.api.get(path))["machine_npub"] == first["machine_npub"]
 
 
-async def test_a_registration_with_history_or_paired_gives_way_to_nobody(
+async def test_at_most_20_registrations_that_never_traded(
     make_user, make_wallet
 ) -> None:
-    from satmachineadmin.base.database import execute, transaction
-
-    desk = await make_desk(make_user, make_wallet)
-    other = await make_user("other")
-    paired = await add_machine(desk.operator, make_wallet)
-    async with transaction() as conn:
-        await execute(
-            conn,
-            "UPDATE satoshimachine.dca_machines SET is_paired = :yes WHERE id = :id",
-            {"yes": True, "id": paired["id"]},
-        )
-    for machine in (desk.machine, paired):
-        wallet = await make_wallet(other)
-        refused(
-            await other.api.post(
-                "/machines",
-                json={
-                    "machine_npub": machine["machine_npub"],
-                    "wallet_id": wallet.id,
-                    "fiat_code": "GTQ",
-                },
-            ),
-            409,
-            "in use already",
-        )
+    operator = await make_user("operator")
+    machines = [await add_machine(operator, make_wallet) for _ in range(20)]
+    wallet = await make_wallet(operator)
+    body = {
+        "machine_npub": random_hex_key(),
+        "wallet_id": wallet.id,
+        "fiat_code": "GTQ",
+    }
+    refused(await operator.api.post("/machines", json=body), 409, "20")
+    await add_settlement(machines[0])
+    ok(await operator.api.post("/machines", json=body), 201)
 
 
 async def test_47_the_wallet_must_be_an_ordinary_one_of_the_operators(

@@ -16,7 +16,7 @@ from satmachineadmin.base.database import db, db_time, execute, transaction
 from satmachineadmin.crud import NO_PLATFORM_WALLET, insert_legs, legs_of
 
 from conftest import MakeUser, MakeWallet
-from dev.accounts import UserSession
+from dev.accounts import UserSession, enrol
 
 PREFIX = "/satmachineadmin/api/v1"
 
@@ -220,8 +220,7 @@ async def test_what_needs_attention(
     )
     ok(await api.put(f"/deposits/{deposit['id']}/status", json={"status": "cancelled"}))
     new = await make_user("new")
-    body = {"machine_id": machine["id"], "user_id": new.user_id}
-    ok(await api.post("/clients", json=body), 201)
+    await enrol(desk.operator, new, machine["id"])
     async with transaction() as conn:
         await execute(
             conn,

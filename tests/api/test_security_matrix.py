@@ -40,6 +40,7 @@ EVERYBODY = "everybody with the extension, about their own rows"
 RULES = {
     "/super/overview": SUPER,
     "/super/config": SUPER,
+    "/super/operators": SUPER,
     "/super/nostr": SUPER,
     "/super/nostr/rotate": SUPER,
     "/health": SUPER,
@@ -70,9 +71,14 @@ RULES = {
     "/lp/payments.csv": EVERYBODY,
     "/lp/summary": EVERYBODY,
     "/lp/history": EVERYBODY,
+    "/lp/enrolments": EVERYBODY,
 }
 # A row in the path is an operator's, except below these.
 LP_ROWS = "/lp/"
+# What the super alone may do to anybody's row.
+SUPERS_ROWS = "/super/"
+# A link is for whoever holds it, who may never have heard of the extension.
+LINKS = "/invitations/"
 SUPERS_ROWS_TOO = "/deposits/"
 
 
@@ -131,6 +137,8 @@ async def ids(desk: Desk) -> dict[str, str]:
         "settlement_id": settlement,
         "leg_id": leg,
         "report_id": await add_report(desk.machine["id"]),
+        "code": desk.link["code"],
+        "enrolment_id": desk.client["id"],
     }
 
 
@@ -208,11 +216,19 @@ async def test_without_a_session_nothing_is_told_and_nothing_done(
 
 def expected(route: Route, role: str) -> set[int]:
     """What a logged-in person who has no business at this desk may be answered."""
+    if route.path.startswith(LINKS):
+        return {200, 404}
     if role == "super":
         if not route.row:
             return {200, 201, 400, 404, 409}
-        return {200, 400, 404, 409} if route.path.startswith(SUPERS_ROWS_TOO) else {404}
-    if role == "not enabled" or (not route.row and RULES[route.path] == SUPER):
+        if route.path.startswith(SUPERS_ROWS):
+            # of a leg that is no fee: theirs to see, and not to act on
+            return {200, 400, 403, 404, 409}
+        is_theirs = route.path.startswith(SUPERS_ROWS_TOO)
+        return {200, 400, 404, 409} if is_theirs else {404}
+    if role == "not enabled" or route.path.startswith(SUPERS_ROWS):
+        return {403}
+    if not route.row and RULES[route.path] == SUPER:
         return {403}
     if route.row:
         return {404}
@@ -236,7 +252,8 @@ async def test_everybody_else_is_refused(
         "super": super_session,
     }
     spared = {"/super/nostr/rotate"}  # the super's other tests need the key
-    for route in routes_of(app):
+    # a link enables the extension for who follows it: last, that is
+    for route in sorted(routes_of(app), key=lambda r: r.path.startswith(LINKS)):
         for role, user in people.items():
             if role == "super" and route.path in spared:
                 continue
@@ -256,6 +273,8 @@ async def test_the_owner_is_let_in_everywhere(
     for route in sorted(routes_of(app), key=lambda r: r.method == "DELETE"):
         if not route.row or route.method == "DELETE":
             continue
+        if route.path.startswith(SUPERS_ROWS):
+            continue
         user = desk.lp if route.path.startswith(LP_ROWS) else desk.operator
         answer = await user.core.request(
             route.method, route.url(ids), json=route.body(user)
@@ -263,8 +282,11 @@ async def test_the_owner_is_let_in_everywhere(
         sentence(answer, route.name)
         assert answer.status_code not in (401, 403), f"{route.name}: {answer.text}"
         if answer.status_code == 404:
-            # the LP's own actions are for forwarding legs only, and this is none
-            assert route.path.startswith(LP_ROWS), f"{route.name}: {answer.text}"
+            # the LP's own actions are for forwarding legs only, and this is none;
+            # a link is used once
+            assert route.path.startswith(
+                (LP_ROWS, LINKS)
+            ), f"{route.name}: {answer.text}"
 
 
 async def test_no_answer_holds_a_key_or_what_logs_somebody_in(

@@ -11,6 +11,7 @@ from api_world import Desk, make_desk, ok
 from money_rows import add_leg, add_settlement
 
 from satmachineadmin.base.database import execute, transaction
+from satmachineadmin.host import paying
 from satmachineadmin.models import Payout
 from satmachineadmin.money import payouts
 
@@ -40,7 +41,7 @@ async def test_a_reason_names_no_destination(
     async def refuse(*_: Any) -> str:
         raise ValueError(reason)
 
-    monkeypatch.setattr(payouts, "get_pr_from_lnurl", refuse)
+    monkeypatch.setattr(paying, "get_pr_from_lnurl", refuse)
     payout = Payout(
         id="x",
         source_wallet_id="x",

@@ -14,7 +14,7 @@ import pytest
 from stage import RATE, Stage, act
 
 from conftest import wait_for
-from dev.accounts import answer
+from dev.accounts import answer, enrol
 
 pytest_plugins = ("browser_fixtures",)
 pytestmark = [
@@ -39,8 +39,7 @@ async def test_a_difference_stops_payouts_until_somebody_has_looked(
     }
     machine = answer(await api.post("/machines", json=body))
     answer(await lp.api.post("/lp", json={"dca_wallet_id": lp.wallet.id}))
-    body = {"machine_id": machine["id"], "user_id": lp.user_id}
-    client = answer(await api.post("/clients", json=body))
+    client = await enrol(operator, lp, machine["id"])
     body = {"client_id": client["id"], "amount": "900.00", "notes": ""}
     deposit = answer(await api.post("/deposits", json=body))
     path = f"/deposits/{deposit['id']}/status"

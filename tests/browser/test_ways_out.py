@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Route
 from stage import Desk, Stage, act
 
-from dev.accounts import answer, create_wallet
+from dev.accounts import answer, create_wallet, enrol
 
 pytest_plugins = ("browser_fixtures",)
 pytestmark = [
@@ -68,8 +68,7 @@ async def test_a_second_role_is_one_click_away(stage: Stage, desk: Desk) -> None
     assert await page.get_by_role("button", name="Add a machine").count() == 0
     await page.context.close()
     newcomer = await stage.person("enrolled")
-    body = {"machine_id": desk.machine_id, "user_id": newcomer.user_id}
-    client = answer(await desk.operator.api.post("/clients", json=body))
+    client = await enrol(desk.operator, newcomer, desk.machine_id)
     watched = await stage.open(newcomer)
     page = watched.page
     await page.locator("[data-section=dca]").wait_for()

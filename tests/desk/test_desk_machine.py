@@ -64,7 +64,8 @@ from satmachineadmin.models import (
     utc_now,
 )
 from satmachineadmin.money import landing, payouts_crud, planning, rounds
-from satmachineadmin.parties import lps
+from satmachineadmin.money.funds import free_sats
+from satmachineadmin.parties import deposits
 
 import environment
 from ledger import assert_conserves, assert_lp_totals
@@ -375,9 +376,7 @@ class Desk(RuleBasedStateMachine):
             assert not self.do(landing.land_payment(payment)).is_new
 
     async def _free_sats(self) -> int:
-        async with db.connect() as conn:
-            owed = await payouts_crud.reserved_sats(conn, [self.wallet])
-        return self.lightning.balances[self.wallet] - sum(owed[self.wallet])
+        return await free_sats(self.wallet)
 
     # the engine ---------------------------------------------------------------------
 
@@ -545,10 +544,10 @@ class Desk(RuleBasedStateMachine):
 
     async def _deposit(self, person: int, cents: int) -> None:
         amount = Decimal(cents) / 100
-        deposit = await lps.create_deposit(
+        deposit = await deposits.create_deposit(
             self.operator, False, self.clients[person], amount, None
         )
-        await lps.set_deposit_status(
+        await deposits.set_deposit_status(
             self.operator, False, deposit.id, "confirmed", None
         )
 
@@ -566,7 +565,7 @@ class Desk(RuleBasedStateMachine):
             )
         if found:
             deposit_id = found[pick % len(found)]["id"]
-            await lps.set_deposit_status(
+            await deposits.set_deposit_status(
                 self.operator, False, deposit_id, "reversed", WHY
             )
 

@@ -21,6 +21,7 @@ from satmachineadmin import distribution, tasks
 from satmachineadmin.base.database import db, db_time, execute, fetch_all, transaction
 from satmachineadmin.cash import bays as cash
 from satmachineadmin.desk import notices
+from satmachineadmin.host import notices as host_notices
 from satmachineadmin.models import utc_now
 
 
@@ -46,8 +47,8 @@ class Mail:
 @pytest.fixture
 def mail(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mail]:
     box = Mail()
-    monkeypatch.setattr(notices, "enqueue_user_notification", box.user)
-    monkeypatch.setattr(notices, "send_admin_notification", box.admin)
+    monkeypatch.setattr(host_notices, "enqueue_user_notification", box.user)
+    monkeypatch.setattr(host_notices, "send_admin_notification", box.admin)
     yield box
 
 
@@ -107,7 +108,11 @@ async def test_a_failed_leg_is_told_once_again_tomorrow_and_closed_when_it_ends(
     overview = ok(await world.operator.api.get("/overview"))
     kinds = [item["kind"] for item in overview["needs_attention"]]
     assert "leg_failed" in kinds
-    ok(await world.operator.api.post(f"/payments/{leg_id}/void", json={"reason": "x"}))
+    ok(
+        await world.super_session.api.post(
+            f"/super/payments/{leg_id}/void", json={"reason": "x"}
+        )
+    )
     clock(hours=50)
     await notices.run_notices()
     assert mail.take(operator) == []

@@ -85,7 +85,7 @@ async def a_healthy_machine(make_world: MakeWorld) -> World:
     waiting = await world.settle(await world.cash_out())
     legs = await world.legs(waiting.payment_hash)
     fee = next(x for x in legs if x.leg_type == "super_fee")
-    ok(await world.operator.api.post(f"/payments/{fee.id}/void", json=WHY))
+    ok(await world.super_session.api.post(f"/super/payments/{fee.id}/void", json=WHY))
     split = next(x for x in legs if x.leg_type == "operator_split" and not x.payout_id)
     body = {"reference": "cash", **WHY}
     if split.status == "pending":

@@ -10,18 +10,28 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from api_world import Desk, make_desk
+from lnbits.core.crud.wallets import delete_wallet
+from lnbits.core.services import create_invoice
 from money_rows import add_leg, add_payout, add_settlement
 
 from satmachineadmin import distribution
-from satmachineadmin.base.database import db, fetch_all
-from satmachineadmin.desk import repairs_crud
+from satmachineadmin.base.database import (
+    db,
+    db_time,
+    execute,
+    fetch_all,
+    transaction,
+)
+from satmachineadmin.host import payments
 from satmachineadmin.models import utc_now
 
 from conftest import MakeUser, MakeWallet
+from dev.accounts import UserSession
 
 WHY = {"reason": "the matrix asks"}
 Row = Mapping[str, Any]
@@ -75,10 +85,32 @@ LEG_STATES: dict[str, dict[str, Any]] = {
 }
 OPEN = ("waiting", "failed")
 AFTER = {"retry": "pending", "void": "voided", "mark-paid": "completed"}
+# Who is owed decides: what an LP waits for is not the operator's to give up, and that
+# it was paid outside is the LP's to say.
+CREDITORS: dict[str, dict[str, Any]] = {
+    "an LP": {"leg_type": "dca"},
+    "an LP whose balance is closed": {"leg_type": "settlement"},
+    "the operator": {"leg_type": "operator_split"},
+    "a customer": {"leg_type": "refund", "target": "customer@elsewhere.example"},
+    "the platform": {"leg_type": "super_fee"},
+}
 
 
+def is_allowed(action: str, creditor: str, state: str) -> int:
+    """What the operator is answered about an unpaid leg."""
+    if creditor == "the platform":
+        return 200 if action == "retry" else 403
+    if creditor.startswith("an LP") and action == "void":
+        return 200 if state == "failed" else 409
+    return 200
+
+
+@pytest.mark.parametrize("creditor", CREDITORS)
 @pytest.mark.parametrize("action", AFTER)
-async def test_every_action_on_a_leg_from_every_state(desk: Desk, action: str) -> None:
+async def test_every_action_on_a_leg_from_every_state(
+    desk: Desk, action: str, creditor: str
+) -> None:
+    of_lp = creditor.startswith("an LP")
     for name, state in LEG_STATES.items():
         columns = dict(state)
         payout = columns.pop("payout", None)
@@ -96,8 +128,9 @@ async def test_every_action_on_a_leg_from_every_state(desk: Desk, action: str) -
             desk.machine,
             settlement_id,
             operator_user_id=desk.operator.user_id,
-            client_id=desk.client["id"],
-            amount_fiat="7.50",
+            client_id=desk.client["id"] if of_lp else None,
+            amount_fiat="7.50" if of_lp else None,
+            **CREDITORS[creditor],
             **columns,
         )
         before = await all_rows(desk)
@@ -105,14 +138,26 @@ async def test_every_action_on_a_leg_from_every_state(desk: Desk, action: str) -
             f"/payments/{leg_id}/{action}", json={**WHY, "reference": "slip 8"}
         )
         after = await all_rows(desk)
+        if creditor == "the platform" and action != "retry":
+            assert answer.status_code == 403, (action, name, answer.text)
+            assert after == before, (action, name)
+            continue
         if name not in OPEN:
             assert answer.status_code == 409, (action, name, answer.text)
             flying = name in ("payout being opened", "in flight")
             assert ("being paid" in answer.json()["detail"]) == flying, name
             assert after == before, (action, name)
             continue
-        assert answer.status_code == 200, (action, name, answer.text)
+        wanted = is_allowed(action, creditor, name)
+        assert answer.status_code == wanted, (action, name, answer.text)
+        if wanted != 200:
+            assert after == before, (action, name)
+            continue
+        if action == "mark-paid" and of_lp:
+            assert_claimed(leg_id, answer.json(), before, after)
+            continue
         assert answer.json()["status"] == AFTER[action], (action, name)
+        assert answer.json()["paid_outside"] == (action == "mark-paid")
         log = [e for e in after["dca_audit"] if e not in before["dca_audit"]]
         assert [e["action"] for e in log] == [f"payment.{action.replace('-', '_')}"]
         assert log[0]["actor"] == desk.operator.user_id
@@ -125,6 +170,189 @@ async def test_every_action_on_a_leg_from_every_state(desk: Desk, action: str) -
         kept = 108_000 if action == "void" else 107_000
         assert settlement["retained_sats"] == kept, (action, name)
         assert settlement["status"] != "attention"
+
+
+def assert_claimed(
+    leg_id: str, answer: dict[str, Any], before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    """The operator's word stands on the leg, and nothing else has changed."""
+    assert answer["claim"]["state"] == "waiting"
+    assert answer["claim"]["reference"] == "slip 8"
+    assert answer["claim"]["at"] is not None
+    assert answer["paid_outside"] is False
+    was = next(r for r in before["dca_payments"] if r["id"] == leg_id)
+    now = next(r for r in after["dca_payments"] if r["id"] == leg_id)
+    changed = {key for key in now if now[key] != was[key]}
+    assert changed == {"claim_state", "claim_reference", "claim_at"}
+    assert after["totals"] == before["totals"]
+    assert after["dca_settlements"] == before["dca_settlements"]
+    log = [e for e in after["dca_audit"] if e not in before["dca_audit"]]
+    assert [e["action"] for e in log] == ["payment.claim_paid"]
+    assert log[0]["client_user_id"]
+
+
+async def test_the_super_acts_on_the_platforms_fees_and_on_nothing_else(
+    desk: Desk, super_session: UserSession
+) -> None:
+    for creditor, columns in CREDITORS.items():
+        for action, status in AFTER.items():
+            settlement_id = await add_settlement(
+                desk.machine,
+                status="processing",
+                planned_at=utc_now(),
+                retained_sats=107_000,
+            )
+            leg_id = await add_leg(
+                desk.machine, settlement_id, **columns, status="pending"
+            )
+            before = await all_rows(desk)
+            path = f"/super/payments/{leg_id}/{action}"
+            body = {**WHY, "reference": "slip 9"}
+            of_operator = await desk.operator.api.post(path, json=body)
+            assert of_operator.status_code == 403
+            answer = await super_session.api.post(path, json=body)
+            after = await all_rows(desk)
+            if creditor != "the platform":
+                assert answer.status_code == 403, (creditor, answer.text)
+                assert after == before, creditor
+                continue
+            assert answer.status_code == 200, (action, answer.text)
+            assert answer.json()["status"] == status
+            log = [e for e in after["dca_audit"] if e not in before["dca_audit"]]
+            assert [e["actor"] for e in log] == [super_session.user_id]
+            # the operator reads it in their own log
+            assert log[0]["operator_user_id"] == desk.operator.user_id
+    missing = await super_session.api.post("/super/payments/none/void", json=WHY)
+    assert missing.status_code == 404
+
+
+async def test_a_leg_is_tried_again_once_a_minute(desk: Desk) -> None:
+    settlement_id = await add_settlement(
+        desk.machine, status="processing", planned_at=utc_now(), retained_sats=107_000
+    )
+    legs = [
+        await add_leg(desk.machine, settlement_id, status="failed", attempts=10)
+        for _ in range(2)
+    ]
+    api = desk.operator.api
+    paths = [f"/payments/{leg}/retry" for leg in legs]
+    assert (await api.post(paths[0], json=WHY)).status_code == 200
+    again = await api.post(paths[0], json=WHY)
+    assert again.status_code == 409
+    assert "less than a minute" in again.json()["detail"]
+    # of the whole settlement: the other one only, then none
+    whole = f"/settlements/{settlement_id}/retry"
+    assert (await api.post(whole, json=WHY)).status_code == 200
+    assert (await api.post(paths[1], json=WHY)).status_code == 409
+    assert (await api.post(whole, json=WHY)).status_code == 409
+    async with transaction() as conn:
+        await execute(
+            conn,
+            "UPDATE satoshimachine.dca_payments SET retried_at = :then",
+            {"then": db_time(utc_now() - timedelta(seconds=61))},
+        )
+    assert (await api.post(paths[0], json=WHY)).status_code == 200
+
+
+async def test_only_a_split_that_is_unpaid_is_sent_elsewhere(desk: Desk) -> None:
+    for creditor, columns in CREDITORS.items():
+        for name, state in LEG_STATES.items():
+            changed = {**columns, **state}
+            payout = changed.pop("payout", None)
+            if payout:
+                changed["payout_id"] = await add_payout(desk.machine, **payout)
+            leg_id = await add_leg(desk.machine, None, **changed)
+            before = await all_rows(desk)
+            answer = await desk.operator.api.post(
+                f"/payments/{leg_id}/redirect",
+                json={**WHY, "target": desk.operator.wallet.id},
+            )
+            after = await all_rows(desk)
+            if creditor != "the operator" or name not in OPEN:
+                assert answer.status_code == 409, (creditor, name, answer.text)
+                assert after == before, (creditor, name)
+                continue
+            assert answer.status_code == 200, (name, answer.text)
+            leg = answer.json()
+            assert leg["destination_wallet_id"] == desk.operator.wallet.id
+            assert (leg["status"], leg["attempts"]) == ("pending", 0)
+            log = [e for e in after["dca_audit"] if e not in before["dca_audit"]]
+            assert [e["action"] for e in log] == ["payment.redirect"]
+    nowhere = await desk.operator.api.post(
+        f"/payments/{leg_id}/redirect", json={**WHY, "target": "nobody"}
+    )
+    assert nowhere.status_code == 400
+
+
+async def test_an_invoice_for_less_than_is_owed_leaves_the_rest_owed(
+    desk: Desk,
+) -> None:
+    settlement_id = await add_settlement(
+        desk.machine, status="completed", **{**PLANNED, "refund_sats": 54_000}
+    )
+    await add_leg(
+        desk.machine,
+        settlement_id,
+        **{**REFUND, "leg_key": "1", "amount_sats": 54_000, "target": None},
+    )
+    made = await create_invoice(
+        wallet_id=desk.lp.wallet.id, amount=5_400, memo="a part"
+    )
+    answer = await desk.operator.api.post(
+        f"/settlements/{settlement_id}/refund",
+        json={
+            **WHY,
+            "destination": made.bolt11,
+            "idempotency_key": secrets.token_hex(8),
+        },
+    )
+    assert answer.status_code == 200, answer.text
+    refunds = [x for x in answer.json()["legs"] if x["leg_type"] == "refund"]
+    assert sum(x["amount_sats"] for x in refunds) == 54_000
+    claimed = [x for x in refunds if x["has_destination"]]
+    assert len(refunds) == 2
+    assert len(claimed) == 1
+    assert 5_400 <= claimed[0]["amount_sats"] < 6_000
+
+
+async def test_no_balance_is_closed_into_a_wallet_that_is_gone(desk: Desk) -> None:
+    await delete_wallet(
+        user_id=desk.lp.user_id, wallet_id=desk.lp.wallet.id, deleted=True
+    )
+    before = await all_rows(desk)
+    answer = await desk.operator.api.post(
+        f"/clients/{desk.client['id']}/close-balance",
+        json={
+            **WHY,
+            "wallet_id": desk.operator.wallet.id,
+            "exchange_rate": 100,
+            "idempotency_key": secrets.token_hex(8),
+        },
+    )
+    assert answer.status_code == 409, answer.text
+    assert "no longer exists" in answer.json()["detail"]
+    assert await all_rows(desk) == before
+
+
+async def test_a_claim_lapses_after_a_fortnight_or_when_the_leg_is_paid(
+    desk: Desk,
+) -> None:
+    async def claim_of(**columns: Any) -> str:
+        leg_id = await add_leg(
+            desk.machine,
+            None,
+            claim_state="waiting",
+            claim_reference="slip",
+            **columns,
+        )
+        found = await desk.operator.api.get(f"/payments?id={leg_id}")
+        return str(found.json()["data"][0]["claim"]["state"])
+
+    now = utc_now()
+    assert await claim_of(status="pending", claim_at=now) == "waiting"
+    late = now - timedelta(days=15)
+    assert await claim_of(status="pending", claim_at=late) == "lapsed"
+    assert await claim_of(status="completed", claim_at=now) == "lapsed"
 
 
 # ------------------------------------------------------------------------ settlements
@@ -145,7 +373,7 @@ FLYING = {"status": "pending", "payout": {"status": "invoiced"}}
 DONE = {"status": "completed", "payout": {"status": "paid"}}
 REFUND = {"leg_type": "refund", "status": "pending", "client_id": None}
 STATES: dict[str, State] = {
-    "quarantined": State("resolve void", {"status": "quarantined"}),
+    "quarantined": State("resolve dispense void", {"status": "quarantined"}),
     "awaiting": State(
         "dispense void", {"status": "awaiting_dispense", "dispense_state": "awaiting"}
     ),
@@ -158,8 +386,16 @@ STATES: dict[str, State] = {
     "no plan": State(
         "dispense retry void", {"status": "attention", "dispense_state": "confirmed"}
     ),
-    "waiting": State(
-        "dispense retry void", {"status": "processing", **PLANNED}, [WAITING]
+    "waiting": State("dispense retry", {"status": "processing", **PLANNED}, [WAITING]),
+    "a fee waiting": State(
+        "dispense retry",
+        {"status": "processing", **PLANNED},
+        [{"status": "pending", "leg_type": "super_fee", "client_id": None}],
+    ),
+    "a split waiting": State(
+        "dispense retry void",
+        {"status": "processing", **PLANNED},
+        [{"status": "pending", "leg_type": "operator_split", "client_id": None}],
     ),
     "failed": State(
         "dispense retry void",
@@ -213,7 +449,7 @@ async def test_every_action_on_a_settlement_from_every_state(
         wallet = desk.machine["wallet_id"]
         return [{"wallet_id": wallet, "amount": 108_000_000, "status": "success"}]
 
-    monkeypatch.setattr(repairs_crud, "lnbits_sides", one_side)
+    monkeypatch.setattr(payments, "sides_of", one_side)
     for name, state in STATES.items():
         settlement_id = await put(desk, state)
         before = await all_rows(desk)

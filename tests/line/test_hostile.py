@@ -23,9 +23,11 @@ from hypothesis import strategies as st
 from line_world import Lines, MakeOnLine, OnLine, set_relays
 from nostr_sdk import Event, Keys, PublicKey, nip04_encrypt
 
+from satmachineadmin.base.database import execute, transaction
 from satmachineadmin.line import crud as line_crud
 from satmachineadmin.line import engine as line
 from satmachineadmin.line import keys as line_keys
+from satmachineadmin.line.answers import CALLS
 from satmachineadmin.line.engine import Line
 from satmachineadmin.line.nostr import Incoming, open_event
 from satmachineadmin.models import Machine
@@ -44,7 +46,7 @@ async def stranger_of(found: OnLine) -> LineClient:
 
 
 async def test_a_stranger_gets_no_answer(make_on_line: MakeOnLine) -> None:
-    """An honest relay is not even asked for it; a lying one brings it all the same."""
+    """Relays are asked for all that is sent to us; a stranger costs one look-up."""
     found = await make_on_line()
     stranger = await stranger_of(found)
     assert line.current
@@ -54,9 +56,7 @@ async def test_a_stranger_gets_no_answer(make_on_line: MakeOnLine) -> None:
         for rpc in ("pair", "ping", "payout"):
             with pytest.raises(NoAnswerError):
                 await stranger.ask(rpc, {"code": "x"}, timeout_seconds=0.3)
-        assert ignored["unknown key"] == before
-        line.current.heard(stranger.request("ping", {}).as_json())
-        await wait_for(lambda: ignored["unknown key"] == before + 1)
+        await wait_for(lambda: ignored["unknown key"] == before + 3)
         assert stranger.replies == 0
     finally:
         await stranger.close()
@@ -120,17 +120,20 @@ async def test_garbage_from_the_machine_hurts_nobody(make_on_line: MakeOnLine) -
 # ----------------------------------------------------------------------------- floods
 
 
-# A relay that sends what nobody asked for: a stranger's requests, 200 a second.
+# A relay that sends the requests of a key that nobody knows, and of one that is
+# registered and not paired: 200 a second each.
 FLOOD = """
 import asyncio, json, sys
 from nostr_sdk import EventBuilder, Keys, Kind, Tag
 from websockets.asyncio.server import serve
 
-SECONDS, PER_SECOND = 10, 200
-service, keys, flooded = sys.argv[1], Keys.generate(), []
+SECONDS, PER_SECOND = 10, 200 * (len(sys.argv) - 1)
+service, flooded = sys.argv[1], []
+senders = [Keys.generate(), *(Keys.parse(nsec) for nsec in sys.argv[2:])]
 
 def event(number):
     tags = [Tag.parse(["p", service]), Tag.parse(["n", str(number)])]
+    keys = senders[number % len(senders)]
     made = EventBuilder(Kind(21000), "A" * 300).tags(tags).sign_with_keys(keys)
     return made.as_json()
 
@@ -152,6 +155,8 @@ async def talk(connection):
             flooded.append(asyncio.ensure_future(flood(connection, message[1])))
         elif message[0] == "EVENT":
             await connection.send(json.dumps(["OK", message[1]["id"], True, ""]))
+        if message[0] == "REQ":
+            await connection.send(json.dumps(["EOSE", message[1]]))
 
 async def main():
     async with serve(talk, "127.0.0.1", 0) as server:
@@ -163,14 +168,25 @@ asyncio.run(main())
 """
 
 
+async def page_seconds(found: OnLine) -> float:
+    """How long another user waits for a page of their machines."""
+    started = time.monotonic()
+    answer(await found.world.operator.api.get("/machines"))
+    return time.monotonic() - started
+
+
 async def test_a_flood_of_strangers_delays_no_machine(
     make_on_line: MakeOnLine,
     lines: Lines,
     super_session: UserSession,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A relay that sends 2 000 requests of a key nobody knows, 200 a second."""
-    found = await make_on_line()
+    """400 requests a second, for ten seconds, of a key nobody knows and of one that is
+    registered and not paired: a real machine is answered within a second, and other
+    users wait hardly longer than before. The figures are printed."""
+    found, unpaired = await make_on_line(), await make_on_line(is_paired=False)
+    idle = statistics.median([await page_seconds(found) for _ in range(20)])
+    waited: list[float] = []
     logged: list[str] = []
     monkeypatch.setattr("satmachineadmin.line.nostr.logger.info", logged.append)
     assert line.current
@@ -180,6 +196,7 @@ async def test_a_flood_of_strangers_delays_no_machine(
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     flood = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", FLOOD, found.client.service.to_hex()),
+        unpaired.machine.state.nsec,
         stdout=asyncio.subprocess.PIPE,
     )
     assert flood.stdout
@@ -194,8 +211,9 @@ async def test_a_flood_of_strangers_delays_no_machine(
             started = time.monotonic()
             assert (await found.client.ask("ping", {}))["pong"] is True
             took.append(time.monotonic() - started)
+            waited.append(await page_seconds(found))
             await asyncio.sleep(0.2)
-        assert (await ended).startswith(b"done 2000")
+        assert (await ended).startswith(b"done 4000")
     finally:
         flood.kill()
         await flood.wait()
@@ -203,6 +221,14 @@ async def test_a_flood_of_strangers_delays_no_machine(
     assert len(took) >= 10
     assert max(took) < 1, took
     assert ignored["unknown key"] - before >= 1_500
+    assert ignored["too many before pairing"] >= 1_500
+    busy = statistics.median(waited)
+    print(
+        f"HTTP median {idle * 1000:.0f} ms idle, {busy * 1000:.0f} ms in the flood; "
+        f"longest ping {max(took) * 1000:.0f} ms"
+    )
+    # a machine of two cores that other tests share adds some milliseconds by itself
+    assert busy <= max(1.5 * idle, idle + 0.05), (idle, busy)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory
     assert grown < 60_000, f"{grown} KiB more"
     assert len([text for text in logged if "ignored" in text]) <= 1
@@ -258,7 +284,6 @@ GOOD = {
     "fiat_amount": "200.00",
     "payment_hash": "00" * 32,
 }
-CALLS = ["pair", "ping", "quote", "invoice", "payout", "settlement", "dispense"]
 
 
 async def test_no_body_makes_a_call_fail(make_on_line: MakeOnLine) -> None:
@@ -271,7 +296,7 @@ async def test_no_body_makes_a_call_fail(make_on_line: MakeOnLine) -> None:
     examples: list[tuple[str, dict[str, Any]]] = []
 
     @given(
-        st.sampled_from(CALLS),
+        st.sampled_from(sorted(CALLS)),
         st.dictionaries(FIELDS, VALUES, max_size=6),
         st.booleans(),
     )
@@ -300,7 +325,13 @@ async def test_no_body_makes_a_call_fail(make_on_line: MakeOnLine) -> None:
 async def _answered(here: Line, machine: Machine, event: Event) -> dict[str, Any]:
     assert here.ring
     opened = open_event(event.as_json(), here.ring.readable)
-    return dict(json.loads(json.dumps(await here.answer(machine, opened))))
+    told = await here.answer(machine, opened)
+    if told is None:
+        # it has been told so often that it hears nothing: the next one is judged anew
+        async with transaction() as conn:
+            await execute(conn, "DELETE FROM satoshimachine.dca_line_events")
+        told = await here.answer(machine, opened)
+    return dict(json.loads(json.dumps(told)))
 
 
 async def test_a_bug_is_answered_and_logged(
@@ -312,7 +343,7 @@ async def test_a_bug_is_answered_and_logged(
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:
-        patch.setattr("satmachineadmin.line.calls.quote", broken)
+        patch.setitem(CALLS, "quote", broken)
         told = await found.refused("quote", {"tx_type": "cash_in"})
         assert told["code"] == "server_error"
     assert (await found.ask("ping"))["pong"] is True

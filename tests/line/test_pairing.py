@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from datetime import timedelta
 from functools import partial
@@ -100,12 +99,26 @@ async def test_hundreds_of_guesses(make_on_line: MakeOnLine) -> None:
     """Nobody but the machine's own key can guess at all, and the code dies of it."""
     found = await make_on_line(is_paired=False)
     qr = await found.qr()
-    guesses = [secrets.token_urlsafe(16) for _ in range(400)]
-    for part in range(0, 400, 50):
-        await asyncio.gather(
-            *(code_is_refused(found, guess) for guess in guesses[part : part + 50])
-        )
+    for _ in range(400):
+        guess = found.client.request("pair", {"code": secrets.token_urlsafe(16)})
+        told = await found.direct(guess)
+        assert told and told["code"] == "bad_code"
     await code_is_refused(found, qr["pairing_code"])
+
+
+async def test_before_pairing_a_key_is_heard_once_a_second(
+    make_on_line: MakeOnLine,
+) -> None:
+    """Five at once, then one a second, and none longer than a pairing."""
+    found = await make_on_line(is_paired=False)
+    assert line.current
+    ignored = line.current.ignored.total
+    few, long = ignored["too many before pairing"], ignored["too long before pairing"]
+    for _ in range(30):
+        await found.client.send(found.client.request("ping", {}))
+    await wait_for(lambda: ignored["too many before pairing"] - few >= 15)
+    await found.client.send(found.client.request("ping", {"x": "y" * 2_000}))
+    await wait_for(lambda: ignored["too long before pairing"] == long + 1)
     assert (await found.machine.pair(await found.qr()))["status"] == "OK"
 
 

@@ -30,11 +30,12 @@ from world import Killed, age_core, balance_sats, core_rows, edit_core, update
 
 from satmachineadmin import distribution, tasks
 from satmachineadmin.base.database import transaction
+from satmachineadmin.host import paying
 from satmachineadmin.line import engine as line
 from satmachineadmin.line import payout as line_payout
-from satmachineadmin.line import requests as requests_crud
-from satmachineadmin.line.funds import free_sats
+from satmachineadmin.line import requests_crud
 from satmachineadmin.money import payouts
+from satmachineadmin.money.funds import free_sats
 
 from conftest import wait_for
 from dev.line_client import NoAnswerError
@@ -367,21 +368,8 @@ async def test_the_invoice_of_a_leg_is_no_customers(
             f" '{invoice.payment_hash}', CURRENT_TIMESTAMP, CURRENT_TIMESTAMP)"
         )
     event = found.client.request("payout", found.figures("x", bolt11=invoice.bolt11))
-    told = await direct(found, event)
-    assert told["code"] == "bad_invoice"
-
-
-async def direct(found: OnLine, event: Any) -> dict[str, Any]:
-    """What the server would answer to an event, without relays in between."""
-    from satmachineadmin.line import crud as line_crud
-    from satmachineadmin.line import keys as line_keys
-    from satmachineadmin.line.nostr import open_event
-
-    here = line.Line()
-    here.ring = await line_keys.key_ring()
-    machine = await line_crud.machine_by_npub(found.machine.npub)
-    assert machine
-    return await here.answer(machine, open_event(event.as_json(), here.ring.readable))
+    told = await found.direct(event)
+    assert told and told["code"] == "bad_invoice"
 
 
 @pytest.mark.parametrize(
@@ -432,7 +420,7 @@ async def test_an_address_is_asked_for_exactly_what_the_customer_gets(
         asked.append((address, amount_msat))
         return await found.customer_asks_for(amount_msat // 1000)
 
-    monkeypatch.setattr(payouts, "get_pr_from_lnurl", invoice_of)
+    monkeypatch.setattr(paying, "get_pr_from_lnurl", invoice_of)
     body = found.figures("one", ln_address=" Alice@Example.com")
     for _ in range(2):
         assert (await found.ask("payout", body))["payment_status"] == "paid"
@@ -455,7 +443,7 @@ async def test_a_server_outside_keeps_no_machine_waiting(
         raise RecursionError
 
     for txid, server in (("slow", drip), ("deep", deep)):
-        monkeypatch.setattr(payouts, "get_pr_from_lnurl", server)
+        monkeypatch.setattr(paying, "get_pr_from_lnurl", server)
         body = found.figures(txid, ln_address="mallory@example.com")
         told = await found.refused("payout", body)
         assert told["code"] == "bad_invoice"
@@ -477,7 +465,7 @@ async def test_a_node_that_raises_anything_leaves_the_line_open(
     async def raises(*_: Any) -> Any:
         raise ForeignError
 
-    monkeypatch.setattr(payouts, "update_pending_payment", raises)
+    monkeypatch.setattr(paying, "update_pending_payment", raises)
     await _look_now(told["payment_hash"])
     [attempt] = await requests_crud.attempts_of(found.world.machine.id, "one")
     assert (attempt.checks, attempt.failed_at) == (1, None)
@@ -486,7 +474,7 @@ async def test_a_node_that_raises_anything_leaves_the_line_open(
         "UPDATE apipayments SET status = 'failed' WHERE payment_hash = :hash",
         hash=told["payment_hash"],
     )
-    monkeypatch.setattr(payouts, "check_payment_status", raises)
+    monkeypatch.setattr(paying, "check_payment_status", raises)
     again = await ask_payout(found, "one", attempt.bolt11)
     assert (again["status"], again["payment_status"]) == ("OK", "pending")
 
@@ -530,40 +518,14 @@ async def test_known_failure_31_the_invoice_of_an_address_here_is_left_alone(
     with monkeypatch.context() as patch:
         patch.setattr(payouts, "try_to_pay", killed)
         with pytest.raises(Killed):
-            await direct(found, found.client.request("payout", body))
+            await found.direct(found.client.request("payout", body))
     [attempt] = await requests_crud.attempts_of(found.world.machine.id, "one")
-    assert bolt11_decode(attempt.bolt11).expiry == payouts.INVOICE_EXPIRY_SECONDS
+    assert bolt11_decode(attempt.bolt11).expiry == paying.INVOICE_EXPIRY_SECONDS
     await check_pending_payments()
     told = await found.ask("payout", body)
     assert told["payment_status"] == "paid"
     assert told["payment_hash"] == attempt.payment_hash
     assert await balance_sats(wallet_id) == WIRE
-
-
-# ------------------------------------------------------------ copies of a refusal
-
-
-async def test_a_copy_of_a_refused_event_is_never_paid(
-    make_on_line: MakeOnLine,
-) -> None:
-    """The machine heard "wallet_short" and gave the cash back; then the operator tops
-    the wallet up, and a slow relay brings the same event once more."""
-    found = await make_on_line()
-    bolt11 = await found.customer_asks_for(WIRE)
-    event = found.client.request("payout", found.figures("one", bolt11=bolt11))
-    told = await found.client.ask_event(event)
-    assert told["code"] == "wallet_short"
-    older = found.client.request(
-        "payout",
-        found.figures("one", bolt11=bolt11),
-        created_at=int(time.time()) - 60,
-    )
-    await found.world.fund(found.world.machine_wallet.id, 200_000)
-    assert (await direct(found, event))["code"] == "wallet_short"
-    assert (await direct(found, older))["code"] == "wallet_short"
-    assert await spent_sats(found) == 0
-    told = await ask_payout(found, "one", bolt11)  # newly signed: it still wants it
-    assert told["payment_status"] == "paid"
 
 
 # ---------------------------------------------------------------------------- crashes
@@ -582,7 +544,7 @@ async def test_killed_before_the_payment_it_is_paid_when_asked_again(
     with monkeypatch.context() as patch:
         patch.setattr(payouts, "try_to_pay", killed)
         with pytest.raises(Killed):
-            await direct(found, event)
+            await found.direct(event)
     assert await spent_sats(found) == 0
     [attempt] = await requests_crud.attempts_of(found.world.machine.id, "one")
     assert attempt.bolt11 == bolt11
@@ -607,7 +569,7 @@ async def test_killed_after_the_payment_it_is_not_paid_again(
     with monkeypatch.context() as patch:
         patch.setattr(line_payout, "refresh_request", killed)
         with pytest.raises(Killed):
-            await direct(found, event)
+            await found.direct(event)
     assert await balance_sats(found.world.customer.wallet.id) == WIRE
     told = await ask_payout(found, "one", bolt11)
     assert told["payment_status"] == "paid"
@@ -625,7 +587,8 @@ async def test_who_is_not_the_engine_pays_nothing(
     event = found.client.request("payout", found.figures("one", bolt11=bolt11))
     with monkeypatch.context() as patch:
         patch.setattr(distribution, "INSTANCE_ID", "somebody who held the lease before")
-        assert (await direct(found, event))["code"] == "busy"
+        told = await found.direct(event)
+        assert told and told["code"] == "busy"
     await tasks.renew_lease_once()
     assert await spent_sats(found) == 0
     assert await requests_crud.attempts_of(found.world.machine.id, "one") == []

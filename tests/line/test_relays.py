@@ -20,13 +20,14 @@ from websockets.exceptions import ConnectionClosed
 
 from satmachineadmin.line import relays as relays_module
 from satmachineadmin.line.nostr import APP_DATA_KIND, RPC_KIND, ServiceKey
-from satmachineadmin.line.relays import RelayPool, relay_url_of
+from satmachineadmin.line.relays import Offer, RelayPool, relay_url_of
 
 from conftest import wait_for
 from dev.relay import DevRelay
 
 SERVICE = ServiceKey.generate()
 MACHINE = Keys.generate()
+MACHINE_HEX = MACHINE.public_key().to_hex()
 REQUESTS = {"kinds": [RPC_KIND], "#p": [SERVICE.pubkey]}
 
 
@@ -51,11 +52,13 @@ class Heard:
     def contents(self) -> list[str]:
         return [event["content"] for event in self.events]
 
-    async def open(self, *urls: str) -> None:
+    async def open(self, *urls: str, is_heard: bool = True) -> None:
         await self.pool.start()
         await self.pool.set_relays(urls)
-        await self.pool.subscribe("requests", REQUESTS)
+        self.pool.listen(REQUESTS, {}, [])
         await wait_for(lambda: len(self.pool.connected()) == len(urls))
+        if is_heard:
+            await wait_for(lambda: len(self.pool.listening()) == len(urls))
 
 
 class LyingRelay:
@@ -163,9 +166,12 @@ async def test_a_relay_that_restarts_is_found_again_and_asked_again(
     heard = await opened(relay.url)
     relay.stop()
     await wait_for(lambda: not heard.pool.connected())
-    assert heard.pool.health()["relays"] == [
-        {"url": relay.url, "connected": False, "last_event_at": None}
-    ]
+    [shown] = heard.pool.health()["relays"]
+    assert (shown["url"], shown["connected"], shown["listening"]) == (
+        relay.url,
+        False,
+        False,
+    )
     await relay.start()
     await wait_for(lambda: heard.pool.connected(), timeout_seconds=30)
     sender = await opened(relay.url)
@@ -186,33 +192,43 @@ async def test_a_message_waits_for_a_relay_and_goes_once(
     await wait_for(lambda: not sender.pool.connected())
     sent: list[str] = []
 
-    async def note() -> None:
-        sent.append("sent")
+    async def note(offer: Offer) -> None:
+        sent.append(offer.name)
 
     # a kind that relays keep: nobody has to be listening at that moment
     sender.pool.send(event_json("kept", kind=APP_DATA_KIND), sent=note)
     assert sender.pool.health()["queue"] == 1
     await relay.start()
-    await wait_for(lambda: sent == ["sent"], timeout_seconds=40)
+    await wait_for(lambda: sent == ["TAKEN"], timeout_seconds=40)
     assert sender.pool.health()["queue"] == 0
     heard = await opened(relay.url)
-    await heard.pool.subscribe("kept", {"kinds": [APP_DATA_KIND]})
+    heard.pool.listen(None, {"kinds": [APP_DATA_KIND]}, [MACHINE_HEX])
     await wait_for(lambda: heard.contents == ["kept"])
 
 
-async def test_a_refused_or_unanswered_message_is_offered_again(
+async def test_a_refused_message_is_offered_again_and_an_unanswered_one_is_not(
     opened: Opened, liar: LyingRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A relay that took it without a word has it: sent, not acknowledged."""
     monkeypatch.setattr(relays_module, "SEND_TIMEOUT_SECONDS", 0.5)
     sender = await opened(liar.url)
+    became: list[str] = []
+
+    async def note(offer: Offer) -> None:
+        became.append(offer.name)
+
     liar.says_ok = False
-    sender.pool.send(event_json("again"))
+    sender.pool.send(event_json("again"), sent=note)
     await wait_for(lambda: len(liar.taken) >= 1)
     liar.says_ok = None
-    await wait_for(lambda: len(liar.taken) >= 2)
+    await wait_for(lambda: became == ["SENT"], timeout_seconds=20)
+    assert sender.pool.health()["queue"] == 0
+    taken = len(liar.taken)
+    await asyncio.sleep(2.5)
+    assert len(liar.taken) == taken
     liar.says_ok = True
-    await wait_for(lambda: sender.pool.health()["queue"] == 0, timeout_seconds=20)
-    assert {event["content"] for event in liar.taken} == {"again"}
+    sender.pool.send(event_json("another"), sent=note)
+    await wait_for(lambda: became == ["SENT", "TAKEN"])
 
 
 async def test_who_is_not_heard_in_time_is_given_up(
@@ -280,7 +296,6 @@ async def test_relays_can_be_changed_while_it_runs(
 ) -> None:
     heard = await opened(relay.url)
     await heard.pool.set_relays([second_relay.url])
-    await heard.pool.subscribe("requests", REQUESTS)
     await wait_for(lambda: heard.pool.connected() == [second_relay.url])
     old, new = await opened(relay.url), await opened(second_relay.url)
     old.pool.send(event_json("to the old"))

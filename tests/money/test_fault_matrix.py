@@ -31,6 +31,7 @@ from world import MakeWorld, World, balance_sats, core_rows, edit_core
 
 from satmachineadmin import distribution
 from satmachineadmin.base.database import db_time
+from satmachineadmin.host import paying
 from satmachineadmin.models import Leg, utc_now
 from satmachineadmin.money import payouts
 
@@ -125,7 +126,7 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Node:
     made, real = Node(), get_funding_source()
     monkeypatch.setattr(real, "pay_invoice", made.pay)
     monkeypatch.setattr(real, "get_payment_status", made.status)
-    monkeypatch.setattr(payouts, "get_pr_from_lnurl", made.invoice_of)
+    monkeypatch.setattr(paying, "get_pr_from_lnurl", made.invoice_of)
     return made
 
 
@@ -317,8 +318,8 @@ class Inside:
                 )
 
 
-_real_invoice = payouts.create_invoice
-_real_pay = payouts.pay_invoice
+_real_invoice = paying.create_invoice
+_real_pay = paying.pay_invoice
 _real_read = payouts.read_outcomes
 
 
@@ -356,8 +357,8 @@ async def test_whatever_lnbits_does_a_debt_inside_is_paid_once(
         )
     good = (await world.make_user("good")).wallet
     await world.add_split(good.id, "0.0100", wallet_id=good.id, sort_order=99)
-    monkeypatch.setattr(payouts, "create_invoice", inside.invoice)
-    monkeypatch.setattr(payouts, "pay_invoice", inside.pay)
+    monkeypatch.setattr(paying, "create_invoice", inside.invoice)
+    monkeypatch.setattr(paying, "pay_invoice", inside.pay)
     monkeypatch.setattr(payouts, "read_outcomes", inside.read)
     payment_hash = await world.cash_out(principal=1_000_000, fee=80_000)
     await world.landed(payment_hash)

@@ -23,6 +23,7 @@ from world import (
     Lp,
     MakeWorld,
     World,
+    age_core,
     balance_sats,
     core_rows,
     killed_at,
@@ -31,9 +32,12 @@ from world import (
 
 from satmachineadmin import crud, distribution, tasks
 from satmachineadmin.base.database import db_time
+from satmachineadmin.host import paying
 from satmachineadmin.host.limits import reserve_sats
 from satmachineadmin.models import Leg, utc_now
-from satmachineadmin.money import payouts, payouts_crud, rounds
+from satmachineadmin.money import payouts_crud, rounds
+
+from dev.accounts import answer
 
 SAVINGS = "savings@elsewhere.example"
 
@@ -42,13 +46,13 @@ SAVINGS = "savings@elsewhere.example"
 async def savings(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LnurlServer]:
     """Who answers for the address of `SAVINGS`."""
     async with LnurlServer() as server:
-        real = payouts.get_pr_from_lnurl
+        real = paying.get_pr_from_lnurl
 
         async def look_up(target: str, amount_msat: int) -> str:
             at = server.target if target == SAVINGS else target
             return await real(at, amount_msat)
 
-        monkeypatch.setattr(payouts, "get_pr_from_lnurl", look_up)
+        monkeypatch.setattr(paying, "get_pr_from_lnurl", look_up)
         yield server
 
 
@@ -153,13 +157,13 @@ async def test_a_forward_to_the_wallet_it_is_in_is_over(
 
 async def empty(world: World, lp: Lp) -> None:
     """The LP spends what is in their wallet."""
-    invoice = await payouts.create_invoice(
+    invoice = await paying.create_invoice(
         wallet_id=world.customer.wallet.id,
         amount=await lp.balance_sats(),
         memo="a holiday",
         internal=True,
     )
-    await payouts.pay_invoice(wallet_id=lp.wallet.id, payment_request=invoice.bolt11)
+    await paying.pay_invoice(wallet_id=lp.wallet.id, payment_request=invoice.bolt11)
 
 
 async def a_day_later(world: World, lp: Lp, leg: Leg, *, is_off: bool) -> None:
@@ -216,7 +220,7 @@ async def test_an_invoice_that_was_kept_and_not_tried_sends_no_salary(
     payment_hash = await world.cash_out()
     await world.settle(payment_hash)
     with monkeypatch.context() as patch:
-        patch.setattr(payouts, "pay_invoice", killed_at)
+        patch.setattr(paying, "pay_invoice", killed_at)
         with pytest.raises(Killed):
             await world.run_due()
     (leg,) = await forwards(world, payment_hash)
@@ -225,6 +229,15 @@ async def test_an_invoice_that_was_kept_and_not_tried_sends_no_salary(
     await a_day_later(world, lp, leg, is_off=False)
     await world.run_due()
     assert await balance_sats(friend.wallet.id) == 0
+    assert await lp.balance_sats() == 500_000
+    # its invoice is dead first, and free after a minute: whoever froze while paying it
+    # may still do so
+    (leg,) = await forwards(world, payment_hash)
+    assert [r["status"] for r in await core_rows(str(leg.external_payment_hash))] == [
+        "failed"
+    ]
+    await age_core(str(leg.external_payment_hash), minutes=1.1)
+    await world.run_due()
     assert await lp.balance_sats() == 500_000
     (leg,) = await forwards(world, payment_hash)
     assert (leg.status, leg.payout_id) == ("voided", None)
@@ -277,10 +290,10 @@ async def test_an_operator_who_forwards_spends_nothing_that_others_are_owed(
     (leg,) = await forwards(world, payment_hash)
     assert (leg.amount_sats, leg.source_wallet_id) == (75_000, operator.wallet.id)
     # the operator spends 60 000 of the 105 000 in the machine's wallet
-    invoice = await payouts.create_invoice(
+    invoice = await paying.create_invoice(
         wallet_id=world.customer.wallet.id, amount=60_000, memo="rent", internal=True
     )
-    await payouts.pay_invoice(
+    await paying.pay_invoice(
         wallet_id=operator.wallet.id, payment_request=invoice.bolt11
     )
     await update("dca_payments", leg.id, next_try_at=None)
@@ -365,6 +378,11 @@ async def test_lnbits_service_fee_is_borne_by_the_receiver_and_breaks_nothing(
     assert (dca.amount_sats, dca.sent_sats) == (100_000, 99_000)
     assert len(await core_rows(str(dca.external_payment_hash))) == 3
     assert await lp.balance_sats() == 99_000
+    # the LP is told what arrived, and the fiat of what was owed is theirs no more
+    (at_machine,) = answer(await lp.user.api.get("/lp/summary"))
+    assert at_machine["sats_received"] == 99_000
+    history = answer(await lp.user.api.get("/lp/history"))
+    assert sum(day["sats"] for day in history) == 99_000
     assert await balance_sats(partner.wallet.id) == 4_950
     assert await balance_sats(world.machine_wallet.id) >= 0
     (forward,) = await forwards(world, payment_hash)

@@ -17,8 +17,9 @@ from unheard import second_machine
 from world import MakeWorld, World, age_core
 
 from satmachineadmin import distribution
+from satmachineadmin.host import paying
 from satmachineadmin.models import Leg, utc_now
-from satmachineadmin.money import payouts, payouts_crud, planning, rounds
+from satmachineadmin.money import payouts_crud, planning, rounds
 
 
 class UnforeseenError(Exception):
@@ -55,7 +56,7 @@ async def test_an_invoice_that_cannot_be_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     world, payment_hash = await two_lps(make_world)
-    real = payouts.create_invoice
+    real = paying.create_invoice
 
     async def create_invoice(**kwargs: Any) -> Any:
         if kwargs["wallet_id"] == world.lps[0].wallet.id:
@@ -63,7 +64,7 @@ async def test_an_invoice_that_cannot_be_made(
         return await real(**kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(payouts, "create_invoice", create_invoice)
+        patch.setattr(paying, "create_invoice", create_invoice)
         await engine_paused.run_until_idle()
         await assert_only_the_first_waits(world, payment_hash)
     await world.run_due()
@@ -115,7 +116,7 @@ async def test_a_server_outside_that_breaks_what_we_call_it_with(
         payment_hash = await world.cash_out()
         await world.settle(payment_hash)
         with monkeypatch.context() as patch:
-            patch.setattr(payouts, "get_pr_from_lnurl", broken)
+            patch.setattr(paying, "get_pr_from_lnurl", broken)
             await world.run_due()
             await engine_paused.run_until_idle()
         assert calls == 1  # it is left in peace for a while
@@ -190,7 +191,7 @@ async def test_a_node_that_never_answers_holds_up_nobody_inside(
             (leg,) = await world.legs(first, "operator_split")
             await age_core(str(leg.external_payment_hash), minutes=2)
             patch.setattr(node, "get_payment_status", for_ever)
-            patch.setattr(payouts, "NODE_SECONDS", 0.5)
+            patch.setattr(paying, "NODE_SECONDS", 0.5)
             await world.make_due()
             second = await world.cash_out()
             await world.landed(second)

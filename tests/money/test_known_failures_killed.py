@@ -35,6 +35,7 @@ from world import (
 from satmachineadmin import crud, distribution, tasks
 from satmachineadmin.base import lease
 from satmachineadmin.base.database import fetch_all, transaction
+from satmachineadmin.host import paying
 from satmachineadmin.money import payouts, payouts_crud, planning, rounds
 
 Freeze = Callable[[], Awaitable[None]]
@@ -105,8 +106,8 @@ BEFORE_PAYMENT = [
     pytest.param(crud, "write_plan", True, id="plan written, not committed"),
     pytest.param(rounds, "open_round", False, id="planned"),
     pytest.param(payouts_crud, "open_payouts", True, id="payouts not committed"),
-    pytest.param(payouts, "create_invoice", False, id="payouts open"),
-    pytest.param(payouts, "pay_invoice", False, id="invoice kept"),
+    pytest.param(paying, "create_invoice", False, id="payouts open"),
+    pytest.param(paying, "pay_invoice", False, id="invoice kept"),
 ]
 
 
@@ -130,7 +131,7 @@ async def test_known_failure_02_killed_after_the_row_and_before_the_payment(
 
 
 AFTER_PAYMENT = [
-    pytest.param(payouts, "pay_invoice", True, id="first of three paid"),
+    pytest.param(paying, "pay_invoice", True, id="first of three paid"),
     pytest.param(payouts_crud, "complete_payouts", False, id="paid, not looked up"),
     pytest.param(payouts_crud, "finish_legs", True, id="completed, not committed"),
 ]
@@ -186,7 +187,7 @@ async def test_known_failure_04_killed_between_lnbits_two_commits(
 
 
 INVOICE_MADE = [
-    pytest.param(payouts, "update_payment_checking_id", False, id="just made"),
+    pytest.param(paying, "update_payment_checking_id", False, id="just made"),
     pytest.param(payouts_crud, "store_invoices", False, id="hash not stored"),
 ]
 
@@ -376,7 +377,7 @@ async def test_known_failure_32_a_frozen_worker_frees_no_leg_that_is_being_paid(
         if wallet_id != world.machine_wallet.id:
             return found
         monkeypatch.setattr(rounds, "plan_batch", real)
-        assert (len(found.dead), len(found.skipped)) == (1, 1)
+        assert (len(found.unpayable), len(found.skipped)) == (1, 1)
         await set_deleted(gone.wallet.id, False)
         await update(
             "dca_lp",
@@ -386,7 +387,7 @@ async def test_known_failure_32_a_frozen_worker_frees_no_leg_that_is_being_paid(
         )
         with monkeypatch.context() as patch:
             # the next engine is cut short with its invoices kept and not yet paid
-            patch.setattr(payouts, "pay_invoice", killed_at)
+            patch.setattr(paying, "pay_invoice", killed_at)
             with pytest.raises(Killed):
                 await freeze()
         return found

@@ -147,7 +147,7 @@ async def test_known_failure_16_the_watermark_waits_for_a_failed_query(
         raise OperationalError("SELECT", {}, Exception("the disk is full"))
 
     with monkeypatch.context() as patch:
-        patch.setattr(tasks, "_payments_page", broken)
+        patch.setattr(tasks, "successful_page", broken)
         await tasks.sweep_once()
         assert "disk is full" in str(tasks.state.sweep_error)
     assert await crud.get_cursor("sweep") == watermark

@@ -14,8 +14,9 @@ from unheard import second_machine
 from world import Killed, MakeWorld, balance_sats, edit_core, killed_at, update
 
 from satmachineadmin import distribution
+from satmachineadmin.host import paying
 from satmachineadmin.host.wallets import local_wallet_of_address
-from satmachineadmin.money import payouts, planning
+from satmachineadmin.money import planning
 
 
 async def test_known_failure_34_a_leg_of_a_merged_payment_on_its_way_stays_in_it(
@@ -28,7 +29,7 @@ async def test_known_failure_34_a_leg_of_a_merged_payment_on_its_way_stays_in_it
     for payment_hash in hashes:
         await world.landed(payment_hash)
     with monkeypatch.context() as patch:
-        patch.setattr(payouts, "pay_invoice", killed_at)
+        patch.setattr(paying, "pay_invoice", killed_at)
         with pytest.raises(Killed):
             await engine_paused.run_until_idle()
     first, second = [(await world.legs(h, "dca"))[0] for h in hashes]

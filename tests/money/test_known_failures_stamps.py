@@ -37,10 +37,10 @@ from satmachineadmin.base.audit import ENGINE
 from satmachineadmin.base.database import db_time, execute, transaction
 from satmachineadmin.desk import reconciliation
 from satmachineadmin.host.limits import reserve_sats
-from satmachineadmin.line.funds import free_sats
-from satmachineadmin.line.requests import Attempt
+from satmachineadmin.line.requests_crud import Attempt
 from satmachineadmin.models import Machine, utc_now
 from satmachineadmin.money import landing
+from satmachineadmin.money.funds import free_sats
 
 
 async def test_known_failure_33_the_wallet_that_owes_is_the_wallet_that_pays(

@@ -13,12 +13,13 @@ from money_rows import add_leg, add_payout, add_settlement
 from satmachineadmin import distribution
 from satmachineadmin.base.database import db, fetch_all, transaction
 from satmachineadmin.crud import legs_of
-from satmachineadmin.models import Leg, Payout, utc_now
+from satmachineadmin.models import Leg, Payout, WaitCode, utc_now
 from satmachineadmin.money.payouts_crud import (
+    Wait,
     count_failed_attempt,
     get_payout,
     open_payouts,
-    set_leg_reasons,
+    set_leg_waits,
     store_invoices,
 )
 
@@ -47,12 +48,13 @@ async def test_a_reason_is_written_on_the_legs_that_wait_for_it(
     moving = await add_leg(machine, settlement, status="pending", payout_id=payout)
     paid = await add_leg(machine, settlement, status="completed")
     later = utc_now() + timedelta(days=2)
-    why = dict.fromkeys(
-        (asked, moving, paid), "LNbits has no Lightning funding source now."
-    )
-    await set_leg_reasons(why, later)
+    wait = Wait(WaitCode.REFUSED, "LNbits has no Lightning funding source now.")
+    await set_leg_waits(dict.fromkeys((asked, moving, paid), wait), later)
     legs = await legs_by_id(settlement)
-    assert legs[asked].error_message == why[asked]
+    assert (legs[asked].error_message, legs[asked].wait_code) == (
+        wait.reason,
+        wait.code,
+    )
     assert legs[asked].next_try_at == later
     assert legs[asked].attempts == 0
     assert [legs[x].error_message for x in (other, moving, paid)] == [None] * 3

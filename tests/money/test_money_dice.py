@@ -31,6 +31,7 @@ from world import Killed, MakeWorld, World, balance_sats, edit_core, killed_at, 
 from satmachineadmin import crud, distribution, tasks
 from satmachineadmin.base import lease
 from satmachineadmin.base.database import db_time
+from satmachineadmin.host import paying
 from satmachineadmin.models import utc_now
 from satmachineadmin.money import payouts, payouts_crud, planning, rounds
 
@@ -42,10 +43,10 @@ STEPS: list[tuple[Any, str]] = [
     (planning, "build_plan"),
     (rounds, "open_round"),
     (payouts_crud, "open_payouts"),
-    (payouts, "create_invoice"),
-    (payouts, "update_payment_checking_id"),
+    (paying, "create_invoice"),
+    (paying, "update_payment_checking_id"),
     (payouts_crud, "store_invoices"),
-    (payouts, "pay_invoice"),
+    (paying, "pay_invoice"),
     (lnbits_payments, "update_payment"),
     (payouts, "read_outcomes"),
     (payouts_crud, "complete_payouts"),

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from satmachineadmin.host.payments import LnbitsRow
 from satmachineadmin.models import Leg, Payout
 from satmachineadmin.money.payouts import (
-    LnbitsRow,
     Observation,
     Outcome,
     _observe,

@@ -21,6 +21,7 @@ from world import MakeWorld, World, balance_sats, core_rows, insert, update
 
 from satmachineadmin import crud, distribution
 from satmachineadmin.base.database import db_time, execute, transaction
+from satmachineadmin.host import paying
 from satmachineadmin.host.limits import reserve_sats
 from satmachineadmin.models import Leg, Payout, utc_now
 from satmachineadmin.money import payouts, payouts_crud, rounds
@@ -77,7 +78,7 @@ async def test_the_oldest_and_the_lps_come_first(
     loan = await create_invoice(
         wallet_id=world.customer.wallet.id, amount=100_000, memo="loan", internal=True
     )
-    await payouts.pay_invoice(
+    await paying.pay_invoice(
         wallet_id=world.machine_wallet.id, payment_request=loan.bolt11
     )
     await engine_paused.run_until_idle()
@@ -381,7 +382,7 @@ async def test_a_payment_in_progress_survives_the_end_of_the_worker(
     world = await make_world(deposits=["300.00", "100.00"])
     payment_hash = await world.cash_out()
     await world.landed(payment_hash)
-    real = payouts.pay_invoice
+    real = paying.pay_invoice
     reached, go_on = asyncio.Event(), asyncio.Event()
 
     async def slow(**kwargs: Any) -> Any:
@@ -389,7 +390,7 @@ async def test_a_payment_in_progress_survives_the_end_of_the_worker(
         await go_on.wait()
         return await real(**kwargs)
 
-    monkeypatch.setattr(payouts, "pay_invoice", slow)
+    monkeypatch.setattr(paying, "pay_invoice", slow)
     work = asyncio.create_task(engine_paused.run_pass())
     await reached.wait()
     work.cancel()

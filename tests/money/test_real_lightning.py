@@ -26,6 +26,7 @@ from dev.accounts import (
     balance_sats,
     create_user,
     create_wallet,
+    enrol,
 )
 from dev.http_machine import HttpMachine, Quote
 from dev.outside import Pair, lnurl_of, pay_from_outside, start_pair
@@ -66,11 +67,7 @@ async def _enrol(
         **profile,
     }
     answer(await lp.api.post("/lp", json=body))
-    client = answer(
-        await operator.api.post(
-            "/clients", json={"machine_id": machine_id, "user_id": lp.user_id}
-        )
-    )
+    client = await enrol(operator, lp, machine_id)
     deposit = answer(
         await operator.api.post(
             "/deposits", json={"client_id": client["id"], "amount": "1000.00"}

@@ -203,19 +203,29 @@ async def test_a_fee_above_and_below_what_the_fractions_give(
     world = await make_world(deposits=["900.00"])
     partner = await world.make_user("partner")
     await world.add_split(partner.wallet.id, "1.0000", wallet_id=partner.wallet.id)
+    # the platform's share of what was charged nothing is the operator's debt
+    await world.fund(world.machine_wallet.id, 2_000)
     above = await world.cash_out(fee=9_000)
     below = await world.cash_out(fee=4_000)
     none = await world.cash_out(fee=0)
     for payment_hash in (above, below, none):
         await world.landed(payment_hash)
     await engine_paused.run_until_idle()
+    await world.make_due()
+    await engine_paused.run_until_idle()
     figures = []
     for payment_hash in (above, below, none):
         s = await world.settlement(payment_hash)
         assert s.status == "completed"
         figures.append((s.platform_fee_sats, s.operator_fee_sats, s.fee_mismatch_sats))
-    assert figures == [(3_000, 5_000, 1_000), (3_000, 1_000, -4_000), (0, 0, -8_000)]
-    assert await balance_sats(world.machine_wallet.id) == 1_000  # the surplus
+    assert figures == [
+        (3_000, 5_000, 1_000),
+        (3_000, 1_000, -4_000),
+        (3_000, 0, -8_000),
+    ]
+    # the surplus of 1 000 and the operator's own 2 000 paid it
+    assert await balance_sats(world.machine_wallet.id) == 0
+    assert await balance_sats(world.platform.id) == 9_000
     assert await balance_sats(partner.wallet.id) == 6_000
     await world.assert_ledger()
 

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from conftest import MakeUser, MakeWallet
-from dev.accounts import UserSession
+from dev.accounts import UserSession, enrol
 
 
 def random_hex_key() -> str:
@@ -36,13 +36,11 @@ async def add_machine(
 async def add_lp(
     operator: UserSession, machine_id: str, lp: UserSession
 ) -> dict[str, Any]:
-    """The LP enrolled at the machine, with a profile; the client as answered."""
-    client = ok(
-        await operator.api.post(
-            "/clients", json={"machine_id": machine_id, "user_id": lp.user_id}
-        ),
-        201,
-    )
+    """The LP enrolled at the machine, with a profile; the client as answered.
+
+    Nobody is an LP before they said so: `enrol` is an invitation and a yes.
+    """
+    client = await enrol(operator, lp, machine_id)
     if (await lp.api.get("/lp")).status_code == 404:
         ok(await lp.api.post("/lp", json={"dca_wallet_id": lp.wallet.id}), 201)
     return client
@@ -68,13 +66,15 @@ async def add_deposit(
 
 @dataclass
 class Desk:
-    """An operator with a machine and an LP who has 300.00 confirmed."""
+    """An operator with a machine, an LP who has 300.00 confirmed, and a link that
+    nobody has opened."""
 
     operator: UserSession
     lp: UserSession
     machine: dict[str, Any]
     client: dict[str, Any]
     deposit: dict[str, Any]
+    link: dict[str, Any]
 
 
 async def make_desk(make_user: MakeUser, make_wallet: MakeWallet) -> Desk:
@@ -82,7 +82,9 @@ async def make_desk(make_user: MakeUser, make_wallet: MakeWallet) -> Desk:
     machine = await add_machine(operator, make_wallet)
     client = await add_lp(operator, machine["id"], lp)
     deposit = await add_deposit(operator, client["id"], "300.00")
-    return Desk(operator, lp, machine, client, deposit)
+    path = f"/machines/{machine['id']}/invitations"
+    link = ok(await operator.api.post(path), 201)
+    return Desk(operator, lp, machine, client, deposit, link)
 
 
 def ok(response: httpx.Response, status: int = 200) -> Any:

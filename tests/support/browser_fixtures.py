@@ -18,7 +18,7 @@ from stage import RATE, Desk, Stage
 import environment
 from conftest import wait_for
 from dev import accounts, browser
-from dev.accounts import answer, create_wallet
+from dev.accounts import answer, create_wallet, enrol
 from dev.server import running
 
 # Markup, a template, an emoji, an override to right-to-left, and Arabic.
@@ -113,11 +113,7 @@ async def desk(stage: Stage) -> Desk:
             },
         )
     )
-    client = answer(
-        await api.post(
-            "/clients", json={"machine_id": machine["id"], "user_id": lp.user_id}
-        )
-    )
+    client = await enrol(operator, lp, machine["id"])
     answer(await api.put(f"/clients/{client['id']}", json={"username": LONGEST}))
     for _ in range(2):
         deposit = {"client_id": client["id"], "amount": "700.00", "notes": LONGEST}

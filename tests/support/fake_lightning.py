@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,13 +19,14 @@ from lnbits.helpers import urlsafe_short_hash
 
 from satmachineadmin import distribution
 from satmachineadmin.base.refusals import BadInputError
-from satmachineadmin.desk import refund, repairs_crud
+from satmachineadmin.desk import refund
 from satmachineadmin.desk.refund import RefundTarget
-from satmachineadmin.host import limits
+from satmachineadmin.host import limits, payments
+from satmachineadmin.host.payments import LnbitsRow
 from satmachineadmin.host.wallets import WalletFacts
 from satmachineadmin.models import Payout, utc_now
-from satmachineadmin.money import payouts, rounds
-from satmachineadmin.money.payouts import LnbitsRow, Observation, classify
+from satmachineadmin.money import ending, funds, payouts, rounds
+from satmachineadmin.money.payouts import Observation, classify
 
 # What becomes of a payment that LNbits is asked to make.
 PAY, FAIL, PEND, REFUSE = "pay", "fail", "pend", "refuse"
@@ -51,12 +53,14 @@ class FakeLightning:
     balances: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     invoices: dict[str, str | None] = field(default_factory=dict)
     sent: dict[str, Sent] = field(default_factory=dict)
+    dead: set[str] = field(default_factory=set)
 
     def clear(self) -> None:
         self.mood = PAY
         for kept in (self.owners, self.deleted, self.balances, self.invoices):
             kept.clear()
         self.sent.clear()
+        self.dead.clear()
 
     def settle(self, payment_hash: str, is_paid: bool) -> None:
         """The outcome of a payment that was pending becomes known."""
@@ -124,6 +128,7 @@ class FakeLightning:
         assert payment_hash in self.invoices
         if payment_hash in self.sent:
             return "already tried"
+        assert payment_hash not in self.dead, "an invoice that was given up is paid"
         if self.mood == REFUSE or self.balances[payout.source_wallet_id] < sats:
             return "LNbits refuses"
         self.balances[payout.source_wallet_id] -= sats
@@ -145,11 +150,30 @@ class FakeLightning:
         wallet = self.invoices.get(str(payout.payment_hash))
         out = payment and self._row(payment.source, -payment.sats, payment.status)
         came = "success" if payment and payment.status == "success" else "pending"
+        if str(payout.payment_hash) in self.dead:
+            came = "failed"
         into = self._row(wallet, payout.sent_sats or 0, came) if wallet else None
         return Observation(classify(out or None, into), out or None, into)
 
     def _row(self, wallet_id: str, sats: int, status: str) -> LnbitsRow:
-        return LnbitsRow("x", wallet_id, sats * 1000, 0, status, utc_now())
+        # an invoice that was given up has been so for long
+        at = utc_now() - timedelta(hours=status == "failed")
+        return LnbitsRow("x", wallet_id, sats * 1000, 0, status, at)
+
+    async def fail_unpaid_invoice(self, payment_hash: str) -> bool:
+        if payment_hash in self.sent:
+            return False
+        self.dead.add(payment_hash)
+        return True
+
+    async def debited_hashes(self, wallet_id: str, hashes: Iterable[Any]) -> set[str]:
+        sent = {h: self.sent[h] for h in hashes if h in self.sent}
+        return {
+            h for h, p in sent.items() if p.source == wallet_id and p.status != "failed"
+        }
+
+    async def receipts_since(self, wallet_ids: Any, since: Any) -> list[Any]:
+        return []
 
     async def local_wallet_of_address(self, address: str) -> str | None:
         return None
@@ -183,6 +207,14 @@ class FakeLightning:
         for name in ("wallet_facts", "balances_msat", "local_wallet_of_address"):
             patch.setattr(rounds, name, getattr(self, name))
         for name in (
+            "balances_msat",
+            "debited_hashes",
+            "receipts_since",
+        ):
+            patch.setattr(funds, name, getattr(self, name))
+        for name in ("wallet_facts", "fail_unpaid_invoice"):
+            patch.setattr(ending, name, getattr(self, name))
+        for name in (
             "make_internal_invoice",
             "fetch_external_invoice",
             "try_to_pay",
@@ -191,9 +223,9 @@ class FakeLightning:
             patch.setattr(payouts, name, getattr(self, name))
         patch.setattr(refund, "read_refund_target", self.read_refund_target)
         patch.setattr(refund, "local_wallet_of_address", self.local_wallet_of_address)
-        patch.setattr(repairs_crud, "lnbits_sides", self.lnbits_sides)
-        patch.setattr(distribution, "core_db", NoDatabase())
-        patch.setattr(distribution, "deferred_commit", NoDatabase.connect)
+        patch.setattr(payments, "sides_of", self.lnbits_sides)
+        patch.setattr(distribution, "core_connection", no_connection)
+        patch.setattr(distribution, "deferred_commit", no_connection)
 
         async def really(_: Observation) -> bool:
             return True
@@ -201,9 +233,7 @@ class FakeLightning:
         patch.setattr(payouts, "is_really_failed", really)
 
 
-class NoDatabase:
+@asynccontextmanager
+async def no_connection() -> AsyncIterator[None]:
     """Stands for LNbits' database where only a connection to pass on is wanted."""
-
-    @asynccontextmanager
-    async def connect(self) -> AsyncIterator[None]:
-        yield None
+    yield None

@@ -82,7 +82,7 @@ def assert_conserves(settlements: list[Any], legs: list[Any]) -> None:
         losses = [x for x in kept if _is_loss(settlement, x)]
         assert row["loss_sats"] <= sum(x["amount_sats"] for x in losses), row["id"]
         assert all(leg["amount_sats"] > 0 for leg in own), row["id"]
-        assert {x["leg_type"] for x in losses} <= {"refund"}, row["id"]
+        assert {x["leg_type"] for x in losses} <= {"refund", "super_fee"}, row["id"]
         refunds = sum(x["amount_sats"] for x in kept if x["leg_type"] == "refund")
         assert refunds <= settlement.refund_sats, row["id"]
         cents = sum(_cents(x) for x in kept)
@@ -100,6 +100,10 @@ def _is_loss(settlement: Settlement, leg: Any) -> bool:
 
 def _is_received(leg: Any) -> bool:
     return leg["status"] in ("completed", "skipped")
+
+
+def _arrived(leg: Any) -> int:
+    return leg["amount_sats"] if leg["sent_sats"] is None else leg["sent_sats"]
 
 
 def _cents(leg: Any) -> int:
@@ -198,7 +202,7 @@ async def _assert_lp_totals(machine_ids: tuple[str, ...], legs: list[Any]) -> No
             and _is_received(x)
         ]
         assert (row["received_sats"], row["received_cents"]) == (
-            sum(x["amount_sats"] for x in received),
+            sum(_arrived(x) for x in received),
             sum(_cents(x) for x in received),
         ), row["client_id"]
     deposits: dict[str, int] = defaultdict(int)

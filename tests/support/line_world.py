@@ -14,10 +14,14 @@ from typing import Any
 
 import pytest_asyncio
 from lnbits.core.services import create_invoice, pay_invoice
+from nostr_sdk import Event
 from world import MakeWorld, World, build_world
 
 from satmachineadmin import tasks
+from satmachineadmin.line import crud as line_crud
 from satmachineadmin.line import engine as line
+from satmachineadmin.line import keys as line_keys
+from satmachineadmin.line.nostr import open_event
 
 from conftest import wait_for
 from dev.accounts import UserSession, answer
@@ -78,6 +82,16 @@ class OnLine:
     async def ask(self, rpc: str, body: Any = None, **more: Any) -> Answer:
         """One answered request, whatever the answer."""
         return await self.client.insist(rpc, {} if body is None else body, **more)
+
+    async def direct(self, event: Event) -> Answer | None:
+        """What the server would answer to an event, without relays in between, as a
+        process that has just started would."""
+        here = line.Line()
+        here.ring = await line_keys.key_ring()
+        machine = await line_crud.machine_by_npub(self.machine.npub)
+        assert machine
+        opened = open_event(event.as_json(), here.ring.readable)
+        return await here.answer(machine, opened)
 
     async def refused(self, rpc: str, body: Any) -> Answer:
         """The ERROR to a request that must be refused."""

@@ -16,6 +16,10 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("PUT", "/clients/{client_id}"): {"status": "paused"},
     ("PUT", "/deposits/{deposit_id}"): {"amount": "1.00"},
     ("PUT", "/deposits/{deposit_id}/status"): {"status": "reversed", "reason": "x"},
+    ("POST", "/super/deposits/{deposit_id}/decide"): {
+        "outcome": "declined",
+        "reason": "x",
+    },
     ("POST", "/settlements/{settlement_id}/resolve"): {
         "tx_type": "cash_out",
         "principal_sats": 100_000,
@@ -36,6 +40,8 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/settlements/{settlement_id}/notes"): {"note": "x"},
     ("POST", "/settlements/{settlement_id}/test"): {"is_test": True, "reason": "x"},
     ("POST", "/payments/{leg_id}/mark-paid"): {"reason": "x", "reference": "x"},
+    ("POST", "/payments/{leg_id}/redirect"): {"reason": "x", "target": "a@b.com"},
+    ("POST", "/super/payments/{leg_id}/mark-paid"): {"reason": "x", "reference": "x"},
     ("POST", "/clients/{client_id}/close-balance"): {
         "wallet_id": "<a wallet of who asks>",
         "exchange_rate": 100,

@@ -42,6 +42,7 @@ from satmachineadmin.models import (
     Settlement,
     utc_now,
 )
+from satmachineadmin.parties import positions_crud
 
 from conftest import wait_for
 from dev.accounts import UserSession, WalletKeys
@@ -126,6 +127,7 @@ class World:
     make_user: Callable[..., Awaitable[UserSession]]
     make_wallet: Callable[..., Awaitable[WalletKeys]]
     fund: Callable[..., Awaitable[None]]
+    super_session: UserSession
     lps: list[Lp] = field(default_factory=list)
 
     async def add_lp(
@@ -366,7 +368,7 @@ class World:
 
     async def remaining(self, lp: Lp) -> Decimal:
         async with transaction() as conn:
-            found = await crud.lp_positions(conn, self.machine.id, utc_now())
+            found = await positions_crud.lp_positions(conn, self.machine.id, utc_now())
         row = next(r for r in found if r["client_id"] == lp.client.id)
         cents = int(row["deposited_cents"]) - int(row["debited_cents"])
         return Decimal(cents) / 100
@@ -430,7 +432,8 @@ async def build_world(
             },
         )
     world = World(
-        operator, customer, machine, wallet, platform, make_user, make_wallet, fund
+        *(operator, customer, machine, wallet, platform),
+        *(make_user, make_wallet, fund, super_session),
     )
     for deposit in deposits:
         await world.add_lp(deposit)

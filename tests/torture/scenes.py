@@ -37,11 +37,12 @@ from satmachineadmin.desk import (
     refund,
     settlements,
 )
-from satmachineadmin.line import calls as line_calls
 from satmachineadmin.line import payout as line_payout
+from satmachineadmin.line.answers import CALLS
+from satmachineadmin.line.calls import Call
 from satmachineadmin.line.nostr import RPC_KIND, Incoming, LineError
 from satmachineadmin.models import CASH_IN, CASH_OUT, Leg, Machine, Settlement, utc_now
-from satmachineadmin.parties import lps
+from satmachineadmin.parties import deposits
 
 OUTSIDE_ADDRESS = "shop@elsewhere.example"
 OWN_DOMAIN = "sats.example"
@@ -371,16 +372,8 @@ class OnLine(Scene):
         machine = await self.machine_now()
         while True:
             try:
-                if rpc == "payout":
-                    return await line_payout.payout(
-                        machine, body, self._event(), distribution.INSTANCE_ID
-                    )
-                call = {
-                    "invoice": line_calls.invoice,
-                    "settlement": line_calls.settlement,
-                    "dispense": line_calls.dispense,
-                }[rpc]
-                return await call(machine, body, self._event())
+                call = Call(machine, self._event(), distribution.INSTANCE_ID)
+                return await CALLS[rpc](call, body)
             except LineError as exc:
                 if exc.code != "busy":
                     raise
@@ -549,7 +542,7 @@ class Desk(Scene):
         operator = self.world.operator.user_id
         client = self.world.lps[0].client.id
         if not self.deposit_id:
-            made = await lps.create_deposit(
+            made = await deposits.create_deposit(
                 operator, False, client, Decimal("50.00"), "an envelope"
             )
             self.deposit_id = made.id
@@ -561,11 +554,11 @@ class Desk(Scene):
     async def _step_deposit(self, was: str, status: str, reason: str | None) -> None:
         operator = self.world.operator.user_id
         async with transaction() as conn:
-            deposit, _, _ = await lps.get_own_deposit(
+            deposit, _, _ = await deposits.get_own_deposit(
                 conn, self.deposit_id, operator, False
             )
         if deposit.status == was:
-            await lps.set_deposit_status(
+            await deposits.set_deposit_status(
                 operator, False, self.deposit_id, status, reason
             )
 

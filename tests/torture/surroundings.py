@@ -16,6 +16,7 @@ from lnurl_server import LnurlServer
 from scenes import OUTSIDE_ADDRESS, OWN_DOMAIN, in_test
 
 from satmachineadmin import bitspire, crud
+from satmachineadmin.host import paying
 from satmachineadmin.money import payouts, payouts_crud
 
 
@@ -50,5 +51,5 @@ async def shop(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LnurlServer]:
             at = server.target if target == OUTSIDE_ADDRESS else target
             return await lnbits_lnurl.get_pr_from_lnurl(at, amount_msat)
 
-        monkeypatch.setattr(payouts, "get_pr_from_lnurl", look_up)
+        monkeypatch.setattr(paying, "get_pr_from_lnurl", look_up)
         yield server

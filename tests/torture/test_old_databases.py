@@ -36,7 +36,7 @@ from satmachineadmin.base import lease
 from satmachineadmin.base.database import db
 from satmachineadmin.desk import balances, legs
 from satmachineadmin.models import Client, Leg, Settlement
-from satmachineadmin.parties import lps
+from satmachineadmin.parties import deposits as cash_deposits
 
 from dev.accounts import UserSession
 from ledger import assert_ledger_balances
@@ -156,7 +156,12 @@ class Cast:
 
 
 async def world_of(
-    cast: Cast, fiat_code: str, make_user: Any, make_wallet: Any, fund: Any
+    cast: Cast,
+    fiat_code: str,
+    make_user: Any,
+    make_wallet: Any,
+    fund: Any,
+    super_session: UserSession,
 ) -> World:
     """The machine of before, with its operator, as a world to play in."""
     machine = await crud.get_machine(f"machine-{fiat_code.lower()}")
@@ -171,6 +176,7 @@ async def world_of(
         make_user,
         make_wallet,
         fund,
+        super_session,
     )
 
 
@@ -197,8 +203,10 @@ def assert_paid(settlement: Settlement, legs: list[Leg]) -> None:
 
 async def deposits(world: World, client_id: str, amount: str) -> None:
     operator = world.operator.user_id
-    made = await lps.create_deposit(operator, False, client_id, Decimal(amount), None)
-    await lps.set_deposit_status(operator, False, made.id, "confirmed", None)
+    made = await cash_deposits.create_deposit(
+        operator, False, client_id, Decimal(amount), None
+    )
+    await cash_deposits.set_deposit_status(operator, False, made.id, "confirmed", None)
 
 
 async def old_parties_are_paid(world: World, cast: Cast, shop: LnurlServer) -> None:
@@ -315,7 +323,7 @@ async def test_an_upgraded_database_is_used_by_the_whole_story(
     async with in_place_of_ours(tables, version) as before:
         upgraded = await now_in_it()
         assert_every_row_accounted_for(before, upgraded)
-        people = (make_user, make_wallet, fund)
+        people = (make_user, make_wallet, fund, super_session)
         world = await world_of(cast, "GTQ", *people)
         mxn = await world_of(cast, "MXN", *people)
         await play_on(world, mxn, cast, shop)

@@ -21,6 +21,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       payouts_stopped: 'Payouts stopped',
       leg_failed: 'A payment failed',
       quarantined: 'Held back',
+      past: 'Payments from before',
       attention: 'Needs a look',
       dispense: 'No dispense reported',
       wallet_short: 'Payments wait',
@@ -29,9 +30,12 @@ window.i18n.global.mergeLocaleMessage('en', {
       unpaired: 'Machine not paired',
       deposit_pending: 'Deposit to confirm',
       low_cash: 'Cash is low',
+      dispute: 'Deposit disputed',
+      shortfall: 'Platform fee not charged',
       balance_used_up: 'Balance used up',
       no_profile: 'LP without a wallet',
-      no_fee_wallet: 'Platform without a wallet'
+      no_fee_wallet: 'Platform without a wallet',
+      relay_deaf: 'Relay that does not listen'
     },
     overview: {
       cash_out: 'Cash-out',
@@ -77,7 +81,12 @@ window.i18n.global.mergeLocaleMessage('en', {
       keyed: 'works with its wallet’s key',
       inactive: 'switched off'
     },
-    client_status: {active: 'active', paused: 'paused'},
+    client_status: {
+      active: 'active',
+      paused: 'paused',
+      invited: 'invited',
+      left: 'left'
+    },
     machines: {
       add: 'Add a machine',
       none: 'No machine yet',
@@ -123,6 +132,16 @@ window.i18n.global.mergeLocaleMessage('en', {
       minutes: 'min',
       low_cash: 'Cash in a bay below',
       low_cash_hint: 'Of what you filled in; 0: never.',
+      take_over: 'Take over what was paid',
+      take_over_title: 'Take over what LNbits paid?',
+      take_over_text:
+        'Each payment that LNbits made and that is not known here is written down as paid, by what the payment itself says, so that nobody is paid twice. What cannot be worked out keeps the payouts stopped.',
+      take_over_done: 'Taken over: {n} payments, {sats}. Left: {left}.',
+      undo: 'Undo what LNbits lost',
+      undo_title: 'Undo what LNbits does not know?',
+      undo_text:
+        'Settlements whose payment LNbits does not know are voided with all of their payments, also completed ones, and LPs get their cash balance back. Payments that LNbits does not know are owed again.',
+      undo_done: 'Undone: {n} payments, {sats}. Left: {left}.',
       resume: 'Let payouts go on',
       resume_title: 'Let payouts of this machine go on?',
       resume_text:
@@ -365,6 +384,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       whole: 'A whole number.',
       report: 'machine: {count} × {note}, {ago}',
       unpublished: 'not sent to the machine yet',
+      offered: 'sent {ago}, no relay has acknowledged it',
       published: 'sent {ago}, machine has not answered',
       confirmed: 'confirmed by the machine {ago}'
     },
@@ -428,14 +448,13 @@ window.i18n.global.mergeLocaleMessage('en', {
     lps: {
       show_lps: 'LPs',
       show_deposits: 'Deposits',
-      enrol: 'Enrol an LP',
+      enrol: 'Invite an LP',
       enrol_text:
         'The LP needs an account on this LNbits. They get this extension and say where their sats go; then you can record their cash.',
       who: 'LNbits username or user id',
       who_hint: 'Ask the LP for their username.',
-      enrolled: '{name} is enrolled.',
-      enrolled_waiting:
-        '{name} is enrolled. Next, {name} opens Satoshi Machine and chooses a wallet.',
+      invited:
+        '{name} is invited. You see it here when they say yes; the invitation is good for 14 days.',
       username: 'LP',
       machine_id: 'Machine',
       status: 'State',

@@ -21,6 +21,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       payouts_stopped: 'Pagos detenidos',
       leg_failed: 'Un pago falló',
       quarantined: 'Retenido',
+      past: 'Pagos de antes',
       attention: 'Hay que revisarlo',
       dispense: 'Entrega sin informar',
       wallet_short: 'Pagos en espera',
@@ -29,9 +30,12 @@ window.i18n.global.mergeLocaleMessage('es', {
       unpaired: 'Cajero sin emparejar',
       deposit_pending: 'Depósito por confirmar',
       low_cash: 'Queda poco efectivo',
+      dispute: 'Depósito disputado',
+      shortfall: 'Comisión de la plataforma sin cobrar',
       balance_used_up: 'Saldo agotado',
       no_profile: 'LP sin billetera',
-      no_fee_wallet: 'Plataforma sin billetera'
+      no_fee_wallet: 'Plataforma sin billetera',
+      relay_deaf: 'Relay que no escucha'
     },
     overview: {
       cash_out: 'Retiros',
@@ -77,7 +81,12 @@ window.i18n.global.mergeLocaleMessage('es', {
       keyed: 'trabaja con la clave de su billetera',
       inactive: 'apagado'
     },
-    client_status: {active: 'activo', paused: 'en pausa'},
+    client_status: {
+      active: 'activo',
+      paused: 'en pausa',
+      invited: 'invitado',
+      left: 'se fue'
+    },
     machines: {
       add: 'Agregar un cajero',
       none: 'Aún no hay cajeros',
@@ -125,6 +134,16 @@ window.i18n.global.mergeLocaleMessage('es', {
       minutes: 'min',
       low_cash: 'Efectivo en una ranura por debajo de',
       low_cash_hint: 'De lo que usted puso; 0: nunca.',
+      take_over: 'Hacer constar lo pagado',
+      take_over_title: '¿Hacer constar lo que LNbits pagó?',
+      take_over_text:
+        'Cada pago que LNbits hizo y que aquí no se conoce se anota como pagado, según lo que el propio pago dice, para que a nadie se le pague dos veces. Lo que no se pueda deducir mantiene detenidos los pagos.',
+      take_over_done: 'Anotados: {n} pagos, {sats}. Quedan: {left}.',
+      undo: 'Deshacer lo que LNbits perdió',
+      undo_title: '¿Deshacer lo que LNbits no conoce?',
+      undo_text:
+        'Las liquidaciones cuyo pago LNbits no conoce se anulan con todos sus pagos, también los completados, y los LP recuperan su saldo en efectivo. Los pagos que LNbits no conoce se deben de nuevo.',
+      undo_done: 'Deshechos: {n} pagos, {sats}. Quedan: {left}.',
       resume: 'Reanudar los pagos',
       resume_title: '¿Reanudar los pagos de este cajero?',
       resume_text:
@@ -368,6 +387,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       whole: 'Un número entero.',
       report: 'cajero: {count} × {note}, {ago}',
       unpublished: 'aún no enviado al cajero',
+      offered: 'enviado {ago}, ningún relay lo ha confirmado',
       published: 'enviado {ago}, el cajero no ha respondido',
       confirmed: 'confirmado por el cajero {ago}'
     },
@@ -432,14 +452,13 @@ window.i18n.global.mergeLocaleMessage('es', {
     lps: {
       show_lps: 'LP',
       show_deposits: 'Depósitos',
-      enrol: 'Inscribir un LP',
+      enrol: 'Invitar a un LP',
       enrol_text:
         'El LP necesita una cuenta en este LNbits. Recibe esta extensión y dice adónde van sus sats; después puede anotar su efectivo.',
       who: 'Usuario o id de usuario de LNbits',
       who_hint: 'Pida al LP su nombre de usuario.',
-      enrolled: '{name} queda inscrito.',
-      enrolled_waiting:
-        '{name} queda inscrito. Ahora {name} abre Satoshi Machine y elige una billetera.',
+      invited:
+        '{name} queda invitado. Aquí verá cuando acepte; la invitación vale 14 días.',
       username: 'LP',
       machine_id: 'Cajero',
       status: 'Estado',

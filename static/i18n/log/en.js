@@ -11,6 +11,11 @@ window.i18n.global.mergeLocaleMessage('en', {
       landed: 'Recorded',
       shared_out: 'Shared out',
       machine: {
+        take_over: 'Payments of LNbits taken over',
+        undo: 'Undone after a restored LNbits',
+        void_past: 'Payments from before given up',
+        key_lost: 'Key taken by who paired with it',
+        key_won: 'Key won by pairing',
         create: 'Machine registered',
         change: 'Machine changed',
         delete: 'Machine removed',
@@ -21,12 +26,24 @@ window.i18n.global.mergeLocaleMessage('en', {
         resume_payouts: 'Payouts let go on'
       },
       client: {
+        invite: 'Invited',
+        withdraw: 'Invitation taken back',
+        accept: 'Said yes to the invitation',
+        decline: 'Said no to the invitation',
+        leave: 'Left the machine',
         create: 'LP enrolled',
         change: 'LP changed',
         delete: 'LP removed',
         close_balance: 'Balance paid out'
       },
       deposit: {
+        claim: 'Deposit claimed by the LP',
+        dispute: 'Deposit disputed',
+        dispute_withdrawn: 'Dispute taken back',
+        decided: 'Dispute decided',
+        reversal_requested: 'Reversal asked of the LP',
+        reversal_accepted: 'Reversal agreed',
+        reversal_declined: 'Reversal refused',
         create: 'Deposit recorded',
         change: 'Deposit changed',
         confirmed: 'Deposit confirmed',
@@ -36,6 +53,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       lp: {create: 'DCA started', change: 'DCA settings changed'},
       splits: {change: 'Splits changed'},
       settlement: {
+        release: 'Confirmed by the machine',
         resolve: 'Resolved',
         dispense: 'Dispense reported',
         refund: 'Refund ordered',
@@ -46,8 +64,13 @@ window.i18n.global.mergeLocaleMessage('en', {
         test: 'Test mark changed'
       },
       payment: {
+        take_over: 'Payment taken over',
+        undo: 'Payment undone',
         retry: 'Payment tried again',
         void: 'Payment voided',
+        claim_declined: 'Not paid outside, says the LP',
+        claim_paid: 'Paid outside, says the operator: the LP answers',
+        redirect: 'Split sent elsewhere',
         mark_paid: 'Payment marked as paid',
         resize: 'Payment made smaller'
       },
@@ -55,7 +78,10 @@ window.i18n.global.mergeLocaleMessage('en', {
       config: {change: 'Platform fees changed'}
     },
     field: {
+      claimed_npub: 'typed key',
+      outcome: 'outcome',
       status: 'state',
+      claim: 'paid outside',
       amount: 'amount',
       currency: 'currency',
       notes: 'note',
@@ -88,6 +114,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       exchange_rate: 'rate',
       payouts_stopped_reason: 'why payouts stopped',
       error_message: 'reason',
+      reported_fiat: 'dispense reported meanwhile',
       dispensed_fiat: 'dispensed',
       dispensed_principal_sats: 'principal dispensed',
       dispensed_fee_sats: 'fee of that',

@@ -11,6 +11,11 @@ window.i18n.global.mergeLocaleMessage('es', {
       landed: 'Recibida',
       shared_out: 'Repartida',
       machine: {
+        take_over: 'Pagos de LNbits hechos constar',
+        undo: 'Deshecho tras restaurar LNbits',
+        void_past: 'Pagos de antes abandonados',
+        key_lost: 'La clave pasó a quien vinculó el cajero',
+        key_won: 'Clave obtenida al vincular',
         create: 'Cajero registrado',
         change: 'Cajero cambiado',
         delete: 'Cajero quitado',
@@ -21,12 +26,24 @@ window.i18n.global.mergeLocaleMessage('es', {
         resume_payouts: 'Pagos reanudados'
       },
       client: {
+        invite: 'Invitación enviada',
+        withdraw: 'Invitación retirada',
+        accept: 'Aceptó la invitación',
+        decline: 'Rechazó la invitación',
+        leave: 'Dejó el cajero',
         create: 'LP inscrito',
         change: 'LP cambiado',
         delete: 'LP quitado',
         close_balance: 'Saldo pagado'
       },
       deposit: {
+        claim: 'Depósito reclamado por el LP',
+        dispute: 'Depósito disputado',
+        dispute_withdrawn: 'Disputa retirada',
+        decided: 'Disputa decidida',
+        reversal_requested: 'Reversión pedida al LP',
+        reversal_accepted: 'Reversión aceptada',
+        reversal_declined: 'Reversión rechazada',
         create: 'Depósito anotado',
         change: 'Depósito cambiado',
         confirmed: 'Depósito confirmado',
@@ -36,6 +53,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       lp: {create: 'DCA empezado', change: 'Ajustes de DCA cambiados'},
       splits: {change: 'Reparto cambiado'},
       settlement: {
+        release: 'Confirmada por el cajero',
         resolve: 'Resuelta',
         dispense: 'Entrega informada',
         refund: 'Reembolso ordenado',
@@ -46,8 +64,13 @@ window.i18n.global.mergeLocaleMessage('es', {
         test: 'Marca de prueba cambiada'
       },
       payment: {
+        take_over: 'Pago hecho constar',
+        undo: 'Pago deshecho',
         retry: 'Pago intentado de nuevo',
         void: 'Pago anulado',
+        claim_declined: 'No se pagó por fuera, dice el LP',
+        claim_paid: 'Pagado por fuera, según el operador: responde el LP',
+        redirect: 'Parte enviada a otro destino',
         mark_paid: 'Pago marcado como pagado',
         resize: 'Pago reducido'
       },
@@ -55,7 +78,10 @@ window.i18n.global.mergeLocaleMessage('es', {
       config: {change: 'Comisiones de la plataforma cambiadas'}
     },
     field: {
+      claimed_npub: 'clave escrita',
+      outcome: 'resultado',
       status: 'estado',
+      claim: 'pagado por fuera',
       amount: 'importe',
       currency: 'moneda',
       notes: 'nota',
@@ -88,6 +114,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       exchange_rate: 'tipo de cambio',
       payouts_stopped_reason: 'por qué se detuvieron los pagos',
       error_message: 'motivo',
+      reported_fiat: 'entrega informada entretanto',
       dispensed_fiat: 'entregado',
       dispensed_principal_sats: 'principal entregado',
       dispensed_fee_sats: 'comisión de ello',

@@ -3,7 +3,7 @@
 Guaranteed here: a request is one row per (machine, txid), whatever is sent later under
 that txid; an invoice is paid for one request, ever; an attempt is kept, by the engine
 and by nobody else, before it may be paid.
-Not guaranteed here: that a payment happened. `line_payout.py` reads that in LNbits.
+Not guaranteed here: that a payment happened. `payout.py` reads that in LNbits.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ..base.database import (
     db,
     db_time,
     execute,
+    fetch_all,
     fetch_models,
     fetch_one,
     insert_sql,
@@ -28,7 +29,10 @@ from ..base.database import (
     transaction,
 )
 from ..base.lease import lease_held_sql
+from ..crud import OWN, recorded_hashes
 from ..models import Fiat, utc_now
+from . import verdicts_crud
+from .nostr import Incoming
 
 S = "satoshimachine"
 
@@ -39,7 +43,8 @@ class MachineRequest(BaseModel):
     `status` of an invoice: new, made. Of a payout: new (nothing was sent), refused
     (and `code` says why), paying (its newest attempt is on its way, or about to be),
     failed (LNbits says so), paid. `event_epoch` dates the newest event that was acted
-    upon: an older copy that comes late starts nothing.
+    upon, or refused (then no later than we heard it): an older one that comes late
+    starts nothing.
     """
 
     machine_id: str
@@ -169,71 +174,93 @@ async def set_request_status(
         )
 
 
+class AttemptNotOpenedError(Exception):
+    """Nothing was written, and nothing may be paid."""
+
+
+class InvoiceUsedError(AttemptNotOpenedError):
+    """The invoice was somebody's attempt before."""
+
+
+class DayLimitError(AttemptNotOpenedError):
+    """The day's payouts would be above the operator's limit."""
+
+
+class RequestMovedError(AttemptNotOpenedError):
+    """The request is not as it was read, or this process is not the engine."""
+
+
 async def open_attempt(
     request: MachineRequest,
     attempt: Attempt,
     *,
-    event: tuple[str, int],
+    event: Incoming,
     holder: str,
     day_start: datetime,
     max_day_sats: int,
-) -> str | None:
-    """Keep an attempt before it may be paid; None if it is kept, else why not.
+) -> None:
+    """Keep an attempt before it may be paid.
 
-    In one transaction: the request stands as it was read, this process is the engine,
-    the invoice was never anybody's attempt, and the day's sum stays within the limit.
+    In one transaction: the event was not refused, the request stands as it was read,
+    this process is the engine, the invoice was never anybody's attempt, and the day's
+    sum stays within the limit. Raises an `AttemptNotOpenedError` otherwise, or
+    `AlreadyJudgedError`, and keeps nothing.
     """
     async with transaction() as conn:
-        inserted = await execute(
-            conn,
-            insert_sql(
-                "dca_machine_attempts", row_params(attempt), "ON CONFLICT DO NOTHING"
-            ),
-            row_params(attempt),
+        await verdicts_crud.note_acted(conn, event, request.machine_id)
+        sql = insert_sql(
+            "dca_machine_attempts", row_params(attempt), "ON CONFLICT DO NOTHING"
         )
-        if inserted != 1:
-            return "used"
-        row = await fetch_one(
-            conn,
-            f"""
-            SELECT COALESCE(SUM(wire_sats), 0) AS sats FROM {S}.dca_machine_attempts
-            WHERE machine_id = :machine AND created_at >= :day AND failed_at IS NULL
-            """,  # noqa: S608
-            {"machine": request.machine_id, "day": db_time(day_start)},
-        )
-        taken = 0
-        if row and int(row["sats"]) <= max_day_sats:
-            taken = await execute(
-                conn,
-                f"""
-                UPDATE {S}.dca_machine_requests SET status = 'paying', code = NULL,
-                    reason = NULL, payment_hash = :hash, bolt11 = :bolt11,
-                    event_id = :event, event_epoch = :epoch, updated_at = :now
-                WHERE machine_id = :machine AND txid = :txid AND status = :was
-                  AND COALESCE(payment_hash, '') = :old AND {lease_held_sql()}
-                """,  # noqa: S608
-                {
-                    "hash": attempt.payment_hash,
-                    "bolt11": attempt.bolt11,
-                    "event": event[0],
-                    "epoch": event[1],
-                    "machine": request.machine_id,
-                    "txid": request.txid,
-                    "was": request.status,
-                    "old": request.payment_hash or "",
-                    "holder": holder,
-                    "now": db_time(utc_now()),
-                },
-            )
-        if taken == 1:
-            return None
-        await execute(
-            conn,
-            f"DELETE FROM {S}.dca_machine_attempts "  # noqa: S608
-            "WHERE payment_hash = :hash",
-            {"hash": attempt.payment_hash},
-        )
-        return "moved" if row and int(row["sats"]) <= max_day_sats else "day"
+        if await execute(conn, sql, row_params(attempt)) != 1:
+            raise InvoiceUsedError
+        if await _attempted_sats(conn, request.machine_id, day_start) > max_day_sats:
+            raise DayLimitError
+        if await _begin_paying(conn, request, attempt, event, holder) != 1:
+            raise RequestMovedError
+
+
+async def _begin_paying(
+    conn: Connection,
+    request: MachineRequest,
+    attempt: Attempt,
+    event: Incoming,
+    holder: str,
+) -> int:
+    """Compare-and-set, by the engine; returns the number of requests it moved."""
+    return await execute(
+        conn,
+        f"""
+        UPDATE {S}.dca_machine_requests SET status = 'paying', code = NULL,
+            reason = NULL, payment_hash = :hash, bolt11 = :bolt11,
+            event_id = :event, event_epoch = :epoch, updated_at = :now
+        WHERE machine_id = :machine AND txid = :txid AND status = :was
+          AND COALESCE(payment_hash, '') = :old AND {lease_held_sql()}
+        """,  # noqa: S608
+        {
+            "hash": attempt.payment_hash,
+            "bolt11": attempt.bolt11,
+            "event": event.id,
+            "epoch": event.created_at,
+            "machine": request.machine_id,
+            "txid": request.txid,
+            "was": request.status,
+            "old": request.payment_hash or "",
+            "holder": holder,
+            "now": db_time(utc_now()),
+        },
+    )
+
+
+async def _attempted_sats(conn: Connection, machine_id: str, since: datetime) -> int:
+    row = await fetch_one(
+        conn,
+        f"""
+        SELECT COALESCE(SUM(wire_sats), 0) AS sats FROM {S}.dca_machine_attempts
+        WHERE machine_id = :machine AND created_at >= :since AND failed_at IS NULL
+        """,  # noqa: S608
+        {"machine": machine_id, "since": db_time(since)},
+    )
+    return int(row["sats"]) if row else 0
 
 
 async def fail_attempt(request: MachineRequest, reason: str) -> bool:
@@ -280,15 +307,7 @@ async def attempts_of(machine_id: str, txid: str) -> list[Attempt]:
 async def attempted_sats(machine_id: str, since: datetime) -> int:
     """What this machine's un-failed cash-in payouts since then add up to."""
     async with db.connect() as conn:
-        row = await fetch_one(
-            conn,
-            f"""
-            SELECT COALESCE(SUM(wire_sats), 0) AS sats FROM {S}.dca_machine_attempts
-            WHERE machine_id = :machine AND created_at >= :since AND failed_at IS NULL
-            """,  # noqa: S608
-            {"machine": machine_id, "since": db_time(since)},
-        )
-    return int(row["sats"]) if row else 0
+        return await _attempted_sats(conn, machine_id, since)
 
 
 async def payouts_to_look_at(now: datetime, limit: int = 100) -> list[MachineRequest]:
@@ -319,18 +338,11 @@ async def schedule_check(payment_hash: str, next_look_at: datetime) -> None:
 
 
 async def hash_is_taken(payment_hash: str) -> bool:
-    """Whether this hash is a settlement, a payout or a leg of ours already."""
-    tables = (
-        ("dca_settlements", "payment_hash"),
-        ("dca_payouts", "payment_hash"),
-        ("dca_payments", "external_payment_hash"),
-    )
-    sql = " UNION ALL ".join(
-        f"SELECT 1 AS yes FROM {S}.{table} WHERE {column} = :hash"  # noqa: S608
-        for table, column in tables
-    )
+    """Whether this hash is a settlement, a payout or a leg of ours already; another
+    request's attempt is met when this one's is opened."""
+    roles = ("settlement", *OWN)
     async with db.connect() as conn:
-        return await fetch_one(conn, sql, {"hash": payment_hash}) is not None
+        return payment_hash in await recorded_hashes(conn, [payment_hash], roles)
 
 
 async def complete_settlement_facts(
@@ -348,3 +360,16 @@ async def complete_settlement_facts(
             f"UPDATE {S}.dca_settlements SET {changes} WHERE id = :id",  # noqa: S608
             {"id": settlement_id, "bitspire_event_id": event_id, **known},
         )
+
+
+async def invoice_hashes(machine_id: str, since: datetime) -> list[str]:
+    """The cash-out invoices that were made for this machine since then."""
+    async with db.connect() as conn:
+        found = await fetch_all(
+            conn,
+            f"SELECT payment_hash FROM {S}.dca_machine_requests "  # noqa: S608
+            "WHERE machine_id = :machine AND rpc = 'invoice' "
+            "AND payment_hash IS NOT NULL AND updated_at >= :since",
+            {"machine": machine_id, "since": db_time(since)},
+        )
+    return [row["payment_hash"] for row in found]

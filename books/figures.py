@@ -1,0 +1,78 @@
+"""What the sums say. Sats are integers, fiat is decimal text ("750.00")."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+
+class Balance(BaseModel):
+    currency: str
+    deposited: str
+    pending_deposits: str
+    paid_out: str
+    remaining: str
+    sats_received: int
+    sats_on_the_way: int
+
+
+class Totals(BaseModel):
+    """Sums over a period, test settlements left out. Fiat is by currency."""
+
+    cash_out_count: int = 0
+    cash_out_sats: int = Field(0, description="principal, as dispensed")
+    cash_out_fiat: dict[str, str] = {}
+    cash_in_count: int = 0
+    cash_in_sats: int = 0
+    cash_in_fiat: dict[str, str] = {}
+    platform_fee_sats: int = 0
+    operator_fee_sats: int = 0
+    paid_to_lps_sats: int = 0
+    owed_to_lps_fiat: dict[str, str] = Field({}, description="now, not of the period")
+    cash_in_machines_fiat: dict[str, str] = Field({}, description="now, as recorded")
+
+
+class DayOfSeries(BaseModel):
+    """One UTC day."""
+
+    date: str
+    cash_out_count: int = 0
+    cash_out_sats: int = 0
+    cash_out_fiat: dict[str, str] = {}
+    cash_in_count: int = 0
+    cash_in_sats: int = 0
+    cash_in_fiat: dict[str, str] = {}
+    platform_fee_sats: int = 0
+    operator_fee_sats: int = 0
+    paid_to_lps_sats: int = 0
+
+
+class LpMachineSummary(BaseModel):
+    """What one machine did for the caller as an LP."""
+
+    client_id: str
+    machine_id: str
+    machine: str = Field(..., description="its name, or the beginning of its npub")
+    status: str
+    currency: str
+    remaining: str
+    deposited: str
+    paid_out: str
+    sats_received: int
+    sats_on_the_way: int
+    average_price: float | None = Field(
+        None, description="fiat paid for one bitcoin; null before the first payment"
+    )
+    price_now: float | None = Field(
+        None, description="fiat for one bitcoin, if LNbits has heard a price lately"
+    )
+
+
+class LpHistoryDay(BaseModel):
+    """What an LP received on one UTC day in one currency."""
+
+    date: str
+    currency: str
+    sats: int
+    fiat: str
+    price: float | None = Field(None, description="fiat for one bitcoin")
+    cumulative_sats: int = Field(..., description="since the beginning, all currencies")

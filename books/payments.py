@@ -1,0 +1,244 @@
+"""SQL of lists of settlements and legs: see `reports.py` for what is guaranteed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from lnbits.db import SQLITE
+
+from ..base.database import db, db_time, in_list
+from ..models import utc_now
+from .lists import Fields, Kind, Source
+from .reports import own_machines_sql, own_or_short_sql, whose
+
+S = "satoshimachine"
+
+
+# ------------------------------------------------------------------------ settlements
+
+SETTLEMENT_KINDS: dict[str, Kind] = {
+    "id": "text",
+    "machine_id": "text",
+    "payment_hash": "text",
+    "tx_type": "text",
+    "status": "text",
+    "wire_sats": "int",
+    "principal_sats": "int",
+    "fee_sats": "int",
+    "platform_fee_sats": "int",
+    "operator_fee_sats": "int",
+    "fee_mismatch_sats": "int",
+    "network_fee_sats": "int",
+    "fiat_amount": "fiat",
+    "fiat_code": "text",
+    "exchange_rate": "number",
+    "bitspire_txid": "text",
+    "bitspire_event_id": "text",
+    "error_message": "text",
+    "notes": "text",
+    "transaction_time": "time",
+    "created_at": "time",
+    "processed_at": "time",
+    "is_test": "bool",
+    "shortfall_sats": "int",
+}
+SETTLEMENT_FIELDS = Fields(
+    kinds=SETTLEMENT_KINDS,
+    search=(
+        "payment_hash",
+        "bitspire_txid",
+        "bitspire_event_id",
+        "error_message",
+        "notes",
+        "id",
+    ),
+)
+_DETAIL_KINDS: dict[str, Kind] = {
+    **SETTLEMENT_KINDS,
+    "retained_sats": "int",
+    "loss_sats": "int",
+    "refund_sats": "int",
+    "dispensed_fiat": "fiat",
+    "dispense_state": "text",
+    "dispensed_principal_sats": "int",
+    "dispensed_fee_sats": "int",
+    "stamp_json": "text",
+    "wallet_id": "text",
+}
+SETTLEMENT_DETAIL = Fields(kinds=_DETAIL_KINDS, search=())
+
+
+def settlements_source(
+    user_id: str, is_all: bool, settlement_id: str | None = None
+) -> Source:
+    """Settlements of the reader's machines. What did not parse is kept as 0 or '' and
+    shown as null: a good settlement has a principal above 0."""
+    names = SETTLEMENT_KINDS if settlement_id is None else _DETAIL_KINDS
+    columns = {name: f"s.{name}" for name in names}
+    for name in ("principal_sats", "fiat_amount", "exchange_rate"):
+        columns[name] = f"NULLIF(s.{name}, 0)"
+    for name in ("fee_sats", "platform_fee_sats", "operator_fee_sats"):
+        columns[name] = f"CASE WHEN s.principal_sats > 0 THEN s.{name} END"
+    for name in ("tx_type", "fiat_code"):
+        columns[name] = f"NULLIF(s.{name}, '')"
+    where = [] if is_all else [f"s.machine_id IN {own_machines_sql(False)}"]
+    params = whose(user_id, is_all)
+    if settlement_id is not None:
+        where.append("s.id = :settlement_id")
+        params["settlement_id"] = settlement_id
+    return Source(
+        columns=columns,
+        tables=f"{S}.dca_settlements s",
+        where=where,
+        params=params,
+        key="s.id",
+    )
+
+
+# ------------------------------------------------------------------------------- legs
+
+LEG_FIELDS = Fields(
+    kinds={
+        "id": "text",
+        "settlement_id": "text",
+        "client_id": "text",
+        "machine_id": "text",
+        "machine": "text",
+        "leg_type": "text",
+        "destination_wallet_id": "text",
+        "destination_ln_address": "text",
+        "label": "text",
+        "amount_sats": "int",
+        "sent_sats": "int",
+        "amount_fiat": "fiat",
+        "exchange_rate": "number",
+        "status": "text",
+        "error_message": "text",
+        "attempts": "int",
+        "next_try_at": "time",
+        "external_payment_hash": "text",
+        "in_flight": "bool",
+        "from_free_balance": "bool",
+        "has_destination": "bool",
+        "transaction_time": "time",
+        "created_at": "time",
+        "paid_outside": "bool",
+        "reference": "text",
+        "claim": "text",
+        "claim_reference": "text",
+        "claim_at": "time",
+    },
+    search=("external_payment_hash", "label", "error_message", "id", "settlement_id"),
+)
+# In a payout, with an invoice already or not yet: no action is taken on it then.
+_IN_FLIGHT = (
+    "(CASE WHEN p.status = 'pending' AND p.payout_id IS NOT NULL "
+    "THEN {yes} ELSE {no} END)"
+)
+# a customer's invoice is a target and nothing else
+_HAS_DESTINATION = (
+    "(CASE WHEN COALESCE(p.target, p.destination_wallet_id, p.destination_ln_address) "
+    "IS NOT NULL THEN {yes} ELSE {no} END)"
+)
+
+# A claim that an LP was paid outside is waited for this long, while the leg is unpaid.
+CLAIM_LAPSES = timedelta(days=14)
+_CLAIM = (
+    "(CASE WHEN p.claim_state = 'waiting' AND (p.claim_at < :claims_since "
+    "OR p.status NOT IN ('pending', 'failed')) THEN 'lapsed' ELSE p.claim_state END)"
+)
+
+
+def _leg_source(
+    own_wallets: Sequence[str],
+    own_address: str,
+    where: list[str],
+    params: dict[str, Any],
+) -> Source:
+    own = f"p.destination_wallet_id IN {in_list('own', own_wallets, params)}"
+    columns = {name: f"p.{name}" for name in LEG_FIELDS.kinds}
+    columns["destination_wallet_id"] = _nullable(
+        "p.destination_wallet_id", own_or_short_sql("p.destination_wallet_id", own)
+    )
+    columns["destination_ln_address"] = _nullable(
+        "p.destination_ln_address",
+        own_or_short_sql("p.destination_ln_address", own_address),
+    )
+    yes, no = ("1", "0") if db.type == SQLITE else ("true", "false")
+    columns["in_flight"] = _IN_FLIGHT.format(yes=yes, no=no)
+    columns["has_destination"] = _HAS_DESTINATION.format(yes=yes, no=no)
+    columns["claim"] = _CLAIM
+    params["claims_since"] = db_time(utc_now() - CLAIM_LAPSES)
+    columns["machine"] = "COALESCE(m.name, SUBSTR(m.machine_npub, 1, 12))"
+    # what the operator calls the LP, where the leg has no name of its own
+    columns["label"] = "COALESCE(p.label, c.username)"
+    return Source(
+        columns=columns,
+        tables=f"{S}.dca_payments p",
+        where=where,
+        params=params,
+        key="p.id",
+        joins=(
+            f"LEFT JOIN {S}.dca_machines m ON m.id = p.machine_id "
+            f"LEFT JOIN {S}.dca_clients c ON c.id = p.client_id"
+        ),
+        joined=("machine", "label"),
+    )
+
+
+def _nullable(column: str, expression: str) -> str:
+    return f"CASE WHEN {column} IS NULL THEN NULL ELSE {expression} END"
+
+
+# Reasons once began with the destination, which is not everybody's to see.
+UNNAMED_ERROR = (
+    "(CASE WHEN p.error_message LIKE '% gives no invoice: %' "
+    "AND p.error_message NOT LIKE 'The destination gives no invoice: %' "
+    "THEN 'The destination gives no invoice.' ELSE p.error_message END)"
+)
+
+
+def legs_source(
+    user_id: str,
+    is_all: bool,
+    own_wallets: Sequence[str],
+    settlement_id: str | None = None,
+) -> Source:
+    """Legs of the reader's machines. The addresses of their splits and refunds they
+    gave themselves; those of LPs are not theirs to see, nor is what LPs forward."""
+    where = ["p.leg_type <> 'autoforward'"]
+    params: dict[str, Any] = {"reader": user_id}
+    if settlement_id is not None:
+        # By machine: SQLite would else read the operator's legs in their order.
+        where += [
+            "p.settlement_id = :settlement_id",
+            f"p.machine_id IN {own_machines_sql(is_all)}",
+        ]
+        params.update(settlement_id=settlement_id, **whose(user_id, is_all))
+    elif not is_all:
+        where.append("p.operator_user_id = :reader")
+    own_address = (
+        "p.operator_user_id = :reader AND p.leg_type IN ('operator_split', 'refund')"
+    )
+    source = _leg_source(own_wallets, own_address, where, params)
+    if not is_all:
+        return source
+    reason = (
+        "CASE WHEN p.operator_user_id = :reader THEN p.error_message "
+        f"ELSE {UNNAMED_ERROR} END"
+    )
+    return replace(source, columns={**source.columns, "error_message": reason})
+
+
+def lp_legs_source(user_id: str, own_wallets: Sequence[str]) -> Source:
+    """Legs to the LP, and their autoforwards, at every machine."""
+    clients = f"SELECT id FROM {S}.dca_clients WHERE user_id = :me"  # noqa: S608
+    return _leg_source(
+        own_wallets,
+        "1 = 1",
+        [f"p.client_id IN ({clients})"],
+        {"me": user_id},
+    )

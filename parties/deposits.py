@@ -1,0 +1,607 @@
+"""Cash that LPs handed over: who says so, who disputes it, and what takes it back.
+
+Guaranteed: what one side says of it the other reads; a confirmed deposit is taken back
+by the operator alone only within an hour and while nothing was planned from it since,
+else with the LP's yes or by the super's decision, with a reason, and never below an
+LP's balance. A dispute changes nothing of the money: it is a state that all three see.
+What is taken back in part is a row of its own (`part_of`), so that a balance stays the
+sum of the confirmed rows.
+Not guaranteed: that either side tells the truth. Nobody here saw the cash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from lnbits.db import Connection, dict_to_model
+from lnbits.helpers import urlsafe_short_hash
+
+from ..base.audit import changed, write_audit
+from ..base.database import (
+    db_time,
+    execute,
+    fetch_one,
+    insert_sql,
+    row_params,
+    transaction,
+)
+from ..base.idempotency import claim_key, fingerprint
+from ..base.refusals import BadInputError, ConflictError, NotFoundError
+from ..calculations import cents_text
+from ..crud import lock_ledger
+from ..models import Client, Deposit, utc_now
+from .lps import (
+    LEFT,
+    NO_CLIENT,
+    debited_cents_sql,
+    deposited_cents_sql,
+    get_own_client,
+    get_profile,
+    owner_sql,
+)
+
+S = "satoshimachine"
+NO_DEPOSIT = "There is no such deposit of yours."
+NO_WALLET_YET = (
+    "This LP has not chosen a wallet yet. Ask them to open the extension and say where "
+    "their sats go; then record the deposit."
+)
+ALONE_WITHIN = timedelta(hours=1)
+CLAIMS_AT_MOST = 5
+CHANGED = "Somebody else has just changed this deposit."
+
+# From which statuses a deposit may go to which.
+DEPOSIT_STEPS = {
+    "confirmed": ("pending", "claimed"),
+    "cancelled": ("pending", "claimed"),
+    "reversed": ("confirmed",),
+}
+
+
+class Found(NamedTuple):
+    """A deposit, its operator and its LP's user id."""
+
+    deposit: Deposit
+    operator: str
+    lp: str
+
+
+class Recorded(NamedTuple):
+    """A deposit's id, and whether it was made just now."""
+
+    id: str
+    is_new: bool
+
+
+async def get_own_deposit(
+    conn: Connection, deposit_id: str, user_id: str, is_super: bool = False
+) -> Found:
+    """A deposit at the operator's machines. `NotFoundError` otherwise."""
+    params = {"id": deposit_id} if is_super else {"id": deposit_id, "user": user_id}
+    return await _found(conn, owner_sql("m", is_super), params)
+
+
+async def _lps_deposit(conn: Connection, deposit_id: str, user_id: str) -> Found:
+    """A deposit of this LP's own."""
+    params = {"id": deposit_id, "user": user_id}
+    return await _found(conn, "c.user_id = :user", params)
+
+
+async def _found(conn: Connection, whose: str, params: Mapping[str, Any]) -> Found:
+    row = await fetch_one(
+        conn,
+        f"""
+        SELECT d.*, m.operator_user_id, c.user_id AS lp_user_id
+        FROM {S}.dca_deposits d
+        JOIN {S}.dca_machines m ON m.id = d.machine_id
+        LEFT JOIN {S}.dca_clients c ON c.id = d.client_id
+        WHERE d.id = :id AND {whose}
+        """,  # noqa: S608
+        params,
+    )
+    if row is None:
+        raise NotFoundError(NO_DEPOSIT)
+    deposit = dict_to_model(dict(row), Deposit)
+    return Found(deposit, row["operator_user_id"], row["lp_user_id"] or "")
+
+
+async def _write(
+    conn: Connection, before: Deposit, changes: Mapping[str, Any]
+) -> Deposit:
+    """Write the changes, if the row still is as it was read."""
+    after = before.copy(update=dict(changes))
+    params = row_params(after)
+    written = await execute(
+        conn,
+        f"UPDATE {S}.dca_deposits "  # noqa: S608
+        f"SET {', '.join(f'{k} = :{k}' for k in changes)} "
+        "WHERE id = :id AND status = :was",
+        {**{k: params[k] for k in (*changes, "id")}, "was": before.status},
+    )
+    if not written:
+        raise ConflictError(CHANGED)
+    return after
+
+
+async def _audit(
+    conn: Connection,
+    actor: str,
+    action: str,
+    found: Found,
+    before: Mapping[str, Any] | None,
+    after: Mapping[str, Any] | None,
+    reason: str | None = None,
+) -> None:
+    await write_audit(
+        conn,
+        actor,
+        f"deposit.{action}",
+        "deposit",
+        found.deposit.id,
+        before,
+        after,
+        reason,
+        operator_user_id=found.operator,
+        machine_id=found.deposit.machine_id,
+        client_user_id=found.lp or None,
+    )
+
+
+# ------------------------------------------------------------- recorded by the operator
+
+
+async def create_deposit(
+    actor: str,
+    is_super: bool,
+    client_id: str,
+    amount: Decimal,
+    notes: str | None,
+    key: str | None = None,
+) -> Recorded:
+    """Record cash that an LP handed over, still to be confirmed: its id, and whether
+    it is new. The same `key` and body again is the first one.
+
+    `ConflictError` for an LP without a profile: they must have said where their sats
+    go. The currency is the machine's.
+    """
+    async with transaction() as conn:
+        await lock_ledger(conn)
+        client, fiat_code, operator = await get_own_client(
+            conn, client_id, actor, is_super
+        )
+        new = _new(client, actor, amount, fiat_code, notes)
+        if key:
+            body = {"client_id": client_id, "amount": amount, "notes": notes or ""}
+            action = fingerprint("deposit.create", body)
+            earlier = await claim_key(conn, actor, key, action, new.id)
+            if earlier:
+                return Recorded(earlier, False)
+        if client.status == "left":
+            raise ConflictError(LEFT)
+        if await get_profile(conn, client.user_id) is None:
+            raise ConflictError(NO_WALLET_YET)
+        await _insert(conn, new)
+        await _audit(
+            conn,
+            actor,
+            "create",
+            Found(new, operator, client.user_id),
+            None,
+            {"amount": new.amount, "currency": fiat_code, "notes": notes},
+        )
+    return Recorded(new.id, True)
+
+
+def _new(
+    client: Client,
+    actor: str,
+    amount: Decimal,
+    currency: str,
+    notes: str | None,
+    status: str = "pending",
+) -> Deposit:
+    return Deposit(
+        id=urlsafe_short_hash(),
+        client_id=client.id,
+        machine_id=client.machine_id,
+        creator_user_id=actor,
+        amount=amount,
+        currency=currency,
+        status=status,
+        notes=notes,
+    )
+
+
+async def _insert(conn: Connection, deposit: Deposit) -> None:
+    params = row_params(deposit)
+    await execute(conn, insert_sql("dca_deposits", params), params)
+
+
+async def update_deposit(
+    actor: str, is_super: bool, deposit_id: str, changes: Mapping[str, Any]
+) -> Deposit:
+    """Correct a deposit while it is pending."""
+    async with transaction() as conn:
+        await lock_ledger(conn)
+        found = await get_own_deposit(conn, deposit_id, actor, is_super)
+        before = found.deposit
+        if before.status != "pending":
+            raise ConflictError(
+                f"This deposit is {before.status}: only a pending one can be changed."
+            )
+        old, new = changed(before.dict(), dict(changes))
+        if not new:
+            return before
+        after = await _write(conn, before, new)
+        await _audit(conn, actor, "change", found, old, new)
+    return after
+
+
+async def set_deposit_status(
+    actor: str,
+    is_super: bool,
+    deposit_id: str,
+    status: str,
+    reason: str | None,
+    amount: Decimal | None = None,
+) -> Deposit:
+    """Confirm or cancel a pending or claimed deposit, or take a confirmed one back.
+
+    Taking back (`amount`: a part of it) is asked of the LP unless the operator may do
+    it alone: then the deposit stays confirmed, with a reversal that is `requested`.
+    `ConflictError` from any other status, when somebody else was faster, and when it
+    would take the LP's balance below zero.
+    """
+    was = DEPOSIT_STEPS[status]
+    if status == "reversed" and not reason:
+        raise BadInputError("reason is missing: the LP sees why it was reversed.")
+    async with transaction() as conn:
+        await lock_ledger(conn)
+        found = await get_own_deposit(conn, deposit_id, actor, is_super)
+        before = found.deposit
+        if before.status not in was:
+            raise ConflictError(
+                f"This deposit is {before.status}: only a {' or '.join(was)} one can "
+                f"be {status}."
+            )
+        if status == "reversed":
+            return await _take_back(conn, actor, found, amount, reason or "", is_super)
+        if status == "cancelled" and before.status == "claimed" and not reason:
+            raise BadInputError(
+                "reason is missing: the LP sees why you do not have their cash."
+            )
+        step: dict[str, Any] = {"status": status}
+        if reason:
+            step["reason"] = reason
+        if status == "confirmed":
+            step["confirmed_at"] = utc_now()
+        after = await _write(conn, before, step)
+        facts = {"amount": before.amount, "currency": before.currency}
+        await _audit(
+            conn,
+            actor,
+            status,
+            found,
+            {"status": before.status},
+            {"status": status, **facts},
+            reason,
+        )
+    return after
+
+
+# ------------------------------------------------------------------------- taking back
+
+
+async def _take_back(
+    conn: Connection,
+    actor: str,
+    found: Found,
+    amount: Decimal | None,
+    reason: str,
+    is_super: bool,
+) -> Deposit:
+    """Take it back now, or ask the LP."""
+    before = found.deposit
+    wanted = before.amount if amount is None else amount
+    if wanted > before.amount:
+        raise BadInputError(
+            f"amount is {wanted}: the deposit is {before.amount} {before.currency}."
+        )
+    await _check_balance(conn, before, wanted)
+    # for the super it is a decision
+    if is_super or await _may_alone(conn, before):
+        return await _reverse(conn, actor, found, wanted, reason, "reversed")
+    if before.reversal_state == "requested":
+        raise ConflictError("You have asked the LP already: they have not answered.")
+    after = await _write(
+        conn,
+        before,
+        {
+            "reversal_state": "requested",
+            "reversal_amount": wanted,
+            "reversal_reason": reason,
+            "reversal_at": utc_now(),
+        },
+    )
+    facts = {"amount": wanted, "currency": before.currency}
+    await _audit(conn, actor, "reversal_requested", found, None, facts, reason)
+    return after
+
+
+async def _may_alone(conn: Connection, deposit: Deposit) -> bool:
+    """Within an hour, and while nothing was planned from the balance since."""
+    confirmed = deposit.confirmed_at or deposit.created_at
+    if utc_now() - confirmed > ALONE_WITHIN:
+        return False
+    row = await fetch_one(
+        conn,
+        f"""
+        SELECT EXISTS (SELECT 1 FROM {S}.dca_payments
+            WHERE client_id = :client AND leg_type IN ('dca', 'settlement')
+              AND created_at >= :since) AS yes
+        """,  # noqa: S608
+        {"client": deposit.client_id, "since": db_time(confirmed)},
+    )
+    return not (row and row["yes"])
+
+
+async def _reverse(
+    conn: Connection,
+    actor: str,
+    found: Found,
+    amount: Decimal,
+    reason: str,
+    how: str,
+) -> Deposit:
+    """Take the amount off the LP's balance; a part of it becomes a row of its own."""
+    before, now = found.deposit, utc_now()
+    asked: dict[str, Any] = {}
+    if before.reversal_state:
+        asked["reversal_state"] = "accepted"
+    if amount == before.amount:
+        after = await _write(
+            conn,
+            before,
+            {"status": "reversed", "reason": reason, "reversed_at": now, **asked},
+        )
+    else:
+        asked = {
+            "reversal_state": "accepted",
+            "reversal_amount": amount,
+            "reversal_reason": reason,
+            "reversal_at": before.reversal_at or now,
+        }
+        after = await _write(conn, before, {"amount": before.amount - amount, **asked})
+        await _insert(conn, _part_of(before, amount, reason, now))
+    facts = {"amount": amount, "currency": before.currency}
+    await _audit(
+        conn,
+        actor,
+        how,
+        found,
+        {"status": before.status, "amount": before.amount},
+        {"status": after.status, **facts},
+        reason,
+    )
+    return after
+
+
+def _part_of(deposit: Deposit, amount: Decimal, reason: str, now: datetime) -> Deposit:
+    return Deposit(
+        id=urlsafe_short_hash(),
+        client_id=deposit.client_id,
+        machine_id=deposit.machine_id,
+        creator_user_id=deposit.creator_user_id,
+        amount=amount,
+        currency=deposit.currency,
+        status="reversed",
+        notes=deposit.notes,
+        reason=reason,
+        created_at=deposit.created_at,
+        confirmed_at=deposit.confirmed_at,
+        reversed_at=now,
+        part_of=deposit.id,
+    )
+
+
+async def _check_balance(conn: Connection, deposit: Deposit, amount: Decimal) -> None:
+    row = await fetch_one(
+        conn,
+        f"""
+        SELECT {deposited_cents_sql("c.id")} AS deposited,
+               {debited_cents_sql("c.id")} AS debited
+        FROM {S}.dca_clients c WHERE c.id = :id
+        """,  # noqa: S608
+        {"id": deposit.client_id},
+    )
+    left = int(row["deposited"]) - int(row["debited"]) if row else 0
+    if left < int(amount * 100):
+        raise ConflictError(
+            f"The LP has {cents_text(left)} {deposit.currency} left of their "
+            f"deposits: {amount} cannot be taken back."
+        )
+
+
+async def answer_reversal(
+    lp_user_id: str, deposit_id: str, accept: bool, reason: str | None = None
+) -> str:
+    """The LP's yes or no to a reversal that was asked of them."""
+    async with transaction() as conn:
+        await lock_ledger(conn)
+        found = await _lps_deposit(conn, deposit_id, lp_user_id)
+        await _decide_reversal(conn, lp_user_id, found, accept, reason)
+    return deposit_id
+
+
+async def _decide_reversal(
+    conn: Connection, actor: str, found: Found, accept: bool, reason: str | None
+) -> None:
+    before = found.deposit
+    if before.reversal_state != "requested" or before.status != "confirmed":
+        raise ConflictError("Nobody asks to take this deposit back.")
+    amount = before.reversal_amount or before.amount
+    if accept:
+        await _check_balance(conn, before, amount)
+        why = before.reversal_reason or ""
+        await _reverse(conn, actor, found, amount, why, "reversal_accepted")
+        return
+    await _write(conn, before, {"reversal_state": "declined"})
+    facts = {"amount": amount, "currency": before.currency}
+    await _audit(conn, actor, "reversal_declined", found, None, facts, reason)
+
+
+# ----------------------------------------------------------------- what the LP says
+
+
+async def claim_deposit(
+    lp_user_id: str,
+    client_or_machine: str,
+    amount: Decimal,
+    notes: str | None,
+    key: str | None = None,
+) -> Recorded:
+    """Report cash that was handed over and not recorded: the operator confirms or
+    refuses it. `ConflictError` for a sixth that waits at one machine."""
+    async with transaction() as conn:
+        await lock_ledger(conn)
+        client, currency, operator = await _enrolled(
+            conn, lp_user_id, client_or_machine
+        )
+        new = _new(client, lp_user_id, amount, currency, notes, "claimed")
+        if key:
+            body = {"client_id": client.id, "amount": amount, "notes": notes or ""}
+            action = fingerprint("deposit.claim", body)
+            earlier = await claim_key(conn, lp_user_id, key, action, new.id)
+            if earlier:
+                return Recorded(earlier, False)
+        if await get_profile(conn, lp_user_id) is None:
+            raise ConflictError("Say first where your sats go: choose a wallet.")
+        await _check_claims(conn, client)
+        await _insert(conn, new)
+        await _audit(
+            conn,
+            lp_user_id,
+            "claim",
+            Found(new, operator, lp_user_id),
+            None,
+            {"amount": new.amount, "currency": currency, "notes": notes},
+        )
+    return Recorded(new.id, True)
+
+
+async def _enrolled(
+    conn: Connection, lp_user_id: str, client_or_machine: str
+) -> tuple[Client, str, str]:
+    """Where the LP said yes, by our id of them there or by the machine's."""
+    row = await fetch_one(
+        conn,
+        f"""
+        SELECT c.*, m.fiat_code, m.operator_user_id
+        FROM {S}.dca_clients c JOIN {S}.dca_machines m ON m.id = c.machine_id
+        WHERE c.user_id = :user AND (c.id = :id OR c.machine_id = :id)
+        """,  # noqa: S608
+        {"user": lp_user_id, "id": client_or_machine},
+    )
+    if row is None:
+        raise NotFoundError(NO_CLIENT)
+    return dict_to_model(dict(row), Client), row["fiat_code"], row["operator_user_id"]
+
+
+async def _check_claims(conn: Connection, client: Client) -> None:
+    row = await fetch_one(
+        conn,
+        f"SELECT COUNT(*) AS n FROM {S}.dca_deposits "  # noqa: S608
+        "WHERE client_id = :id AND status = 'claimed'",
+        {"id": client.id},
+    )
+    if row and int(row["n"]) >= CLAIMS_AT_MOST:
+        raise ConflictError(
+            f"You have {CLAIMS_AT_MOST} claims at this machine that wait for an "
+            "answer: wait for it."
+        )
+
+
+async def dispute(lp_user_id: str, deposit_id: str, reason: str) -> str:
+    """The LP's word that this deposit is wrong; it changes nothing of the money."""
+    async with transaction() as conn:
+        await lock_ledger(conn)
+        found = await _lps_deposit(conn, deposit_id, lp_user_id)
+        if found.deposit.dispute_state == "open":
+            raise ConflictError("You dispute this deposit already.")
+        await _write(
+            conn,
+            found.deposit,
+            {
+                "dispute_state": "open",
+                "dispute_by": "lp",
+                "dispute_reason": reason,
+                "dispute_opened_at": utc_now(),
+                "dispute_closed_at": None,
+                "dispute_outcome": None,
+            },
+        )
+        await _audit(conn, lp_user_id, "dispute", found, None, _facts(found), reason)
+    return deposit_id
+
+
+def _facts(found: Found) -> dict[str, Any]:
+    deposit = found.deposit
+    return {
+        "status": deposit.status,
+        "amount": deposit.amount,
+        "currency": deposit.currency,
+    }
+
+
+async def withdraw_dispute(
+    lp_user_id: str, deposit_id: str, reason: str | None = None
+) -> str:
+    """Close a dispute, by who opened it."""
+    async with transaction() as conn:
+        await lock_ledger(conn)
+        found = await _lps_deposit(conn, deposit_id, lp_user_id)
+        await _close_dispute(conn, found, "withdrawn")
+        await _audit(
+            conn, lp_user_id, "dispute_withdrawn", found, None, _facts(found), reason
+        )
+    return deposit_id
+
+
+async def _close_dispute(conn: Connection, found: Found, outcome: str) -> None:
+    if found.deposit.dispute_state != "open":
+        raise ConflictError("Nobody disputes this deposit.")
+    await _write(
+        conn,
+        found.deposit,
+        {
+            "dispute_state": "closed",
+            "dispute_outcome": outcome,
+            "dispute_closed_at": utc_now(),
+        },
+    )
+
+
+# ------------------------------------------------------------------ what the super says
+
+
+async def decide(super_id: str, deposit_id: str, granted: bool, reason: str) -> str:
+    """The super's decision on what is open: a reversal that was asked for, and a
+    dispute. `granted`: the reversal is made, the dispute is upheld."""
+    async with transaction() as conn:
+        await lock_ledger(conn)
+        found = await get_own_deposit(conn, deposit_id, super_id, is_super=True)
+        asks = found.deposit.reversal_state == "requested"
+        if not asks and found.deposit.dispute_state != "open":
+            raise ConflictError("There is nothing to decide about this deposit.")
+        if found.deposit.dispute_state == "open":
+            outcome = "upheld" if granted else "dismissed"
+            await _close_dispute(conn, found, outcome)
+            facts = {**_facts(found), "outcome": outcome}
+            await _audit(conn, super_id, "decided", found, None, facts, reason)
+        if asks:
+            found = await get_own_deposit(conn, deposit_id, super_id, is_super=True)
+            await _decide_reversal(conn, super_id, found, granted, reason)
+    return deposit_id

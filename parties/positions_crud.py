@@ -1,0 +1,148 @@
+"""SQL of what a plan is made from: who shares the fee, and what each LP still has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+from lnbits.db import Connection
+
+from ..base.database import CHUNK, cents_sql, db_time, fetch_all, fetch_models, in_list
+from ..models import CommissionSplit, LpProfile
+
+
+async def effective_splits(
+    conn: Connection, operator_user_id: str, machine_id: str
+) -> list[CommissionSplit]:
+    """The machine's override splits, else the operator's defaults, else none."""
+    found = await fetch_models(
+        conn,
+        """
+        SELECT * FROM satoshimachine.dca_commission_splits
+        WHERE operator_user_id = :operator
+          AND (machine_id = :machine OR machine_id IS NULL)
+        ORDER BY sort_order, id
+        """,
+        CommissionSplit,
+        {"operator": operator_user_id, "machine": machine_id},
+    )
+    override = [s for s in found if s.machine_id == machine_id]
+    return override or [s for s in found if s.machine_id is None]
+
+
+async def lp_positions(
+    conn: Connection, machine_id: str, at: datetime
+) -> list[Mapping[str, Any]]:
+    """Active LPs of a machine with profile and fiat, one row each.
+
+    Columns: client_id, user_id, the `dca_lp` columns (None without a profile),
+    `limit_cents` (None without one, 0 for one that is no amount of money),
+    `deposited_cents` (confirmed no later than `at`; databases older than
+    `confirmed_at` have only when it was recorded), `debited_cents`.
+    """
+    found = await fetch_all(
+        conn,
+        f"""
+        SELECT c.id AS client_id, c.user_id, l.dca_wallet_id, l.default_dca_mode,
+               l.fixed_mode_daily_limit,
+               l.autoforward_ln_address, l.autoforward_enabled,
+               COALESCE(d.cents, 0) AS deposited_cents,
+               COALESCE(t.debited_cents, 0) AS debited_cents
+        FROM satoshimachine.dca_clients c
+        LEFT JOIN satoshimachine.dca_lp l ON l.user_id = c.user_id
+        LEFT JOIN satoshimachine.dca_client_totals t ON t.client_id = c.id
+        LEFT JOIN (
+            SELECT client_id, SUM({cents_sql("amount")}) AS cents
+            FROM satoshimachine.dca_deposits
+            WHERE machine_id = :machine AND status = 'confirmed'
+              AND COALESCE(confirmed_at, created_at) <= :at
+            GROUP BY client_id
+        ) d ON d.client_id = c.id
+        WHERE c.machine_id = :machine AND c.status = 'active'
+        ORDER BY c.id
+        """,  # noqa: S608
+        {"machine": machine_id, "at": db_time(at)},
+    )
+    return [
+        {**row, "limit_cents": _limit_cents(row["fixed_mode_daily_limit"])}
+        for row in found
+    ]
+
+
+def _limit_cents(value: Any) -> int | None:
+    """In Python, because PostgreSQL ends the whole statement over one row's NaN."""
+    if value is None:
+        return None
+    try:
+        return int(Decimal(str(value)) * 100)
+    except (ArithmeticError, ValueError):
+        return 0
+
+
+async def day_debits(
+    conn: Connection, machine_id: str, fiat_code: str, at: datetime
+) -> dict[str, int]:
+    """Minor units each LP of this machine received by DCA on the UTC day of `at`,
+    over all machines of this currency: LNbits user id -> cents.
+
+    CROSS JOIN keeps SQLite from starting with the LPs and reading all their years of
+    legs: it begins with the day's.
+    """
+    day = at.astimezone(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
+    found = await fetch_all(
+        conn,
+        f"""
+        SELECT c.user_id, SUM({cents_sql("p.amount_fiat")}) AS cents
+        FROM satoshimachine.dca_payments p
+        CROSS JOIN satoshimachine.dca_clients c
+        CROSS JOIN satoshimachine.dca_machines m
+        WHERE c.id = p.client_id AND m.id = p.machine_id
+          AND p.transaction_time >= :day AND p.transaction_time < :next
+          AND p.leg_type = 'dca' AND p.status NOT IN ('voided', 'refunded')
+          AND m.fiat_code = :code AND c.user_id IN (
+              SELECT user_id FROM satoshimachine.dca_clients
+              WHERE machine_id = :machine)
+        GROUP BY c.user_id
+        """,  # noqa: S608
+        {
+            "day": db_time(day),
+            "next": db_time(day + timedelta(days=1)),
+            "code": fiat_code,
+            "machine": machine_id,
+        },
+    )
+    return {r["user_id"]: int(r["cents"] or 0) for r in found}
+
+
+async def lp_profiles_of_clients(
+    conn: Connection, client_ids: Iterable[str]
+) -> dict[str, LpProfile]:
+    """client id -> where the LP's sats go now (no modes, no limits)."""
+    ids = sorted(set(client_ids))
+    profiles: dict[str, LpProfile] = {}
+    for start in range(0, len(ids), CHUNK):
+        params: dict[str, Any] = {}
+        listed = in_list("c", ids[start : start + CHUNK], params)
+        found = await fetch_all(
+            conn,
+            f"SELECT c.id AS client_id, l.* FROM satoshimachine.dca_clients c "  # noqa: S608
+            "JOIN satoshimachine.dca_lp l ON l.user_id = c.user_id "
+            f"WHERE c.id IN {listed}",
+            params,
+        )
+        profiles.update({row["client_id"]: _where_to(row) for row in found})
+    return profiles
+
+
+def _where_to(row: Mapping[str, Any]) -> LpProfile:
+    """What paying an LP depends on. The companion extension writes these rows too: a
+    limit or a time that makes no sense must not leave the LP, or the round, unpaid.
+    """
+    return LpProfile(
+        user_id=row["user_id"],
+        dca_wallet_id=row["dca_wallet_id"] or "",
+        autoforward_ln_address=row["autoforward_ln_address"],
+        autoforward_enabled=row["autoforward_enabled"] == 1,
+    )

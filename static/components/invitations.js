@@ -1,0 +1,45 @@
+// What waits for the reader's yes: by name, or behind the code of a link. Nobody is
+// an LP before they said so.
+satmachine.component('invitations', {
+  props: {code: String},
+  emits: ['answered'],
+  data() {
+    return {open: [], busy: false, error: '', told: ''}
+  },
+  methods: {
+    async load() {
+      const {api} = satmachine
+      try {
+        if (this.code) {
+          this.open = [await api.get(`/invitations/${this.code}`)]
+        } else {
+          const {data} = await api.get('/lp/enrolments')
+          this.open = data.filter(({status}) => status === 'invited')
+        }
+      } catch (error) {
+        this.error = error.message
+      }
+    },
+    async answer(one, way) {
+      const path = this.code
+        ? `/invitations/${this.code}`
+        : `/lp/enrolments/${one.id}`
+      this.busy = true
+      this.error = ''
+      try {
+        await satmachine.api.post(`${path}/${way}`)
+        const {machine} = one
+        this.told = this.t(`invitations.${way}_done`, {machine})
+        this.open = this.open.filter(({id}) => id !== one.id)
+        this.$emit('answered', way)
+      } catch (error) {
+        this.error = error.message
+      } finally {
+        this.busy = false
+      }
+    }
+  },
+  created() {
+    this.load()
+  }
+})
