@@ -54,7 +54,7 @@ hosts: setup ## host/, which knows LNbits' insides, against each LNbits we suppo
 TORTURE := $(PY) -m pytest -c tests/pytest.ini -s -q tests/torture $(ARGS)
 
 torture: setup ## the money path killed at every point, on both databases (hours)
-	@export SATMACHINE_TORTURE=$${SATMACHINE_TORTURE:-all}; failed=0; \
+	@export SATMACHINE_TORTURE=$${SATMACHINE_TORTURE:-all} SATMACHINE_EXAMPLES=$${SATMACHINE_EXAMPLES:-100}; failed=0; \
 	SATMACHINE_TEST_DB=sqlite $(TORTURE) || failed=1; \
 	SATMACHINE_TEST_DB=postgres $(TORTURE) || failed=1; \
 	$(PY) -m dev.reliability; exit $$failed

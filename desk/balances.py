@@ -50,8 +50,8 @@ async def close_balance(
             )
         if gone:
             raise ConflictError(
-                "The wallet that this LP receives in no longer exists: they must choose "
-                "another one before their balance can be paid out."
+                "The wallet that this LP receives in no longer exists: they must "
+                "choose another one before their balance can be paid out."
             )
         cents = await sql.remaining_cents(conn, client_id)
         if cents <= 0:

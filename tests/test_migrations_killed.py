@@ -23,6 +23,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from examples import IS_THOROUGH
 from fixtures import databases
 from fixtures.databases import (
     Dump,
@@ -62,6 +63,8 @@ SHAPES = {
     **{f"m00{n}": Shape(database_at(n), n) for n in range(1, 9)},
     "m009": Shape(database_at(9), 9, last=999),
 }
+# What has landed is never edited: the rest is for those who change this file's way.
+NOW_SHAPES = ("nothing", "lamassu", "m004", "m009")
 STARTS = {
     "nothing": Shape([], 0),
     "lamassu": Shape(lamassu_database(), 0),
@@ -94,7 +97,7 @@ async def outcome(conn: Connection) -> Outcome:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("name", SHAPES if IS_THOROUGH else NOW_SHAPES)
 async def test_killed_after_any_statement(
     empty: Database, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

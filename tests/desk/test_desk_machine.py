@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 from uuid import uuid4
 
 import pytest
+from examples import examples
 from fake_lightning import FAIL, PAY, PEND, REFUSE, FakeLightning
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -73,7 +74,7 @@ from ledger import assert_conserves, assert_lp_totals
 pytestmark = pytest.mark.longest
 
 # in memory here; PostgreSQL asks a server over a socket each time
-EXAMPLES = 200 if environment.DATABASE == "sqlite" else 30
+EXAMPLES = examples(200 if environment.DATABASE == "sqlite" else 60)
 STEPS = 40
 WHY = "a machine rolled the dice"
 FIAT = st.sampled_from([1, 3_333, 10_000, 20_000, 50_000])

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import pytest
 from api_world import ok, refused
+from examples import IS_THOROUGH
 from lnbits.core.db import db as core_db
 from world import MakeWorld, World, edit_core, update
 
@@ -23,8 +24,6 @@ from satmachineadmin.base.database import db_time, execute, execute_many, transa
 from satmachineadmin.desk import reconciliation
 from satmachineadmin.desk.reconciliation import Period, Report
 from satmachineadmin.models import utc_now
-
-import environment
 
 pytestmark = pytest.mark.longest
 
@@ -539,7 +538,7 @@ async def stamped_payments(world: World, count: int) -> None:
 
 
 # they are landed and planned one by one, which is what takes long
-MANY = 1_000 if environment.DATABASE == "sqlite" else 300
+MANY = 1_000 if IS_THOROUGH else 200
 
 
 @pytest.mark.timeout(600)

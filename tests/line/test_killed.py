@@ -1,4 +1,4 @@
-"""Fifty settlements over the line, and the server killed in the middle of them.
+"""Settlements over the line, and the server killed in the middle of them.
 
 A real server process, a real relay, one machine. Its reports and its customers' payouts
 go on, repeated until they are answered, while SIGKILL hits the server again and again;
@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
+from examples import IS_THOROUGH
 from outside_view import Books
 
 import environment
@@ -38,8 +39,8 @@ from dev.server import Server, start
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(900), pytest.mark.longest]
 
-CASH_OUTS, CASH_INS = 25, 25
-KILLS = 5 if environment.DATABASE == "sqlite" else 3
+CASH_OUTS = CASH_INS = 25 if IS_THOROUGH else 8
+KILLS = 5 if IS_THOROUGH else 2
 WIRE_OUT, WIRE_IN = 10_800, 9_200
 
 
@@ -162,7 +163,7 @@ async def _shown_invoice(shop: Shop) -> str:
             await asyncio.sleep(0.2)
 
 
-async def test_the_server_is_killed_in_the_middle_of_fifty_settlements(
+async def test_the_server_is_killed_in_the_middle_of_settlements(
     tmp_path: Path,
 ) -> None:
     chance = random.Random()

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from examples import examples
 from line_world import Lines, MakeOnLine
 from loguru import logger
 from nostr_sdk import Keys
@@ -99,7 +100,7 @@ async def test_hundreds_of_guesses(make_on_line: MakeOnLine) -> None:
     """Nobody but the machine's own key can guess at all, and the code dies of it."""
     found = await make_on_line(is_paired=False)
     qr = await found.qr()
-    for _ in range(400):
+    for _ in range(examples(400)):
         guess = found.client.request("pair", {"code": secrets.token_urlsafe(16)})
         told = await found.direct(guess)
         assert told and told["code"] == "bad_code"

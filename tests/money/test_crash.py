@@ -34,6 +34,7 @@ from burst import (
     settled_hashes,
     until_settled,
 )
+from examples import IS_THOROUGH
 from outside_view import Books
 
 import environment
@@ -49,9 +50,7 @@ pytestmark = [pytest.mark.server, pytest.mark.timeout(900), pytest.mark.longest]
 
 # Most of it is starting LNbits again, which is the same for both. The kills at every
 # point, and of one process of three, are in `torture/`.
-KILLS = int(
-    os.environ.get("SATMACHINE_KILLS", "8" if environment.DATABASE == "sqlite" else "4")
-)
+KILLS = int(os.environ.get("SATMACHINE_KILLS", "8" if IS_THOROUGH else "3"))
 
 
 @pytest_asyncio.fixture
