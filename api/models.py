@@ -262,23 +262,24 @@ class DepositAnswer(BaseModel):
     def of(cls, row: Mapping[str, Any]) -> DepositAnswer:
         """A row of the lists, with what is open about it as objects of their own."""
         dispute = reversal = None
-        if row["dispute_state"]:
+        if row["dispute"]:
             dispute = Dispute(
-                state=row["dispute_state"],
+                state=row["dispute"],
                 opened_by=row["dispute_by"],
                 reason=row["dispute_reason"],
                 opened_at=row["dispute_opened_at"],
                 closed_at=row["dispute_closed_at"],
                 outcome=row["dispute_outcome"],
             )
-        if row["reversal_state"]:
+        if row["reversal"]:
             reversal = Reversal(
-                state=row["reversal_state"],
+                state=row["reversal"],
                 amount=row["reversal_amount"],
                 reason=row["reversal_reason"],
                 requested_at=row["reversal_at"],
             )
-        return cls(**pick(row, cls), dispute=dispute, reversal=reversal)
+        opened = {"dispute": dispute, "reversal": reversal}
+        return cls(**{**pick(row, cls), **opened})
 
 
 class DepositPage(Page[DepositAnswer]):

@@ -267,13 +267,13 @@ DEPOSIT_FIELDS = Fields(
         "created_at": "time",
         "confirmed_at": "time",
         "reversed_at": "time",
-        "dispute_state": "text",
+        "dispute": "text",
         "dispute_by": "text",
         "dispute_reason": "text",
         "dispute_opened_at": "time",
         "dispute_closed_at": "time",
         "dispute_outcome": "text",
-        "reversal_state": "text",
+        "reversal": "text",
         "reversal_amount": "fiat",
         "reversal_reason": "text",
         "reversal_at": "time",
@@ -286,6 +286,9 @@ DEPOSIT_FIELDS = Fields(
 def _deposit_columns() -> dict[str, str]:
     columns = {name: f"d.{name}" for name in DEPOSIT_FIELDS.kinds}
     columns["username"] = "c.username"
+    # what the answers show as objects is filtered and sorted by its state
+    columns["dispute"] = "d.dispute_state"
+    columns["reversal"] = "d.reversal_state"
     return columns
 
 

@@ -152,7 +152,7 @@ async def test_a_dispute_changes_nothing_of_the_money(
     }
     assert disputed["status"] == "pending"
     refused(await desk.lp.api.post(f"{path}/dispute", json={"reason": "x"}), 409)
-    open_ones = "/deposits?dispute_state=open"
+    open_ones = "/deposits?dispute=open"
     assert ok(await desk.operator.api.get(open_ones))["total"] == 1
     every = ok(await super_session.api.get(f"{open_ones}&scope=all&id={deposit['id']}"))
     assert every["data"][0]["dispute"]["reason"] == "it was 500"
