@@ -22,6 +22,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from .base.currencies import check_amount
 from .base.text import storable_text
 from .calculations import (
     cents_text,
@@ -286,6 +287,7 @@ def check_figures(
     fee_sats = _sats(fields, "fee_sats", at_least=0)
     cents = _fiat_cents(fields)
     code = _fiat_code(fields, fiat_code)
+    _check_units(cents, code)
     wire_sats = _wire_sats(amount_msat, tx_type)
     _check_wire(tx_type, wire_sats, principal_sats, fee_sats)
     exact_rate = Fraction(principal_sats * 100, cents)
@@ -457,6 +459,13 @@ def _fiat_code(fields: Mapping[Any, Any], machine_code: str) -> str:
             f"{machine_code}: correct the machine's setting."
         )
     return machine_code
+
+
+def _check_units(cents: int, code: str) -> None:
+    try:
+        check_amount(Decimal(cents_text(cents)), code, "fiat_amount")
+    except ValueError as exc:
+        raise SettlementInvariantError(str(exc)) from exc
 
 
 def _stated_rate(fields: Mapping[Any, Any]) -> Fraction | None:

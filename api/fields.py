@@ -2,7 +2,8 @@
 
 Every type here refuses what a database would choke on (NUL characters, lone
 surrogates, numbers beyond their column), so that bad input is a 400 on SQLite and on
-PostgreSQL alike. Numbers may come as JSON numbers or as text.
+PostgreSQL alike. Numbers may come as JSON numbers or as text, which `base/typed.py`
+reads.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from pydantic.errors import DictError
 from pydantic.fields import ModelField
 
 from ..base.text import checked_text
-from ..calculations import cents_text, exact_number, fiat_cents, fraction4, shown
+from ..base.typed import typed_cents, typed_fraction, typed_number, typed_whole
+from ..calculations import cents_text, shown
 from ..host.rates import is_currency
 from ..line.nostr import npub_of
 from ..money.targets import normalise_forwarding
@@ -213,7 +215,7 @@ class WholeNumber(int):
 
     @classmethod
     def validate(cls, value: Any, field: ModelField) -> int:
-        number = exact_number(value, field.name)
+        number = typed_whole(value, field.name)
         if number and number.adjusted() > 18:
             raise ValueError(f"{field.name} is too large: at most {cls.maximum}.")
         if number != number.to_integral_value():
@@ -260,7 +262,7 @@ class Fraction(Decimal):
 
     @classmethod
     def validate(cls, value: Any, field: ModelField) -> Decimal:
-        return fraction4(value, field.name)
+        return typed_fraction(value, field.name)
 
 
 class FiatFigure(Decimal):
@@ -278,7 +280,7 @@ class FiatFigure(Decimal):
 
     @classmethod
     def validate(cls, value: Any, field: ModelField) -> Decimal:
-        cents = fiat_cents(value, field.name)
+        cents = typed_cents(value, field.name)
         if cents <= 0 and not cls.may_be_zero:
             raise ValueError(f"{field.name} is {shown(value)}: it must be more than 0.")
         if cents < 0:
@@ -307,7 +309,7 @@ class Rate(Decimal):
 
     @classmethod
     def validate(cls, value: Any, field: ModelField) -> Decimal:
-        rate = exact_number(value, field.name)
+        rate = typed_number(value, field.name)
         if rate <= 0 or not -20 <= rate.adjusted() <= 20:
             raise ValueError(
                 f"{field.name} is {shown(value)}: it must be sats for one unit of "

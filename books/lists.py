@@ -29,7 +29,8 @@ from pydantic.errors import DateTimeError
 from ..base.database import cents_sql, db, db_time, fetch_all, fetch_one, from_db_time
 from ..base.refusals import BadInputError, NotFoundError
 from ..base.text import checked_text
-from ..calculations import exact_number, fiat_cents, shown
+from ..base.typed import typed_cents, typed_number, typed_whole
+from ..calculations import shown
 
 Kind = Literal["text", "int", "fiat", "fraction", "number", "bool", "time"]
 
@@ -206,14 +207,15 @@ def _value(raw: str, kind: Kind, name: str) -> Any:
         return text.lower() in ("true", "1")
     try:
         if kind == "fiat":
-            return fiat_cents(text, name)
+            return typed_cents(text, name)
         return _number(text, kind, name)
     except ValueError as exc:
         raise BadInputError(str(exc)) from exc
 
 
 def _number(text: str, kind: Kind, name: str) -> int | float:
-    number = exact_number(text, name)
+    read = typed_whole if kind == "int" else typed_number
+    number = read(text, name)
     if kind == "number":
         return float(number)
     scaled = number * 10_000 if kind == "fraction" else number

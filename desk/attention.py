@@ -16,10 +16,10 @@ from typing import Any
 from lnbits.db import SQLITE, Connection
 from pydantic import BaseModel, Field
 
+from ..base.currencies import money
 from ..base.database import db, db_time, fetch_all, fetch_one, from_db_time
 from ..books.payments import UNNAMED_ERROR
 from ..books.reports import own_machines_sql, whose
-from ..calculations import cents_text
 from ..cash import bays as cash
 from ..models import WaitCode, utc_now
 from ..parties.lps import deposited_cents_sql
@@ -320,8 +320,8 @@ KINDS = (
         "Count the cash, then confirm or cancel the deposit.",
         _pending_deposits,
         lambda r: (
-            f"{r['machine']}: a deposit of {cents_text(int(r['cents']))} "
-            f"{r['currency']} of {r['lp']} waits to be confirmed."
+            f"{r['machine']}: a deposit of {money(int(r['cents']), r['currency'])} "
+            f"of {r['lp']} waits to be confirmed."
         ),
     ),
     Kind(
@@ -331,7 +331,7 @@ KINDS = (
         _disputed_deposits,
         lambda r: (
             f"{r['machine']}: {r['lp']} disputes a deposit of "
-            f"{cents_text(int(r['cents']))} {r['currency']}."
+            f"{money(int(r['cents']), r['currency'])}."
         ),
     ),
     Kind(

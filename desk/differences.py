@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import bitspire
-from ..calculations import cents_text
+from ..base.currencies import money
 from ..cash import bays as cash
 from ..host.payments import extra_of
 from ..models import CASH_OUT, Settlement
@@ -365,8 +365,8 @@ def compare_lps(balances: Sequence[Row], currency: str) -> list[Difference]:
                     "lp_total",
                     "client",
                     row["id"],
-                    f"{name}: the legs took {cents_text(debited)} {currency}, the "
-                    f"running total says {cents_text(total)}.",
+                    f"{name}: the legs took {money(debited, currency)}, the "
+                    f"running total says {money(total, currency)}.",
                     (),
                     total - debited,
                     # fiat that is spent would be taken for fiat that is there
@@ -392,8 +392,8 @@ def compare_lps(balances: Sequence[Row], currency: str) -> list[Difference]:
                     "lp_below_zero",
                     "client",
                     row["id"],
-                    f"{name}: the legs took {cents_text(debited)} {currency} of "
-                    f"{cents_text(int(row['deposited']))} deposited.",
+                    f"{name}: the legs took {money(debited, currency)} of "
+                    f"{money(int(row['deposited']), currency)} deposited.",
                     (),
                     int(row["deposited"]) - debited,
                     stops=True,

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from typing import Any
 
 from lnbits.db import Connection
 
 from .. import bitspire, crud, distribution
 from ..base.audit import MACHINE
+from ..base.currencies import check_amount, money
 from ..base.database import transaction
 from ..base.refusals import BadInputError, ConflictError, NotFoundError
 from ..calculations import cents_text, dispense_split, fiat_cents
@@ -104,6 +106,9 @@ async def apply_dispense(
         return await _keep_report(
             conn, before, machine, dispensed_cents, source, reason
         )
+    if dispensed_cents != fiat_cents(before.fiat_amount):
+        said = Decimal(cents_text(dispensed_cents))
+        check_amount(said, before.fiat_code, "dispensed_fiat")
     after = _dispensed(before, dispensed_cents)
     columns: tuple[str, ...]
     if before.planned_at is None:
@@ -259,7 +264,7 @@ async def _plan_less(
     planned, now_cents = _planned_cents(before), _planned_cents(after)
     if now_cents > planned:
         raise ConflictError(
-            f"{cents_text(planned)} {before.fiat_code} dispensed is what was planned: "
+            f"{money(planned, before.fiat_code)} dispensed is what was planned: "
             "it can become less, not more."
         )
     if now_cents == planned and before.dispense_state != "partial":

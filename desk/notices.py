@@ -19,6 +19,7 @@ from typing import Any
 from lnbits.db import Connection
 from loguru import logger
 
+from ..base.currencies import money
 from ..base.database import (
     CHUNK,
     cents_sql,
@@ -33,7 +34,6 @@ from ..base.database import (
     transaction,
 )
 from ..books.reports import own_machines_sql
-from ..calculations import cents_text
 from ..cash import bays as cash
 from ..host.notices import tell_administrator, tell_user
 from ..host.people import super_user
@@ -168,7 +168,7 @@ async def _deposits_confirmed(conn: Connection, now: datetime) -> list[Cause]:
             user_id=row["user_id"],
             message=(
                 f"{quoted(row['machine'])}: your deposit of "
-                f"{cents_text(int(row['cents']))} {row['currency']} is confirmed and "
+                f"{money(int(row['cents']), row['currency'])} is confirmed and "
                 "at work."
             ),
             subject_type="deposit",
@@ -206,7 +206,7 @@ async def _payouts_received(conn: Connection, now: datetime) -> list[Cause]:
             user_id=row["user_id"],
             message=(
                 f"{quoted(row['machine'])}: you received {row['sats']} sat for "
-                f"{cents_text(int(row['cents'] or 0))} {row['fiat_code']}."
+                f"{money(int(row['cents'] or 0), row['fiat_code'])}."
             ),
             subject_type="payout",
             subject_id=row["id"],

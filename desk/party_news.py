@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 from lnbits.db import Connection
 
+from ..base.currencies import money
+from ..calculations import fiat_cents
 from ..host.people import usernames_of
 from ..parties.names import quoted
 from .party_news_crud import entries_since
@@ -123,7 +125,9 @@ async def party_news(
 
 def _facts(row: Mapping[str, Any], names: Mapping[str, str | None]) -> dict[str, str]:
     after = json.loads(row["after_json"] or "{}")
-    amount = f"{after.get('amount', '?')} {after.get('currency', '')}".strip()
+    amount = "?"
+    if after.get("amount"):
+        amount = money(fiat_cents(after["amount"]), after.get("currency") or "").strip()
     return {
         "machine": quoted(row["name"]),
         "operator": quoted(names.get(row["actor"])),

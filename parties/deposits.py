@@ -20,6 +20,7 @@ from lnbits.db import Connection, dict_to_model
 from lnbits.helpers import urlsafe_short_hash
 
 from ..base.audit import changed, write_audit
+from ..base.currencies import check_amount, money
 from ..base.database import (
     db_time,
     execute,
@@ -30,7 +31,6 @@ from ..base.database import (
 )
 from ..base.idempotency import claim_key, fingerprint
 from ..base.refusals import BadInputError, ConflictError, NotFoundError
-from ..calculations import cents_text
 from ..crud import lock_ledger
 from ..models import Client, Deposit, utc_now
 from .lps import (
@@ -172,6 +172,7 @@ async def create_deposit(
         client, fiat_code, operator = await get_own_client(
             conn, client_id, actor, is_super
         )
+        check_amount(amount, fiat_code, "amount")
         new = _new(client, actor, amount, fiat_code, notes)
         if key:
             body = {"client_id": client_id, "amount": amount, "notes": notes or ""}
@@ -235,6 +236,8 @@ async def update_deposit(
         old, new = changed(before.dict(), dict(changes))
         if not new:
             return before
+        if "amount" in new:
+            check_amount(new["amount"], before.currency, "amount")
         after = await _write(conn, before, new)
         await _audit(conn, actor, "change", found, old, new)
     return after
@@ -305,7 +308,11 @@ async def _take_back(
 ) -> Deposit:
     """Take it back now, or ask the LP."""
     before = found.deposit
-    wanted = before.amount if amount is None else amount
+    if amount is None or amount == before.amount:
+        wanted = before.amount
+    else:
+        check_amount(amount, before.currency, "amount")
+        wanted = amount
     if wanted > before.amount:
         raise BadInputError(
             f"amount is {wanted}: the deposit is {before.amount} {before.currency}."
@@ -420,8 +427,8 @@ async def _check_balance(conn: Connection, deposit: Deposit, amount: Decimal) ->
     left = int(row["deposited"]) - int(row["debited"]) if row else 0
     if left < int(amount * 100):
         raise ConflictError(
-            f"The LP has {cents_text(left)} {deposit.currency} left of their "
-            f"deposits: {amount} cannot be taken back."
+            f"The LP has {money(left, deposit.currency)} left of their deposits: "
+            f"{amount} cannot be taken back."
         )
 
 
@@ -470,6 +477,7 @@ async def claim_deposit(
         client, currency, operator = await _enrolled(
             conn, lp_user_id, client_or_machine
         )
+        check_amount(amount, currency, "amount")
         new = _new(client, lp_user_id, amount, currency, notes, "claimed")
         if key:
             body = {"client_id": client.id, "amount": amount, "notes": notes or ""}

@@ -16,6 +16,7 @@ from lnbits.db import SQLITE, Connection
 from lnbits.helpers import urlsafe_short_hash
 
 from ..base.audit import changed, write_audit
+from ..base.currencies import check_currency
 from ..base.database import (
     db,
     db_time,
@@ -244,6 +245,14 @@ async def has_history(conn: Connection, machine_id: str) -> bool:
     return bool(row and row["yes"])
 
 
+async def _check_no_history(conn: Connection, machine: Machine) -> None:
+    if await has_history(conn, machine.id):
+        raise ConflictError(
+            f"This machine has money history in {machine.fiat_code}: its currency "
+            "cannot change any more. Register another machine instead."
+        )
+
+
 async def _has_history_for_good(conn: Connection, machine_id: str) -> bool:
     """The same, and no payment lands at it until the caller's transaction ends."""
     if db.type != SQLITE:
@@ -265,6 +274,7 @@ async def create_machine(operator_user_id: str, fields: Mapping[str, Any]) -> Ma
     )
     async with transaction() as conn:
         await lock_ledger(conn)
+        check_currency(machine.fiat_code)
         check_fractions(machine, await get_super_config(conn))
         await _check_registrations(conn, operator_user_id)
         await _hold_or_wait(conn, machine)
@@ -306,11 +316,9 @@ async def update_machine(
             return before
         after = before.copy(update=new)
         check_fractions(after, await get_super_config(conn))
-        if "fiat_code" in new and await has_history(conn, machine_id):
-            raise ConflictError(
-                f"This machine has money history in {before.fiat_code}: its currency "
-                "cannot change any more. Register another machine instead."
-            )
+        if "fiat_code" in new:
+            check_currency(after.fiat_code)
+            await _check_no_history(conn, before)
         written: dict[str, Any] = {**new, "updated_at": utc_now()}
         if "machine_npub" in new:
             await _hold_or_wait(conn, after)

@@ -5,7 +5,15 @@
 
   // lib: in this order. The rest: any order, a .vue and a .js of one name, with
   // whatever they need in turn.
-  const LIB = ['api', 'format', 'sentences', 'store', 'components', 'contrast']
+  const LIB = [
+    'api',
+    'format',
+    'typed',
+    'sentences',
+    'store',
+    'components',
+    'contrast'
+  ]
   const COMMON = [
     'navigation',
     'state',

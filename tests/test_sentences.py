@@ -127,8 +127,8 @@ NOT_SHOWN = {
     "invoice failed",
     # LNbits' notifications, which are English
     "Satoshi Machine: {}",
-    "{}: your deposit of {} {} is confirmed and at work.",
-    "{}: you received {} sat for {} {}.",
+    "{}: your deposit of {} is confirmed and at work.",
+    "{}: you received {} sat for {}.",
 }
 
 

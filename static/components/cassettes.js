@@ -11,7 +11,10 @@ satmachine.component('cassettes', {
       return Object.fromEntries(
         this.rows.map(({position, denomination, count}) => [
           position,
-          {denomination: Number(denomination), count: Number(count)}
+          {
+            denomination: satmachine.format.toSats(denomination),
+            count: satmachine.format.toSats(count)
+          }
         ])
       )
     },
@@ -62,7 +65,7 @@ satmachine.component('cassettes', {
       this.was = JSON.stringify(this.positions)
     },
     whole(value) {
-      return /^\d+$/.test(String(value)) || this.t('cassettes.whole')
+      return this.fmt.toSats(value) !== null || this.t('cassettes.whole')
     },
     differs(row) {
       if (!row.state_at) return false

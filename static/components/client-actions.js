@@ -85,11 +85,9 @@ satmachine.component('client-actions', {
           {
             name: 'exchange_rate',
             label: this.t('lps.close_rate'),
+            type: 'rate',
             suffix: `sat / ${currency}`,
-            required: true,
-            check: value =>
-              Number(String(value).replace(',', '.')) > 0 ||
-              this.t('lps.close_rate_invalid')
+            required: true
           },
           {
             name: 'reason',
@@ -98,9 +96,9 @@ satmachine.component('client-actions', {
             required: true
           }
         ],
-        preview: ({exchange_rate}) => {
-          const rate = Number(String(exchange_rate).replace(',', '.'))
-          return rate > 0
+        once: 'paid',
+        preview: ({exchange_rate: rate}) => {
+          return rate
             ? this.t('lps.close_preview', {
                 fiat,
                 sats: this.fmt.sats(sats(rate)),
@@ -113,7 +111,7 @@ satmachine.component('client-actions', {
             wallet_id,
             reason,
             idempotency_key,
-            exchange_rate: Number(String(exchange_rate).replace(',', '.'))
+            exchange_rate
           })
           return this.t('lps.closed', {
             sats: this.fmt.sats(leg.amount_sats),

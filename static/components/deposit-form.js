@@ -35,8 +35,9 @@ satmachine.component('deposit-form', {
           money,
           {name: 'notes', type: 'long', label: this.t('deposits.notes')}
         ].filter(Boolean),
-        run: async values => {
-          const body = {...values, notes: values.notes || null}
+        once: 'recorded',
+        run: async (values, idempotency_key) => {
+          const body = {...values, notes: values.notes || null, idempotency_key}
           if (client) body.client_id = client.id
           const deposit = await satmachine.api.post('/deposits', body)
           return this.t('deposits.recorded', {

@@ -36,9 +36,8 @@ satmachine.component('lp-form', {
     },
     amount(value) {
       const found = this.fmt.toAmount(value)
-      return (
-        (found !== null && Number(found) > 0) || this.t('common.not_an_amount')
-      )
+      if (found === null) return this.fmt.amountProblem(value)
+      return Number(found) > 0 || this.t('common.not_an_amount')
     },
     address(value) {
       return /^[^\s@]+@[^\s@]+$/.test(value) || this.t('lp.address_invalid')

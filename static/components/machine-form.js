@@ -63,7 +63,7 @@
         return !!value || this.t('common.required')
       },
       sats(value) {
-        return /^\d+$/.test(String(value)) || this.t('common.not_sats')
+        return this.fmt.toSats(value) !== null || this.t('common.not_sats')
       },
       percent(value) {
         const fraction = this.fmt.toFraction(value)
@@ -101,9 +101,9 @@
           operator_cash_in_fee_fraction: this.fees.in
         }
         if (!this.machine) return body
-        LIMITS.forEach(name => (body[name] = Number(body[name])))
+        LIMITS.forEach(name => (body[name] = this.fmt.toSats(body[name])))
         if ('silent_after_minutes' in body) {
-          body.silent_after_minutes = Number(body.silent_after_minutes)
+          body.silent_after_minutes = this.fmt.toSats(body.silent_after_minutes)
           body.low_cash_fraction = this.fmt.toFraction(this.lowCash)
         }
         return body

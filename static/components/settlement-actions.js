@@ -153,7 +153,7 @@
               label: this.t('repair.dispensed_fiat'),
               required: true,
               check: text => {
-                const amount = this.fmt.toAmount(text)
+                const amount = this.fmt.toAmount(text, fiat_code)
                 return (
                   Number(amount) <= Number(fiat_amount) ||
                   this.t('repair.too_much_fiat')
@@ -198,6 +198,7 @@
             },
             this.reason()
           ],
+          once: 'paid',
           body: (values, key) => ({...values, idempotency_key: key})
         })
       },

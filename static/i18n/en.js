@@ -18,7 +18,16 @@ window.i18n.global.mergeLocaleMessage('en', {
       copy_what: 'Copy: {what}',
       required: 'This is needed.',
       not_an_amount: 'Type an amount such as 750.00.',
-      not_sats: 'Type a whole number of sat.',
+      two_readings:
+        'This can be read as {one} and as {other}. Type one of the two.',
+      whole_units: '{code} has no decimal places: type a whole number.',
+      not_a_rate:
+        'Type sats for one unit of the currency, with a point before decimals, such as 133.3333.',
+      not_sats: 'Type a whole number, such as 1000 or 1,000.',
+      maybe_recorded:
+        'It may have been recorded: look first. ({why}) If it is not there, press again: it is recorded once, however often it is sent.',
+      maybe_paid:
+        'It may have been done: look first. ({why}) If it is not there, press again: it is done once, however often it is sent.',
       reason: 'Why? (kept in the log)',
       yes: 'yes',
       no: 'no'
@@ -118,7 +127,8 @@ window.i18n.global.mergeLocaleMessage('en', {
     fees: {
       cash_out: 'Cash-out fee',
       cash_in: 'Cash-in fee',
-      invalid: 'A percentage from 0 to 100, at most two decimals.',
+      invalid:
+        'A percentage from 0 to 100, at most two decimals, with a point before them.',
       sum: '{platform} platform + {own} yours = {sum}'
     },
     leg: {

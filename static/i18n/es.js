@@ -18,7 +18,16 @@ window.i18n.global.mergeLocaleMessage('es', {
       copy_what: 'Copiar: {what}',
       required: 'Este dato es necesario.',
       not_an_amount: 'Escriba un importe como 750.00.',
-      not_sats: 'Escriba un número entero de sat.',
+      two_readings:
+        'Esto puede leerse como {one} y como {other}. Escriba uno de los dos.',
+      whole_units: '{code} no tiene decimales: escriba un número entero.',
+      not_a_rate:
+        'Escriba los sats por una unidad de la moneda, con punto antes de los decimales, como 133.3333.',
+      not_sats: 'Escriba un número entero, como 1000 o 1,000.',
+      maybe_recorded:
+        'Puede que ya esté registrado: mire primero. ({why}) Si no está, pulse otra vez: se registra una sola vez, aunque se envíe varias.',
+      maybe_paid:
+        'Puede que ya esté hecho: mire primero. ({why}) Si no está, pulse otra vez: se hace una sola vez, aunque se envíe varias.',
       reason: '¿Por qué? (queda en el registro)',
       yes: 'sí',
       no: 'no'
@@ -118,7 +127,8 @@ window.i18n.global.mergeLocaleMessage('es', {
     fees: {
       cash_out: 'Comisión de retiro',
       cash_in: 'Comisión de ingreso',
-      invalid: 'Un porcentaje de 0 a 100, con dos decimales como máximo.',
+      invalid:
+        'Un porcentaje de 0 a 100, con dos decimales como máximo y punto antes de ellos.',
       sum: '{platform} plataforma + {own} suya = {sum}'
     },
     leg: {

@@ -30,9 +30,21 @@
   const sats = value =>
     value === null || value === undefined ? NOTHING : `${number(value)} sat`
 
+  // ISO 4217's currencies without decimals; base/currencies.py has the same.
+  const NO_DECIMALS =
+    'BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF'.split(
+      ' '
+    )
+  const decimalsOf = code => (NO_DECIMALS.includes(code) ? 0 : 2)
+
+  // Part of a unit that has none is shown: it must not be hidden from who looks.
   function fiat(value, code) {
     if (value === null || value === undefined || value === '') return NOTHING
-    const digits = {minimumFractionDigits: 2, maximumFractionDigits: 2}
+    const places = Number(value) % 1 ? 2 : decimalsOf(code)
+    const digits = {
+      minimumFractionDigits: places,
+      maximumFractionDigits: places
+    }
     if (!/^[A-Z]{3}$/.test(code || '')) {
       return `${number(value, digits)} ${code || ''}`.trim()
     }
@@ -50,28 +62,8 @@
       ? NOTHING
       : number(fraction, {style: 'percent', maximumFractionDigits: 2})
 
-  // What a person types as percent, as the decimal string the API wants.
-  function toFraction(percentText) {
-    const text = String(percentText ?? '')
-      .trim()
-      .replace(',', '.')
-    if (!/^\d{1,3}(\.\d{0,2})?$/.test(text)) return null
-    return (Math.round(Number(text) * 100) / 10000).toFixed(4)
-  }
   const toPercent = fraction =>
     String(Math.round(Number(fraction || 0) * 10000) / 100)
-
-  // "1,000.50" and "1000,5" -> "1000.50"; null for what is no amount.
-  function toAmount(text) {
-    let digits = String(text ?? '').replace(/[\s\u00a0']/g, '')
-    if (/,\d{1,2}$/.test(digits)) {
-      digits = digits.replace(/\./g, '').replace(',', '.')
-    }
-    digits = digits.replace(/,/g, '')
-    if (!/^\d+(\.\d{1,2})?$/.test(digits)) return null
-    const [whole, cents = ''] = digits.split('.')
-    return `${whole.replace(/^0+(?=\d)/, '')}.${cents.padEnd(2, '0')}`
-  }
 
   const parse = iso =>
     iso ? new Date(/(Z|[+-]\d\d:?\d\d)$/.test(iso) ? iso : `${iso}Z`) : null
@@ -121,10 +113,9 @@
     number,
     sats,
     fiat,
+    decimalsOf,
     percent,
-    toFraction,
     toPercent,
-    toAmount,
     parse,
     time,
     day,

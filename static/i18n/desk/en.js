@@ -493,7 +493,6 @@ window.i18n.global.mergeLocaleMessage('en', {
         'You pay the whole remaining balance of {fiat} in sats, at once, from a wallet of yours.',
       close_wallet: 'Pay from',
       close_rate: 'Rate',
-      close_rate_invalid: 'How many sat for one unit of the currency?',
       close_preview: '{fiat} becomes {sats}, paid to {name}.',
       closed: '{sats} is on its way to {name}; the balance is 0.'
     },

@@ -497,7 +497,6 @@ window.i18n.global.mergeLocaleMessage('es', {
         'Usted paga enseguida, en sats y desde una billetera suya, todo el saldo restante de {fiat}.',
       close_wallet: 'Pagar desde',
       close_rate: 'Tipo de cambio',
-      close_rate_invalid: '¿Cuántos sat por una unidad de la moneda?',
       close_preview: '{fiat} se convierte en {sats}, pagados a {name}.',
       closed: '{sats} va en camino a {name}; el saldo es 0.'
     },
