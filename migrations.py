@@ -20,6 +20,7 @@ A landed migration is never edited. A new one goes below the last, and adds with
 `_create_table`, `_create_index` and `_add_column` (or `_add_columns`).
 """
 
+import json
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -1001,6 +1002,183 @@ async def m019_line_events(db: Connection) -> None:
     await _add_column(db, "dca_cassette_events", "offered_at", "TIMESTAMP")
 
 
+async def m020_cash_book(db: Connection) -> None:
+    """Where every note is: movements, counts, visits, and what is reserved of the bays.
+
+    What the bays hold today becomes opening movements, carried on from the newest count
+    of each; the dispenses before that stay in the settlements' history.
+    """
+    now = _utc_now(db)
+    await _create_table(
+        db,
+        "cash_movements",
+        f"""
+        id TEXT PRIMARY KEY NOT NULL,
+        operator_user_id TEXT NOT NULL,
+        machine_id TEXT,
+        visit_id TEXT,
+        settlement_id TEXT,
+        deposit_id TEXT,
+        from_place TEXT NOT NULL,
+        to_place TEXT NOT NULL,
+        denomination BIGINT,
+        notes BIGINT,
+        amount DECIMAL(20,2) NOT NULL,
+        currency TEXT NOT NULL,
+        at TIMESTAMP NOT NULL,
+        "by" TEXT NOT NULL,
+        reason TEXT,
+        source TEXT NOT NULL,
+        number INTEGER,
+        created_at TIMESTAMP NOT NULL DEFAULT {now}
+        """,
+    )
+    await _create_unique_index(
+        db, "cash_movements_settlement_uq", "cash_movements", "settlement_id, number"
+    )
+    for name, columns in (
+        ("cash_movements_operator_idx", "operator_user_id, at, id"),
+        ("cash_movements_machine_idx", "machine_id, at, id"),
+        ("cash_movements_deposit_idx", "deposit_id"),
+        ("cash_movements_visit_idx", "visit_id"),
+    ):
+        await _create_index(db, name, "cash_movements", columns)
+    # The sum of all movements of a place, kept where they are written.
+    await _create_table(
+        db,
+        "cash_balances",
+        """
+        operator_user_id TEXT NOT NULL,
+        machine_id TEXT NOT NULL,
+        place TEXT NOT NULL,
+        denomination BIGINT NOT NULL,
+        currency TEXT NOT NULL,
+        notes BIGINT NOT NULL,
+        cents BIGINT NOT NULL,
+        PRIMARY KEY (operator_user_id, machine_id, place, denomination, currency)
+        """,
+    )
+    await _create_index(db, "cash_balances_machine_idx", "cash_balances", "machine_id")
+    await _create_table(
+        db,
+        "cash_counts",
+        """
+        id TEXT PRIMARY KEY NOT NULL,
+        operator_user_id TEXT NOT NULL,
+        machine_id TEXT NOT NULL,
+        place TEXT NOT NULL,
+        currency TEXT NOT NULL,
+        at TIMESTAMP NOT NULL,
+        notes_json TEXT NOT NULL,
+        cents BIGINT NOT NULL,
+        is_opening BOOLEAN NOT NULL,
+        visit_id TEXT,
+        "by" TEXT NOT NULL,
+        source TEXT NOT NULL
+        """,
+    )
+    await _create_index(
+        db, "cash_counts_place_idx", "cash_counts", "machine_id, place, at"
+    )
+    # The newest report of each settlement, and what was booked for it.
+    await _create_table(
+        db,
+        "cash_trades",
+        """
+        settlement_id TEXT PRIMARY KEY NOT NULL,
+        machine_id TEXT NOT NULL,
+        is_machine BOOLEAN NOT NULL,
+        said_at TIMESTAMP NOT NULL,
+        event_id TEXT NOT NULL,
+        first_said_at TIMESTAMP NOT NULL,
+        moved_at TIMESTAMP NOT NULL,
+        is_timed BOOLEAN NOT NULL DEFAULT false,
+        lines_json TEXT NOT NULL,
+        cents BIGINT NOT NULL,
+        more_cents BIGINT NOT NULL DEFAULT 0,
+        fault TEXT
+        """,
+    )
+    await _create_index(
+        db, "cash_trades_machine_idx", "cash_trades", "machine_id, moved_at"
+    )
+    await _create_table(
+        db,
+        "cash_visits",
+        """
+        id TEXT PRIMARY KEY NOT NULL,
+        operator_user_id TEXT NOT NULL,
+        machine_id TEXT NOT NULL,
+        status TEXT NOT NULL,
+        opened_at TIMESTAMP NOT NULL,
+        opened_by TEXT NOT NULL,
+        closed_at TIMESTAMP,
+        closed_by TEXT,
+        entries_json TEXT NOT NULL,
+        differences_json TEXT,
+        difference_cents BIGINT NOT NULL DEFAULT 0,
+        reason TEXT
+        """,
+    )
+    await _create_index(
+        db, "cash_visits_operator_idx", "cash_visits", "operator_user_id, opened_at, id"
+    )
+    await _create_index(
+        db, "cash_visits_machine_idx", "cash_visits", "machine_id, opened_at, id"
+    )
+    await db.execute(
+        "CREATE UNIQUE INDEX IF NOT EXISTS cash_visits_open_uq"
+        f" ON {db.references_schema}cash_visits (machine_id) WHERE status = 'open'"
+    )
+    await _create_table(
+        db,
+        "cash_reservations",
+        """
+        machine_id TEXT NOT NULL,
+        txid TEXT NOT NULL,
+        payment_hash TEXT,
+        notes_json TEXT NOT NULL,
+        created_at TIMESTAMP NOT NULL,
+        expires_at TIMESTAMP NOT NULL,
+        PRIMARY KEY (machine_id, txid)
+        """,
+    )
+    await _create_index(
+        db, "cash_reservations_hash_idx", "cash_reservations", "payment_hash"
+    )
+    await _add_columns(
+        db,
+        "dca_machines",
+        {
+            "bay_capacities": "TEXT",
+            "box_capacity": "INTEGER",
+            "invoice_expiry_minutes": "INTEGER NOT NULL DEFAULT 10",
+        },
+    )
+    # What a bay held after it was last filled: it runs low against that.
+    await _add_column(db, "cassette_configs", "filled", "INTEGER")
+    # One row a user; whoever adds a preference adds a column.
+    await _create_table(
+        db,
+        "dca_preferences",
+        f"""
+        user_id TEXT PRIMARY KEY NOT NULL,
+        cash_difference_limit TEXT,
+        show_coverage_to_lps BOOLEAN NOT NULL DEFAULT false,
+        updated_at TIMESTAMP NOT NULL DEFAULT {now}
+        """,
+    )
+    await db.execute("""
+        INSERT INTO satoshimachine.dca_locks (id, n) VALUES ('cash', 0)
+        ON CONFLICT DO NOTHING
+        """)
+    await db.execute(f"""
+        INSERT INTO satoshimachine.dca_cursors (id, value, updated_at)
+        VALUES ('cash_book_began', '', {now}) ON CONFLICT DO NOTHING
+        """)  # noqa: S608
+    await _open_the_bays(db)
+
+
 async def m021_parties(db: Connection) -> None:
     """Invitations, disputes, claims and consent: what each party says of another's.
 
@@ -1451,6 +1629,147 @@ async def _fill_in_old_rows(db: Connection) -> None:
         GROUP BY client_id
         ON CONFLICT (client_id) DO UPDATE SET debited_cents = excluded.debited_cents
         """)
+
+
+async def _open_the_bays(db: Connection) -> None:
+    """Opening movements and counts of bays of which the cash book knows nothing.
+
+    The ids are the bays' own, so that a second run writes nothing twice; the balances
+    are summed up anew from the movements each time.
+    """
+    found = await _rows(
+        db,
+        """
+        SELECT k.*, m.operator_user_id, m.fiat_code
+        FROM satoshimachine.cassette_configs k
+        JOIN satoshimachine.dca_machines m ON m.id = k.machine_id
+        WHERE k.denomination > 0 AND NOT EXISTS (
+            SELECT 1 FROM satoshimachine.cash_counts c
+            WHERE c.machine_id = k.machine_id AND c.place = 'bay:' || k.position)
+        ORDER BY k.machine_id, k.position
+        """,
+    )
+    paid_out = await _notes_paid_out(db, {row["machine_id"] for row in found})
+    for bay in found:
+        count = _present_count(bay, paid_out.get(bay["machine_id"], []))
+        values = {
+            "id": f"opening:{bay['machine_id']}:{bay['position']}",
+            "operator": bay["operator_user_id"],
+            "machine": bay["machine_id"],
+            "place": f"bay:{bay['position']}",
+            "denomination": bay["denomination"],
+            "notes": count,
+            "amount": bay["denomination"] * count,
+            "currency": bay["fiat_code"],
+            "notes_json": json.dumps({str(bay["denomination"]): count}),
+            "cents": bay["denomination"] * count * 100,
+        }
+        if count:
+            await db.execute(
+                """
+                INSERT INTO satoshimachine.cash_movements (
+                    id, operator_user_id, machine_id, from_place, to_place,
+                    denomination, notes, amount, currency, at, "by", source
+                ) SELECT :id, :operator, :machine, 'opening', :place, :denomination,
+                    :notes, :amount, :currency, updated_at, 'engine', 'person'
+                FROM satoshimachine.dca_cursors WHERE id = 'cash_book_began'
+                ON CONFLICT DO NOTHING
+                """,
+                values,
+            )
+        await db.execute(
+            """
+            INSERT INTO satoshimachine.cash_counts (
+                id, operator_user_id, machine_id, place, currency, at, notes_json,
+                cents, is_opening, "by", source
+            ) SELECT :id, :operator, :machine, :place, :currency, updated_at,
+                :notes_json, :cents, true, 'engine', 'upgrade'
+            FROM satoshimachine.dca_cursors WHERE id = 'cash_book_began'
+            ON CONFLICT DO NOTHING
+            """,
+            values,
+        )
+    await _sum_up_cash(db)
+
+
+async def _notes_paid_out(
+    db: Connection, machine_ids: set[str]
+) -> dict[str, list[tuple[Any, dict[str, int]]]]:
+    """When and from which bays notes came out, of every sale that says so."""
+    paid_out: dict[str, list[tuple[Any, dict[str, int]]]] = {}
+    for machine_id in sorted(machine_ids):
+        sales = await _rows(
+            db,
+            """
+            SELECT transaction_time, cassettes_json FROM satoshimachine.dca_settlements
+            WHERE machine_id = :machine AND tx_type = 'cash_out'
+              AND cassettes_json IS NOT NULL AND transaction_time IS NOT NULL
+              AND status NOT IN ('quarantined', 'voided')
+              AND COALESCE(dispense_state, 'confirmed') = 'confirmed'
+              AND transaction_time >= (
+                SELECT MIN(CASE WHEN state_at IS NOT NULL AND state_at < updated_at
+                           THEN state_at ELSE updated_at END)
+                FROM satoshimachine.cassette_configs WHERE machine_id = :machine)
+            """,
+            {"machine": machine_id},
+        )
+        paid_out[machine_id] = [
+            (sale["transaction_time"], _notes_by_bay(sale["cassettes_json"]))
+            for sale in sales
+        ]
+    return paid_out
+
+
+def _notes_by_bay(text_: str) -> dict[str, int]:
+    """Notes by bay as a machine says them; what makes no sense counts for nothing."""
+    try:
+        said = json.loads(text_)
+    except ValueError:
+        return {}
+    if not isinstance(said, dict):
+        return {}
+    return {k: n for k, n in said.items() if type(n) is int and 0 <= n < 1_000_000}
+
+
+def _present_count(bay: Any, sales: list[tuple[Any, dict[str, int]]]) -> int:
+    """The newest count of a bay, the operator's or the machine's, less the sales since;
+    at least 0."""
+    counted, at = int(bay["count"]), bay["updated_at"]
+    is_newer = bay["state_at"] is not None and (at is None or bay["state_at"] >= at)
+    if bay["state_count"] is not None and is_newer:
+        counted, at = int(bay["state_count"]), bay["state_at"]
+    position = str(bay["position"])
+    since = [notes.get(position, 0) for when, notes in sales if at and when >= at]
+    return max(0, counted - sum(since))
+
+
+async def _sum_up_cash(db: Connection) -> None:
+    """`cash_balances` from the movements, each time anew."""
+    of_machine = "({0} IN ('box', 'bays') OR {0} LIKE 'bay:%')"
+    sides = " UNION ALL ".join(f"""
+        SELECT operator_user_id,
+            CASE WHEN {side} = 'hand' THEN '' ELSE machine_id END AS machine_id,
+            {side} AS place, currency,
+            CASE WHEN {side} = 'hand' THEN 0 ELSE COALESCE(denomination, 0) END
+                AS denomination,
+            {sign} * CASE WHEN {side} = 'hand' THEN 0 ELSE COALESCE(notes, 0) END
+                AS notes,
+            {sign} * CAST(ROUND(amount * 100) AS BIGINT) AS cents
+        FROM satoshimachine.cash_movements
+        WHERE {side} = 'hand' OR {of_machine.format(side)}
+        """ for side, sign in (("to_place", 1), ("from_place", -1)))  # noqa: S608
+    await db.execute(f"""
+        INSERT INTO satoshimachine.cash_balances (
+            operator_user_id, machine_id, place, denomination, currency, notes, cents
+        )
+        SELECT operator_user_id, machine_id, place, denomination, currency,
+            SUM(notes), SUM(cents)
+        FROM ({sides}) AS moved
+        WHERE true
+        GROUP BY operator_user_id, machine_id, place, denomination, currency
+        ON CONFLICT (operator_user_id, machine_id, place, denomination, currency)
+        DO UPDATE SET notes = excluded.notes, cents = excluded.cents
+        """)  # noqa: S608
 
 
 # Steps that any migration may take, and take again ----------------------------------

@@ -107,6 +107,9 @@ class Machine(BaseModel):
     claimed_npub: str | None = None  # as typed; the key is theirs who pairs with it
     silent_after_minutes: int = 15
     low_cash_fraction: Fraction4 = Fraction4("0.2000")
+    bay_capacities: str | None = None  # JSON: notes by position
+    box_capacity: int | None = None  # notes
+    invoice_expiry_minutes: int = 10
     allow_stamped_invoices: bool | None = False
     created_at: datetime = Field(default_factory=utc_now)
     updated_at: datetime = Field(default_factory=utc_now)

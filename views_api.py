@@ -11,6 +11,8 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from .api import books as api_books
+from .api import cash as api_cash
+from .api import cash_plan as api_cash_plan
 from .api import clients as api_clients
 from .api import invitations as api_invitations
 from .api import line as api_line
@@ -34,6 +36,8 @@ PARTS = (
     api_repairs,
     api_line,
     api_lp,
+    api_cash,
+    api_cash_plan,
 )
 
 for part in PARTS:

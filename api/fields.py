@@ -244,6 +244,18 @@ class Minutes(WholeNumber):
     maximum = 43_200
 
 
+class ExpiryMinutes(WholeNumber):
+    minimum = 1
+    maximum = 1440
+
+
+class Capacity(WholeNumber):
+    """Notes that fit somewhere."""
+
+    minimum = 1
+    maximum = 1_000_000
+
+
 class SortOrder(WholeNumber):
     minimum = -1_000_000
     maximum = 1_000_000

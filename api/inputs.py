@@ -10,10 +10,12 @@ from pydantic import Field
 
 from ..models import UpdateSuperConfigData
 from .fields import (
+    Capacity,
     ClientStatus,
     DcaMode,
     DepositStep,
     Direction,
+    ExpiryMinutes,
     FiatCode,
     Fraction,
     Input,
@@ -63,6 +65,15 @@ class MachineSettings(Input):
     )
     low_cash_fraction: Fraction | None = Field(
         None, description="somebody is told when a bay holds less of what was filled in"
+    )
+    bay_capacities: dict[str, Capacity] | None = Field(
+        None, description="notes that fit into a bay, by position", example={"1": 2000}
+    )
+    box_capacity: Capacity | None = Field(
+        None, description="notes that fit into the cash box"
+    )
+    invoice_expiry_minutes: ExpiryMinutes | None = Field(
+        None, description="how long an unpaid invoice of the line sets notes aside"
     )
 
 

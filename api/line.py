@@ -17,6 +17,7 @@ from ..base.audit import write_audit
 from ..base.database import db, from_db_time, transaction
 from ..base.refusals import BadInputError, NotFoundError
 from ..base.text import checked_text
+from ..cash import visits
 from ..line import cassettes
 from ..line import crud as line_crud
 from ..line import engine as line
@@ -24,6 +25,7 @@ from ..line import keys as line_keys
 from ..line.relays import MAX_RELAYS, relay_url_of
 from ..models import Machine, utc_now
 from ..parties import machines as registry
+from .cash import publish, touched_bays
 from .fields import Input, Reason, WholeNumber
 from .route import Caller, MachineId, Super, new_router, refusals
 
@@ -67,8 +69,14 @@ class PairingAnswer(BaseModel):
     paired_at: datetime | None = None
 
 
+class Denomination(WholeNumber):
+    """A note is worth something; "no notes in this bay" is what machines may say."""
+
+    minimum = 1
+
+
 class BayInput(Input):
-    denomination: WholeNumber
+    denomination: Denomination
     count: WholeNumber
 
 
@@ -251,9 +259,18 @@ async def api_new_pairing_code(account: Caller, machine_id: MachineId) -> Pairin
 
 async def cassettes_answer(machine_id: str) -> CassettesAnswer:
     bays = await cassettes.get_cassettes(machine_id)
+    async with db.connect() as conn:
+        held = await visits.present_bays(
+            conn, machine_id, {bay.position: bay.denomination for bay in bays}
+        )
     event = await cassettes.get_cassette_event(machine_id)
     return CassettesAnswer(
-        positions={str(bay.position): BayAnswer(**bay.dict()) for bay in bays},
+        positions={
+            str(bay.position): BayAnswer(
+                **{**bay.dict(), "count": held[bay.position][1]}
+            )
+            for bay in bays
+        },
         offered_at=event.offered_at if event else None,
         published_at=event.published_at if event else None,
         confirmed_at=event.confirmed_at if event else None,
@@ -275,7 +292,7 @@ async def api_cassettes(account: Caller, machine_id: MachineId) -> CassettesAnsw
     "/machines/{machine_id}/cassettes",
     summary="Save what is in the bays, and publish it to the machine",
     response_model=CassettesAnswer,
-    responses=refusals(400, 404),
+    responses=refusals(400, 404, 409),
 )
 async def api_save_cassettes(
     account: Caller, machine_id: MachineId, body: CassettesInput
@@ -290,7 +307,10 @@ async def api_save_cassettes(
         for bay in await cassettes.get_cassettes(machine.id)
     }
     async with transaction() as conn:
-        await cassettes.save_cassettes(conn, machine.id, positions, account.id)
+        visit = await visits.save_all(conn, machine, positions, account.id)
+        await publish(
+            conn, machine, positions, touched_bays(visit, positions), account.id
+        )
         await write_audit(
             conn,
             account.id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from ..books.lists import ListQuery, Source, fetch_page, ids_of
 from ..books.reports import MACHINE_FACTS, MACHINE_FIELDS, machines_source, with_facts
 from ..calculations import cents_text
 from ..cash.pace import CashOfMachine, cash_of_machines
+from ..cash.visits import read_place
 from ..host.balances import balances_msat
 from ..host.people import usernames_of
 from ..models import CommissionSplit
@@ -37,7 +39,7 @@ from .route import Caller, InScope, MachineId, named_fields, new_router, refusal
 
 router = new_router()
 AskedOfMachines = Annotated[ListQuery, Depends(asked_of(MACHINE_FIELDS))]
-NULLABLE = ("name", "location")
+NULLABLE = ("name", "location", "bay_capacities", "box_capacity")
 
 
 async def _wallet_sats(wallet_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
@@ -95,11 +97,29 @@ async def _answers(
         facts = await _facts([row["id"] for row in listed], with_operators)
     # a machine that was removed in between has none
     data = [
-        MachineAnswer(**{**row, **facts[row["id"]]})
+        MachineAnswer(**{**row, **_capacities(row), **facts[row["id"]]})
         for row in listed
         if row["id"] in facts
     ]
     return MachinePage(data=data, total=total)
+
+
+def _capacities(row: Mapping[str, Any]) -> dict[str, Any]:
+    kept = row["bay_capacities"]
+    return {"bay_capacities": json.loads(kept) if kept else None}
+
+
+def _kept_capacities(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields with `bay_capacities` as it is kept. `BadInputError` names a position
+    that is none; `bay:1` is 1."""
+    given = fields.get("bay_capacities")
+    if given is None:
+        return fields
+    kept: dict[str, int] = {}
+    for key, notes in given.items():
+        place = read_place(key if ":" in key else f"bay:{key}", is_filled=True)
+        kept[place.partition(":")[2]] = notes
+    return {**fields, "bay_capacities": json.dumps(kept, sort_keys=True)}
 
 
 async def machine_answer(
@@ -157,7 +177,7 @@ async def api_machines_csv(scope: InScope, query: AskedOfMachines) -> Any:
     responses=refusals(400, 409),
 )
 async def api_create_machine(account: Caller, body: MachineInput) -> MachineAnswer:
-    fields = named_fields(body, NULLABLE)
+    fields = _kept_capacities(named_fields(body, NULLABLE))
     await _check_wallet(fields, account.id)
     machine = await registry.create_machine(account.id, fields)
     return await machine_answer(account.id, machine.id)
@@ -184,7 +204,7 @@ async def api_update_machine(
 ) -> MachineAnswer:
     async with db.connect() as conn:
         present = await registry.get_own_machine(conn, machine_id, account.id)
-    changes = named_fields(body, NULLABLE)
+    changes = _kept_capacities(named_fields(body, NULLABLE))
     if changes.get("wallet_id") != present.wallet_id:
         await _check_wallet(changes, account.id)
     await registry.update_machine(account.id, machine_id, changes)

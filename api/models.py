@@ -105,10 +105,11 @@ class MachineAnswer(BaseModel):
     platform_cash_in_fee_fraction: str = Field(..., description="in force now")
     platform_cash_out_fee_fraction: str
     cash_fiat: str | None = Field(
-        None, description="what must be in its bays; null if nobody ever said"
+        None,
+        description="what the cash book says that is in it; null if nobody ever said",
     )
     days_until_empty: float | None = Field(
-        None, description="at the pace of the last seven days"
+        None, description="its first bay; from the same weekdays of the last weeks"
     )
     payouts_stopped_reason: str | None = None
     claimed_npub: str | None = Field(None, description="the key that was typed")
@@ -122,6 +123,11 @@ class MachineAnswer(BaseModel):
     )
     created_at: datetime
     updated_at: datetime
+    bay_capacities: dict[str, int] | None = Field(
+        None, description="notes that fit into each bay, by position"
+    )
+    box_capacity: int | None = None
+    invoice_expiry_minutes: int = 10
 
 
 class MachinePage(Page[MachineAnswer]):

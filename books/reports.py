@@ -101,6 +101,9 @@ MACHINE_FIELDS = Fields(
         "days_until_empty": "number",
         "operator_name": "text",
         "claimed_npub": "text",
+        "bay_capacities": "text",
+        "box_capacity": "int",
+        "invoice_expiry_minutes": "int",
     },
     search=("name", "location", "machine_npub", "fiat_code", "id"),
 )

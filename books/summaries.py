@@ -16,7 +16,6 @@ from lnbits.db import Connection
 from ..base.database import cents_sql, db, db_time, fetch_all, fetch_one
 from ..base.refusals import NotFoundError
 from ..calculations import cents_text
-from ..cash import bays as cash
 from ..crud import ARRIVED_SQL, RECEIVED_SQL
 from ..host.rates import price_now
 from ..models import CASH_OUT, utc_now
@@ -242,11 +241,10 @@ async def totals_and_series(
     for row in await _closed_balances(conn, is_all, params):
         for one_sum in _sums_of(total, by_day, row):
             one_sum.add("paid_to_lps_sats", row["sats"])
-    for row in await _owed_to_lps(conn, user_id, is_all):
+    for row in await owed_to_lps(conn, user_id, is_all):
         total.add_fiat("owed_to_lps_fiat", row["fiat_code"], row["cents"])
-    for bay in await cash.bays(conn, own_machines_sql(is_all), whose(user_id, is_all)):
-        cents = bay.count * bay.denomination * 100
-        total.add_fiat("cash_in_machines_fiat", bay.fiat_code, cents)
+    for row in await _cash_in_machines(conn, user_id, is_all):
+        total.add_fiat("cash_in_machines_fiat", row["currency"], row["cents"])
     series = [DayOfSeries(date=_date(d), **s.fields()) for d, s in by_day.items()]
     return Totals(**total.fields()), series
 
@@ -303,7 +301,27 @@ async def _closed_balances(
     )
 
 
-async def _owed_to_lps(
+async def _cash_in_machines(
+    conn: Connection, user_id: str, is_all: bool
+) -> list[Mapping[str, Any]]:
+    """What the cash book says that is in bays and boxes of machines that are on, each
+    machine at least 0: the sum of what their pages show."""
+    return await fetch_all(
+        conn,
+        f"""
+        SELECT currency, SUM(CASE WHEN cents > 0 THEN cents ELSE 0 END) AS cents
+        FROM (
+            SELECT b.currency, b.machine_id, SUM(b.cents) AS cents
+            FROM {S}.cash_balances b JOIN {S}.dca_machines m ON m.id = b.machine_id
+            WHERE b.machine_id IN {own_machines_sql(is_all)} AND m.is_active = true
+            GROUP BY b.currency, b.machine_id
+        ) AS inside GROUP BY currency
+        """,  # noqa: S608
+        whose(user_id, is_all),
+    )
+
+
+async def owed_to_lps(
     conn: Connection, user_id: str, is_all: bool
 ) -> list[Mapping[str, Any]]:
     return await fetch_all(

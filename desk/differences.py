@@ -403,12 +403,12 @@ def compare_lps(balances: Sequence[Row], currency: str) -> list[Difference]:
 
 
 def compare_bays(bays: Sequence[cash.Bay]) -> list[Difference]:
-    """What the machine reports with what was filled in and paid out until then."""
+    """What the machine counted with what the cash book says of that moment."""
     found = []
     for bay in bays:
-        if bay.reported is None or not bay.is_exact or not bay.is_report_newer:
+        if bay.reported is None:
             continue
-        expected = bay.filled - bay.dispensed_until_report
+        expected = bay.expected_at_report
         if bay.reported != expected:
             found.append(
                 Difference(
@@ -416,8 +416,7 @@ def compare_bays(bays: Sequence[cash.Bay]) -> list[Difference]:
                     "bay",
                     f"{bay.machine_id}:{bay.position}",
                     f"Bay {bay.position}: the machine reports {bay.reported} notes of "
-                    f"{bay.denomination}; filled in {bay.filled} less "
-                    f"{bay.dispensed_until_report} paid out is {expected}.",
+                    f"{bay.denomination}; the cash book says {expected}.",
                     (),
                     bay.reported - expected,
                 )

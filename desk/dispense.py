@@ -17,8 +17,15 @@ from .. import bitspire, crud, distribution
 from ..base.audit import MACHINE
 from ..base.currencies import check_amount, money
 from ..base.database import transaction
-from ..base.refusals import BadInputError, ConflictError, NotFoundError
+from ..base.refusals import (
+    BadInputError,
+    ConflictError,
+    NotFoundError,
+    RefusedError,
+)
 from ..calculations import cents_text, dispense_split, fiat_cents
+from ..cash.ledger import Report
+from ..cash.postings import post_report
 from ..models import CASH_OUT, Fiat, Machine, Settlement, utc_now
 from ..money.replanning import Replan, Resize, replan
 from . import repairs_crud as sql
@@ -48,16 +55,27 @@ async def report_dispense(
     async def own(conn: Connection) -> Settlement:
         return await sql.get_own_settlement(conn, settlement_id, user_id)
 
-    await _apply_and_wake(own, dispensed_cents, user_id, reason)
+    report = Report(
+        said_at=utc_now(), by=user_id, cents=dispensed_cents, is_machine=False
+    )
+    await _apply_and_wake(own, dispensed_cents, user_id, reason, report)
 
 
-async def machine_reports(settlement: Settlement, dispensed_cents: int) -> None:
-    """What the machine says that it paid out; said again, nothing changes."""
+async def machine_reports(
+    settlement: Settlement, dispensed_cents: int, report: Report
+) -> None:
+    """What the machine says that it paid out; said again, nothing changes. The notes
+    are booked as it says, even where the money of it is refused."""
 
     async def landed(conn: Connection) -> Settlement:
         return settlement
 
-    await _apply_and_wake(landed, dispensed_cents, MACHINE, None)
+    try:
+        await _apply_and_wake(landed, dispensed_cents, MACHINE, None, report)
+    except RefusedError:
+        async with transaction() as conn:
+            await _book(conn, settlement, report)
+        raise
 
 
 async def _apply_and_wake(
@@ -65,6 +83,7 @@ async def _apply_and_wake(
     dispensed_cents: int,
     source: str,
     reason: str | None,
+    report: Report,
 ) -> None:
     """Raises `ConcurrentChangeError` if payouts were faster every time."""
     for attempt in range(MAX_CAS_ATTEMPTS):
@@ -73,12 +92,19 @@ async def _apply_and_wake(
                 await crud.lock_ledger(conn)
                 settlement = await settlement_of(conn)
                 await apply_dispense(conn, settlement, dispensed_cents, source, reason)
+                await _book(conn, settlement, report)
             break
         except ConcurrentChangeError:
             if attempt == MAX_CAS_ATTEMPTS - 1:
                 raise
             await asyncio.sleep(0)
     distribution.wake()
+
+
+async def _book(conn: Connection, settlement: Settlement, report: Report) -> None:
+    machine = await crud.get_machine(settlement.machine_id, conn)
+    if machine:
+        await post_report(conn, settlement, machine, report)
 
 
 async def apply_dispense(

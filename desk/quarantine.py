@@ -12,6 +12,7 @@ from ..base.audit import write_audit
 from ..base.database import db, transaction
 from ..base.refusals import BadInputError, ConflictError, NotFoundError
 from ..bitspire import FeeFractions, SettlementInvariantError
+from ..cash.postings import post_landed
 from ..host import payments as host_payments
 from ..models import CASH_OUT, Fiat, Machine, Settlement, utc_now
 from ..money.landing import PAST
@@ -87,6 +88,7 @@ async def resolve(
             reason,
         )
         await apply_kept_report(conn, after, reason)
+        await post_landed(conn, after, machine)
     distribution.wake()
 
 

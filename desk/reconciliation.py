@@ -99,7 +99,7 @@ async def compare(machine_id: str, period: Period) -> Report:
         wallets = await sql.wallets_of_machine(conn, machine_id)
         lps = await sql.lp_balances(conn, machine_id)
         only = "(SELECT :machine AS id)"
-        bays = await cash.bays(conn, only, {"machine": machine_id}, is_from_fill=True)
+        bays = await cash.bays(conn, only, {"machine": machine_id}, is_active=False)
     settlement_ids = await sql.settlement_ids(machine_id, period)
     legs = await _compare_settlements(settlement_ids, report)
     legs += await sql.legs_by_id(await sql.loose_leg_ids(machine_id, period))
@@ -199,10 +199,10 @@ def _bay_facts(bay: cash.Bay) -> dict[str, Any]:
         "position": bay.position,
         "denomination": bay.denomination,
         "filled": bay.filled,
-        "dispensed": bay.dispensed,
+        "dispensed": bay.filled - bay.count,
         "expected": bay.count,
         "reported": bay.reported,
-        "is_exact": bay.is_exact,
+        "is_exact": True,
     }
 
 

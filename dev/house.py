@@ -43,7 +43,6 @@ STILL_MIXED = {
     "desk.attention": _ONE_QUESTION,
     "desk.notices": _EDITED,
     "desk.reconciliation": "names one machine, for what `cash` reads of it",
-    "line.available": _EDITED,
     "line.cassettes": _EDITED,
     "money.forwards": _EDITED,
     "money.rounds": _EDITED,

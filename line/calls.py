@@ -18,7 +18,8 @@ import hmac
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from typing import Any
 
 from bolt11 import decode as bolt11_decode
@@ -26,11 +27,14 @@ from lnbits.core.models import Payment
 from loguru import logger
 
 from .. import bitspire, crud, distribution
-from ..base.database import db
+from ..base.audit import MACHINE
+from ..base.database import db, transaction
 from ..base.refusals import BadInputError, RefusedError
 from ..base.text import storable_text
 from ..bitspire import FeeFractions, Figures, SettlementInvariantError
 from ..calculations import fiat_cents, split_principal_based
+from ..cash.ledger import Report
+from ..cash.postings import post_report
 from ..desk.actions import ConcurrentChangeError
 from ..desk.dispense import apply_kept_reports, machine_reports
 from ..host import paying
@@ -39,7 +43,7 @@ from ..models import CASH_IN, CASH_OUT, Fiat, Machine, Settlement, utc_now
 from ..money import landing
 from . import crud as line_crud
 from . import requests_crud
-from .available import cash_facts, must_have_cash, open_invoices
+from .available import cash_facts, name_the_sale, notes_of, open_invoices, set_aside
 from .funds import max_cash_in_sats
 from .nostr import Incoming, LineError
 from .requests_crud import MachineRequest
@@ -289,10 +293,13 @@ async def invoice(call: Call, body: Mapping[str, Any]) -> dict[str, Any]:
     request = await request_for(call, "invoice", CASH_OUT, body)
     if request.payment_hash is None:
         await _must_have_few_open(machine)
-        await must_have_cash(machine, request.fiat_amount, request.stamp.get("bills"))
+        await set_aside(
+            machine, request.txid, request.fiat_amount, request.stamp.get("bills")
+        )
         payment_hash, bolt11 = await invoice_by_external_id(
             request.wallet_id, external_id(request)
         ) or await _make(machine, request)
+        await name_the_sale(machine.id, request.txid, payment_hash)
         await requests_crud.store_made_invoice(
             machine.id, request.txid, payment_hash, bolt11
         )
@@ -306,6 +313,7 @@ async def invoice(call: Call, body: Mapping[str, Any]) -> dict[str, Any]:
         "wire_sats": request.wire_sats,
         "dispense": bitspire.AWAITING,
         "payment_status": "paid" if is_paid else "pending",
+        "bills": await notes_of(request),
     }
 
 
@@ -335,6 +343,7 @@ async def _make(machine: Machine, request: MachineRequest) -> tuple[str, str]:
             f"{request.fiat_amount} {request.fiat_code}",
             extra=request.stamp,
             external_id=external_id(request),
+            expiry=machine.invoice_expiry_minutes * 60,
         )
     except paying.NoInvoiceError as exc:
         raise LineError("refused", f"LNbits makes no invoice: {exc}") from exc
@@ -484,7 +493,12 @@ async def _complete(
     if is_open and body.get("dispense") == bitspire.CONFIRMED:
         # of a sale that was held back unread only the report says how much it was
         said = settlement.fiat_amount or body.get("fiat_amount")
-        await report_dispense(settlement, _cents(said, "fiat_amount"))
+        cents = _cents(said, "fiat_amount")
+        report = cash_report(body, event, cents)
+        await report_dispense(settlement, cents, report)
+    elif not is_open and (body.get("bills") or body.get("cassettes")):
+        report = cash_report(body, event, fiat_cents(settlement.fiat_amount))
+        await _book_notes(settlement, report)
 
 
 def _cents(value: Any, name: str) -> int:
@@ -492,6 +506,17 @@ def _cents(value: Any, name: str) -> int:
         return fiat_cents(value, name)
     except ValueError as exc:
         raise LineError("bad_request", str(exc)) from exc
+
+
+async def _book_notes(settlement: Settlement, report: Report) -> None:
+    """Which notes they were, of a trade whose money is settled."""
+    if settlement.tx_type == CASH_IN:
+        # the notes fell into the box before the customer was paid
+        report = replace(report, moved_at=settlement.transaction_time)
+    async with transaction() as conn:
+        machine = await crud.get_machine(settlement.machine_id, conn)
+        if machine:
+            await post_report(conn, settlement, machine, report)
 
 
 def _json_fact(value: Any) -> str | None:
@@ -524,17 +549,40 @@ async def dispense(call: Call, body: Mapping[str, Any]) -> dict[str, Any]:
         event_id=event.id,
         facts={"bills_json": _json_fact(body.get("bills"))},
     )
-    await report_dispense(settlement, cents)
+    await report_dispense(settlement, cents, cash_report(body, event, cents))
     return {
         "settlement_id": settlement.id,
         "settlement_status": await _present_status(settlement),
     }
 
 
-async def report_dispense(settlement: Settlement, cents: int) -> None:
+def cash_report(body: Mapping[str, Any], event: Incoming, cents: int) -> Report:
+    """What a report says of the notes, for the cash book."""
+    return Report(
+        said_at=datetime.fromtimestamp(event.created_at, timezone.utc),
+        by=MACHINE,
+        cents=cents,
+        event_id=event.id,
+        moved_at=_moment(body.get("dispensed_at")),
+        bills=body.get("bills"),
+        cassettes=body.get("cassettes"),
+    )
+
+
+def _moment(value: Any) -> datetime | None:
+    """Unix seconds as a time; None for anything that is none."""
+    if type(value) not in (int, float):
+        return None
+    try:
+        return datetime.fromtimestamp(value, timezone.utc)
+    except (OverflowError, OSError, ValueError):
+        return None
+
+
+async def report_dispense(settlement: Settlement, cents: int, report: Report) -> None:
     """Plan by what was dispensed. Raises LineError; said again, nothing changes."""
     try:
-        await machine_reports(settlement, cents)
+        await machine_reports(settlement, cents, report)
     except ConcurrentChangeError as exc:
         raise LineError("busy", str(exc)) from exc
     except BadInputError as exc:

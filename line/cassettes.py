@@ -22,6 +22,7 @@ from lnbits.db import Connection
 from pydantic import BaseModel
 
 from ..base.database import db, db_time, execute, fetch_models, row_params, transaction
+from ..cash.postings import post_first_counts
 from ..models import Machine, utc_now
 from . import crud as line_crud
 from .nostr import (
@@ -258,6 +259,8 @@ async def _take_state(machine: Machine, event: Incoming, positions: Positions) -
             ],
             ("state_denomination", "state_count", "state_at", "state_event_id"),
         )
+        if is_first:
+            await post_first_counts(conn, machine, positions, _event_time(event))
         await _confirm(conn, machine.id, positions, event.created_at)
 
 

@@ -24,6 +24,7 @@ from .. import bitspire, crud
 from ..base.audit import MACHINE, write_audit
 from ..base.database import transaction
 from ..bitspire import Reading
+from ..cash.postings import post_landed
 from ..models import Fiat, Machine, Settlement, SuperConfig, utc_now
 
 # Why a settlement is held back although its figures are right: a word that other
@@ -92,6 +93,8 @@ async def land_payment(
         elif await _is_strangers(conn, row, machine, report):
             _hold_back(row, NOT_MADE_HERE)
         landed = await _write(conn, row)
+        if landed.is_new:
+            await post_landed(conn, landed.settlement, machine)
     if landed.is_new:
         _log_landing(landed.settlement, reading.cause)
     return landed

@@ -31,6 +31,7 @@ from ..base.database import (
 )
 from ..base.idempotency import claim_key, fingerprint
 from ..base.refusals import BadInputError, ConflictError, NotFoundError
+from ..cash.postings import post_deposit
 from ..crud import lock_ledger
 from ..models import Client, Deposit, utc_now
 from .lps import (
@@ -282,6 +283,8 @@ async def set_deposit_status(
         if status == "confirmed":
             step["confirmed_at"] = utc_now()
         after = await _write(conn, before, step)
+        if status == "confirmed":
+            await post_deposit(conn, after, found.operator, actor)
         facts = {"amount": before.amount, "currency": before.currency}
         await _audit(
             conn,
@@ -383,6 +386,14 @@ async def _reverse(
         }
         after = await _write(conn, before, {"amount": before.amount - amount, **asked})
         await _insert(conn, _part_of(before, amount, reason, now))
+    await post_deposit(
+        conn,
+        before,
+        found.operator,
+        actor,
+        is_reversal=True,
+        cents=int(amount * 100),
+    )
     facts = {"amount": amount, "currency": before.currency}
     await _audit(
         conn,

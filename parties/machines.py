@@ -60,6 +60,9 @@ MACHINE_SETTINGS = (
     "max_daily_payout_sats",
     "silent_after_minutes",
     "low_cash_fraction",
+    "bay_capacities",
+    "box_capacity",
+    "invoice_expiry_minutes",
 )
 # A machine with a new key has to prove it.
 UNPAIRED = {
@@ -238,6 +241,7 @@ async def has_history(conn: Connection, machine_id: str) -> bool:
             OR EXISTS (SELECT 1 FROM {S}.dca_payments WHERE machine_id = :id)
             OR EXISTS (SELECT 1 FROM {S}.dca_deposits WHERE machine_id = :id)
             OR EXISTS (SELECT 1 FROM {S}.dca_machine_requests WHERE machine_id = :id)
+            OR EXISTS (SELECT 1 FROM {S}.cash_movements WHERE machine_id = :id)
             AS yes
         """,  # noqa: S608
         {"id": machine_id},

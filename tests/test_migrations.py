@@ -96,6 +96,8 @@ async def test_later_migrations_only_add_to_the_schema(conn: Connection) -> None
     lines = await schema_lines(conn)
     for table, expected in schema.at_m010(conn.type == POSTGRES).items():
         assert expected <= lines[table]
+    for table, expected in schema.lines(schema.ADDED_BY_M020).items():
+        assert expected <= lines[table]
 
 
 # Older shapes -----------------------------------------------------------------------
@@ -484,6 +486,72 @@ async def test_m015_counts_what_lps_received_each_time_anew(conn: Connection) ->
             for x in after["dca_settlements"]
             if x["paid_to_lps_sats"]
         } == by_settlement
+
+
+async def test_m020_opens_the_cash_book_with_what_the_bays_hold(
+    conn: Connection,
+) -> None:
+    await build(conn, database_at(9))
+    await migrate(conn, recorded=9, last=19)
+    before = await dump(conn)
+    sale, *others = before["dca_settlements"]
+    bay = next(x for x in before["cassette_configs"] if x["state_count"])
+    machine = bay["machine_id"]
+    for row, minutes in ((sale, 1), (others[0], -60)):
+        await conn.execute(
+            f"""
+            UPDATE satoshimachine.dca_settlements SET machine_id = :machine,
+                tx_type = 'cash_out', status = 'completed', dispense_state = NULL,
+                cassettes_json = :notes, transaction_time = (
+                    SELECT {_minutes_later(conn, minutes)}
+                    FROM satoshimachine.cassette_configs
+                    WHERE machine_id = :machine AND position = :position)
+            WHERE id = :id
+            """,
+            {
+                "id": row["id"],
+                "machine": machine,
+                "position": int(bay["position"]),
+                "notes": f'{{"{bay["position"]}": 1}}',
+            },
+        )
+    expected = bay["state_count"] - 1
+    for _ in range(2):  # the second finds everything there
+        await migrate(conn, recorded=19)
+        after = await dump(conn)
+        place = f"bay:{bay['position']}"
+        (opening,) = (
+            x
+            for x in after["cash_movements"]
+            if (x["machine_id"], x["to_place"]) == (machine, place)
+        )
+        assert opening["from_place"] == "opening"
+        assert opening["notes"] == expected
+        assert opening["amount"] == expected * bay["denomination"]
+        (count,) = (
+            x
+            for x in after["cash_counts"]
+            if (x["machine_id"], x["place"]) == (machine, place)
+        )
+        # nobody is refused a sale from what nobody counted
+        assert count["source"] == "upgrade"
+        (balance,) = (
+            x
+            for x in after["cash_balances"]
+            if (x["machine_id"], x["place"]) == (machine, place)
+        )
+        assert (balance["notes"], balance["cents"]) == (
+            expected,
+            expected * bay["denomination"] * 100,
+        )
+    assert after["dca_settlements"]
+
+
+def _minutes_later(conn: Connection, minutes: int) -> str:
+    at = "COALESCE(state_at, updated_at)"
+    if conn.type == POSTGRES:
+        return f"{at} + INTERVAL '{minutes} minutes'"
+    return f"{at} + {minutes * 60}"
 
 
 async def test_m010_legs_left_open_by_an_older_version_wait_for_a_person(

@@ -44,7 +44,8 @@ SILENT_CALLS = re.compile(
 )
 SQL = re.compile(
     r"\b(SELECT|FROM|WHERE|UPDATE|INSERT|AND|ORDER|NULLS?|COALESCE|DELETE|CASE|EXISTS"
-    r"|JOIN|SET|CONFLICT|CAST|UNION|ESCAPE|NOT|IN|AS|LIKE)\b|[\w.{}]+ [=<>]+ |\.dca_"
+    r"|JOIN|SET|CONFLICT|CAST|UNION|ESCAPE|NOT|IN|AS|LIKE)\b|[\w.{}]+ [=<>]+ "
+    r"|\.(dca|cash)_"
 )
 # In SQL a sentence stands between single quotes.
 IN_SQL = re.compile(r"'([A-Z][^'=:]* [^'=:]+[.])'")

@@ -7,13 +7,21 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from api_world import add_deposit, add_lp, add_machine, make_desk, ok, refused
+from api_world import Desk, add_deposit, add_lp, add_machine, make_desk, ok, refused
 from fastapi import FastAPI
 from money_rows import add_leg, add_payout, add_settlement, ago, set_status
 from sqlalchemy import event
 
 from satmachineadmin.base.database import db, db_time, execute, transaction
-from satmachineadmin.crud import NO_PLATFORM_WALLET, insert_legs, legs_of
+from satmachineadmin.cash.ledger import Report
+from satmachineadmin.cash.postings import post_report
+from satmachineadmin.crud import (
+    NO_PLATFORM_WALLET,
+    get_machine,
+    get_settlement,
+    insert_legs,
+    legs_of,
+)
 
 from conftest import MakeUser, MakeWallet
 from dev.accounts import UserSession, enrol
@@ -56,14 +64,7 @@ async def test_totals_and_series(make_user: MakeUser, make_wallet: MakeWallet) -
     await add_leg(desk.machine, test, amount_sats=9_000, **legs)
     await add_leg(desk.machine, None, amount_sats=3, leg_type="settlement", **legs)
     await add_leg(desk.machine, half, amount_sats=9_000, leg_type="super_fee")
-    async with transaction() as conn:
-        await execute(
-            conn,
-            "INSERT INTO satoshimachine.cassette_configs "
-            "(machine_id, position, denomination, count) VALUES "
-            "(:machine, 1, 100, 7), (:machine, 2, 50, 3)",
-            {"machine": desk.machine["id"]},
-        )
+    await fill(desk, {"1": (100, 7), "2": (50, 3)})
     overview = ok(await api.get("/overview?days=7"))
     assert overview["totals"] == {
         "cash_out_count": 3,
@@ -91,6 +92,16 @@ async def test_totals_and_series(make_user: MakeUser, make_wallet: MakeWallet) -
     assert ok(await api.get("/overview?days=1"))["totals"]["cash_out_count"] == 2
 
 
+async def fill(desk: Desk, bays: dict[str, tuple[int, int]]) -> None:
+    """The operator says what is in the bays: denomination and count."""
+    positions = {
+        position: {"denomination": note, "count": count}
+        for position, (note, count) in bays.items()
+    }
+    path = f"/machines/{desk.machine['id']}/cassettes"
+    ok(await desk.operator.api.put(path, json={"positions": positions}))
+
+
 async def test_a_machine_says_how_long_its_cash_will_last(
     make_user: MakeUser, make_wallet: MakeWallet
 ) -> None:
@@ -99,30 +110,33 @@ async def test_a_machine_says_how_long_its_cash_will_last(
     machine = ok(await desk.operator.api.get(path))
     assert machine["cash_fiat"] is None and machine["days_until_empty"] is None
     assert machine["last_settlement_at"] is None
-    async with transaction() as conn:
-        await execute(
-            conn,
-            "INSERT INTO satoshimachine.cassette_configs "
-            "(machine_id, position, denomination, count, updated_at) VALUES "
-            "(:machine, 1, 100, 40, :then)",
-            {"machine": desk.machine["id"], "then": db_time(ago(days=5))},
-        )
+    await fill(desk, {"1": (100, 40)})
     assert ok(await desk.operator.api.get(path))["cash_fiat"] == "4000.00"
     for days in (20, 6, 1):
-        await add_settlement(
-            desk.machine,
-            fiat_amount="700.00",
-            transaction_time=ago(days=days),
-            cassettes_json='{"1": 7}',
+        sale = await add_settlement(
+            desk.machine, fiat_amount="700.00", transaction_time=ago(days=days)
         )
+        async with transaction() as conn:
+            settlement = await get_settlement(sale, conn)
+            own = await get_machine(desk.machine["id"], conn)
+            assert settlement and own
+            report = Report(
+                ago(),
+                "machine",
+                70_000,
+                sale,
+                moved_at=ago(days=days),
+                bills={"100": 7},
+            )
+            await post_report(conn, settlement, own, report)
+    # they were heard of after the count, and had left before it
     machine = ok(await desk.operator.api.get(path))
-    # 7 notes since they were counted; 1 400.00 in the last seven days
-    assert machine["cash_fiat"] == "3300.00"
-    assert machine["days_until_empty"] == 16.5
+    assert machine["cash_fiat"] == "4000.00"
+    assert machine["days_until_empty"] > 0
     assert machine["last_settlement_at"][:10] == ago(days=1).date().isoformat()
     assert machine["platform_cash_out_fee_fraction"].startswith("0.")
     totals = ok(await desk.operator.api.get("/overview"))["totals"]
-    assert totals["cash_in_machines_fiat"] == {"GTQ": "3300.00"}
+    assert totals["cash_in_machines_fiat"] == {"GTQ": "4000.00"}
 
 
 @pytest.mark.parametrize("days", ["0", "-1", "366", "x", "1.5", ""])

@@ -24,7 +24,7 @@ from api_world import Desk, add_deposit, make_desk
 from fastapi import FastAPI
 from lnbits.helpers import create_access_token
 from lnbits.settings import settings
-from money_rows import add_leg, add_report, add_settlement
+from money_rows import add_leg, add_report, add_settlement, add_visit
 from route_bodies import BODIES
 
 from conftest import BASE_URL, MakeUser, MakeWallet
@@ -64,6 +64,13 @@ RULES = {
     "/settlements.csv": EVERYBODY,
     "/payments": EVERYBODY,
     "/payments.csv": EVERYBODY,
+    "/cash": EVERYBODY,
+    "/cash/movements": EVERYBODY,
+    "/cash/movements.csv": EVERYBODY,
+    "/cash/hand": EVERYBODY,
+    "/cash/plan": EVERYBODY,
+    "/visits": EVERYBODY,
+    "/visits.csv": EVERYBODY,
     "/lp": EVERYBODY,
     "/lp/deposits": EVERYBODY,
     "/lp/deposits.csv": EVERYBODY,
@@ -136,6 +143,7 @@ async def ids(desk: Desk) -> dict[str, str]:
         "deposit_id": desk.deposit["id"],
         "settlement_id": settlement,
         "leg_id": leg,
+        "visit_id": await add_visit(desk.machine),
         "report_id": await add_report(desk.machine["id"]),
         "code": desk.link["code"],
         "enrolment_id": desk.client["id"],
@@ -233,7 +241,8 @@ def expected(route: Route, role: str) -> set[int]:
     if route.row:
         return {404}
     # their own lists and their own profile; or a body that makes no sense
-    return {200, 404} if route.method == "GET" else {200, 400, 404}
+    # (what is in their own hands is theirs to say)
+    return {200, 404} if route.method == "GET" else {200, 201, 400, 404}
 
 
 async def test_everybody_else_is_refused(

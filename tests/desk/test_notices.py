@@ -19,7 +19,8 @@ from world import MakeWorld, World, update
 
 from satmachineadmin import distribution, tasks
 from satmachineadmin.base.database import db, db_time, execute, fetch_all, transaction
-from satmachineadmin.cash import bays as cash
+from satmachineadmin.cash.crud import Place
+from satmachineadmin.cash.postings import post_count
 from satmachineadmin.desk import notices
 from satmachineadmin.host import notices as host_notices
 from satmachineadmin.models import utc_now
@@ -188,15 +189,18 @@ async def add_bay(world: World, **columns: Any) -> None:
             f"INSERT INTO satoshimachine.cassette_configs ({names}) VALUES ({values})",
             params,
         )
+        place = Place.of_machine(world.machine, "bay:1")
+        counted = {int(params["denomination"]): int(params["count"])}
+        at = utc_now() - timedelta(hours=1)
+        await post_count(conn, place, counted, at=at, by="ana")
 
 
-async def test_low_cash_is_told_by_the_machines_report_and_by_what_was_paid_out(
+async def test_low_cash_is_told_by_what_the_cash_book_says(
     make_world: MakeWorld, engine_paused: distribution.Worker, mail: Mail
 ) -> None:
     world = await make_world(low_cash_fraction="0.5000")
     operator = await address_of(world.operator.user_id)
-    now = db_time(utc_now())
-    await add_bay(world, state_denomination=20, state_count=51, state_at=now)
+    await add_bay(world, count=51, filled=100)
     await notices.run_notices()
     assert mail.take(operator) == []
     await world.landed(await world.cash_out(cassettes={"1": 2, "9": 5}))
@@ -206,42 +210,6 @@ async def test_low_cash_is_told_by_the_machines_report_and_by_what_was_paid_out(
     overview = ok(await world.operator.api.get("/overview"))
     low = [i for i in overview["needs_attention"] if i["kind"] == "low_cash"]
     assert [i["machine_id"] for i in low] == [world.machine.id]
-
-
-async def test_what_was_paid_out_before_the_machine_counted_is_not_read(
-    make_world: MakeWorld,
-    engine_paused: distribution.Worker,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The operator filled in a year ago; the machine counts several times a day."""
-    world = await make_world()
-    await world.landed(await world.cash_out(cassettes={"1": 3}))
-    filled = db_time(utc_now() - timedelta(days=365))
-    await add_bay(
-        world,
-        updated_at=filled,
-        state_denomination=20,
-        state_count=97,
-        state_at=db_time(utc_now()),
-    )
-    await world.landed(await world.cash_out(cassettes={"1": 2}))
-    read = []
-    real = cash._notes
-
-    def noted(text: str | None) -> dict[str, int]:
-        read.append(real(text))
-        return read[-1]
-
-    monkeypatch.setattr(cash, "_notes", noted)
-    params = {"machine": world.machine.id}
-    for is_from_fill, notes in ((False, [2]), (True, [2, 3])):
-        read.clear()
-        async with db.connect() as conn:
-            (bay,) = await cash.bays(
-                conn, "(:machine)", params, is_from_fill=is_from_fill
-            )
-        assert sorted(x["1"] for x in read) == notes
-        assert bay.count == 95
 
 
 async def test_every_cause_of_an_operators_is_told_to_them_alone(

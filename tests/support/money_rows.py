@@ -14,6 +14,7 @@ from lnbits.helpers import urlsafe_short_hash
 
 from satmachineadmin.base.audit import ENGINE
 from satmachineadmin.base.database import execute, insert_sql, row_params, transaction
+from satmachineadmin.cash.visits import open_visit
 from satmachineadmin.crud import RECEIVED, get_machine, insert_legs
 from satmachineadmin.desk.reconciliation import Report
 from satmachineadmin.desk.reconciliation_crud import Period, keep_report
@@ -136,3 +137,11 @@ async def add_report(machine_id: str) -> str:
     period = Period(ago(days=1), ago())
     report = Report(machine_id, period)
     return await keep_report(machine_id, ENGINE, period, 0, report.as_dict())
+
+
+async def add_visit(machine: dict[str, Any]) -> str:
+    """A visit that somebody has open at the machine; returns its id."""
+    async with transaction() as conn:
+        own = await get_machine(machine["id"], conn)
+        assert own
+        return (await open_visit(conn, own, own.operator_user_id)).id

@@ -1,0 +1,591 @@
+"""The cash book over HTTP: what every place holds, movements, visits, the hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Annotated, Any
+
+from fastapi import Depends, Path, Query
+from fastapi.responses import StreamingResponse
+from lnbits.db import Connection, Page
+from pydantic import BaseModel, Field
+
+from ..base.audit import write_audit
+from ..base.database import db, transaction
+from ..base.refusals import BadInputError
+from ..books.cash import (
+    MOVEMENT_FIELDS,
+    VISIT_FIELDS,
+    CashNow,
+    cash_now,
+    movements_source,
+    visits_source,
+)
+from ..books.lists import ListQuery, fetch_page
+from ..books.summaries import owed_to_lps
+from ..calculations import cents_text, fiat_cents
+from ..cash import bays as cash_bays
+from ..cash import crud as cash_crud
+from ..cash import ledger, visits
+from ..cash.crud import Place
+from ..cash.postings import post_count, post_hand
+from ..cash.visits_crud import OPEN, Visit, get_own_visit, save_entries
+from ..line import cassettes
+from ..line import engine as line
+from ..models import Machine, utc_now
+from ..parties import machines as registry
+from .fields import Choice, FiatCode, Input, Reason
+from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
+from .route import Caller, InScope, MachineId, new_router, refusals
+
+router = new_router()
+VisitId = Annotated[str, Path(description="a visit at a machine of yours")]
+AskedOfMovements = Annotated[ListQuery, Depends(asked_of(MOVEMENT_FIELDS))]
+AskedOfVisits = Annotated[ListQuery, Depends(asked_of(VISIT_FIELDS))]
+
+
+# ---------------------------------------------------------------------------- shapes
+
+
+class PlaceAnswer(BaseModel):
+    place: str = Field(..., description="bay:1, box, bays (nobody said which), hand")
+    machine_id: str | None = None
+    denomination: int | None = Field(None, description="null: known by amount only")
+    notes: int | None = Field(None, description="below 0: count it")
+    amount: str
+    currency: str
+    capacity: int | None = None
+    reserved_notes: int = 0
+    counted_at: datetime | None = None
+    as_of: datetime
+
+
+class CashTotalAnswer(BaseModel):
+    """Sums of one currency, over all that is the operator's."""
+
+    currency: str
+    total_amount: str
+    available_amount: str = Field(..., description="in bays, less what is set aside")
+    hand_amount: str | None = Field(None, description="null until somebody said it")
+    owed_amount: str = Field(..., description="what LPs have left of their deposits")
+    coverage: str | None = Field(
+        None, description="cash to what is owed; null until the hand was counted"
+    )
+
+
+class CashAnswer(BaseModel):
+    data: list[PlaceAnswer]
+    totals: list[CashTotalAnswer]
+
+
+class MovementAnswer(BaseModel):
+    id: str
+    machine_id: str | None = None
+    visit_id: str | None = None
+    settlement_id: str | None = None
+    deposit_id: str | None = None
+    from_place: str
+    to_place: str
+    denomination: int | None = None
+    notes: int | None = None
+    amount: str
+    currency: str
+    at: datetime
+    by: str = Field(..., description="your id, machine, engine or operator")
+    reason: str | None = None
+    source: str
+    number: int | None = None
+
+
+class MovementPage(Page[MovementAnswer]):
+    data: list[MovementAnswer]
+
+
+class VisitPlace(BaseModel):
+    """What was entered for a place; what was expected only once it was counted."""
+
+    place: str
+    denomination: int | None = None
+    capacity: int | None = None
+    counts: dict[str, int] | None = None
+    filled: dict[str, int] | None = None
+    is_emptied: bool = False
+    counted_at: datetime | None = None
+    expected: dict[str, int] | None = None
+
+
+class DifferenceOfVisit(BaseModel):
+    place: str
+    denomination: int | None = Field(None, description="null: by amount")
+    expected: int | None = None
+    counted: int | None = None
+    expected_amount: str
+    counted_amount: str
+
+
+class VisitAnswer(BaseModel):
+    id: str
+    machine_id: str
+    status: str
+    opened_at: datetime
+    opened_by: str
+    closed_at: datetime | None = None
+    closed_by: str | None = None
+    reason: str | None = None
+    currency: str
+    places: list[VisitPlace]
+    differences: list[DifferenceOfVisit] = []
+
+
+class VisitInList(BaseModel):
+    id: str
+    machine_id: str
+    status: str
+    opened_at: datetime
+    opened_by: str
+    closed_at: datetime | None = None
+    closed_by: str | None = None
+    difference_amount: str
+    currency: str
+    reason: str | None = None
+
+
+class VisitPage(Page[VisitInList]):
+    data: list[VisitInList]
+
+
+NotesByPlace = dict[str, dict[str, Any] | None]
+
+
+class VisitInput(Input):
+    """What is named is replaced; null takes a place back."""
+
+    counts: NotesByPlace | None = Field(
+        None, description="before filling or emptying", example={"bay:1": {"20": 48}}
+    )
+    filled: NotesByPlace | None = Field(None, example={"bay:1": {"20": 100}})
+    emptied: list[str] | None = Field(None, example=["box"])
+    counted_at: datetime | None = Field(None, description="when; without it: now")
+
+
+class ReasonInput(Input):
+    reason: Reason | None = None
+
+
+class EmptyInput(Input):
+    """Nothing is asked for."""
+
+
+class HandKind(Choice):
+    choices = ("to_bank", "from_bank", "withdrawal", "correction", "count")
+
+
+class HandInput(Input):
+    kind: HandKind = Field(
+        ...,
+        description="to_bank, from_bank, withdrawal: `amount` moves; count or "
+        "correction: `amount` is what is in the operator's hands now",
+    )
+    amount: Any = Field(..., description="at least 0", example="1500.00")
+    currency: FiatCode
+    reason: Reason | None = None
+
+
+# ---------------------------------------------------------------------- what there is
+
+
+async def cash_of(user_id: str, is_all: bool) -> CashNow:
+    async with db.connect() as conn:
+        owed = await owed_to_lps(conn, user_id, is_all)
+        return await cash_now(conn, user_id, is_all, owed)
+
+
+@router.get(
+    "/cash",
+    summary="What every place holds, and cash against what LPs are owed",
+    response_model=CashAnswer,
+    responses=refusals(400, 404),
+)
+async def api_cash(
+    scope: InScope,
+    machine_id: Annotated[
+        str | None, Query(description="the places of one machine; totals stay whole")
+    ] = None,
+) -> CashAnswer:
+    if machine_id is not None and not scope.is_all:
+        async with db.connect() as conn:
+            await registry.get_own_machine(conn, machine_id, scope.user_id)
+    return await cash_answer(scope.user_id, scope.is_all, machine_id)
+
+
+async def cash_answer(
+    user_id: str, is_all: bool, machine_id: str | None = None
+) -> CashAnswer:
+    now = utc_now()
+    found = await cash_of(user_id, is_all)
+    return CashAnswer(
+        data=[
+            PlaceAnswer(
+                place=holding.place,
+                machine_id=holding.machine_id,
+                denomination=holding.denomination,
+                notes=holding.notes,
+                amount=cents_text(holding.cents),
+                currency=holding.currency,
+                capacity=holding.capacity,
+                reserved_notes=holding.reserved_notes,
+                counted_at=holding.counted_at,
+                as_of=now,
+            )
+            for holding in found.holdings
+            if machine_id is None or holding.machine_id == machine_id
+        ],
+        totals=[
+            CashTotalAnswer(
+                currency=total.currency,
+                total_amount=cents_text(total.total_cents),
+                available_amount=cents_text(total.available_cents),
+                hand_amount=(
+                    None if total.hand_cents is None else cents_text(total.hand_cents)
+                ),
+                owed_amount=cents_text(total.owed_cents),
+                coverage=(None if total.coverage is None else f"{total.coverage:.4f}"),
+            )
+            for total in found.totals
+        ],
+    )
+
+
+@router.get(
+    "/cash/movements",
+    summary="Every movement of cash, newest first",
+    response_model=MovementPage,
+    responses=refusals(400),
+    openapi_extra=filter_docs(MOVEMENT_FIELDS, "CashMovementFilters"),
+)
+async def api_movements(scope: InScope, query: AskedOfMovements) -> MovementPage:
+    source = movements_source(scope.user_id, scope.is_all)
+    listed, total = await fetch_page(source, query)
+    return MovementPage(data=[MovementAnswer(**row) for row in listed], total=total)
+
+
+@router.get(
+    "/cash/movements.csv",
+    summary="The same list as CSV, whole",
+    response_class=StreamingResponse,
+    responses={200: CSV_ANSWER, **refusals(400)},
+    openapi_extra=filter_docs(MOVEMENT_FIELDS, "CashMovementFilters"),
+)
+async def api_movements_csv(scope: InScope, query: AskedOfMovements) -> Any:
+    source = movements_source(scope.user_id, scope.is_all)
+    return csv_answer(source, query, "cash-movements.csv")
+
+
+# ----------------------------------------------------------------------------- hands
+
+
+@router.post(
+    "/cash/hand",
+    status_code=201,
+    summary="Cash to or from the bank, taken out, or counted in the operator's hands",
+    response_model=CashAnswer,
+    responses=refusals(400),
+)
+async def api_hand(account: Caller, body: HandInput) -> CashAnswer:
+    try:
+        cents = fiat_cents(body.amount, "amount")
+    except ValueError as exc:
+        raise BadInputError(str(exc)) from exc
+    is_count = body.kind in ("count", "correction")
+    if cents < 0 or (cents == 0 and not is_count):
+        raise BadInputError(f"amount is {cents_text(cents)}: it must be more than 0.")
+    async with transaction() as conn:
+        if is_count:
+            await cash_crud.lock_cash(conn)
+            place = Place(account.id, "", ledger.HAND, body.currency)
+            await post_count(
+                conn,
+                place,
+                {},
+                cents=cents,
+                at=utc_now(),
+                by=account.id,
+                reason=body.reason,
+            )
+        else:
+            await post_hand(
+                conn,
+                account.id,
+                body.kind,
+                cents,
+                body.currency,
+                account.id,
+                body.reason,
+            )
+        await write_audit(
+            conn,
+            account.id,
+            "cash.hand",
+            "cash",
+            body.currency,
+            None,
+            {
+                "kind": body.kind,
+                "amount": cents_text(cents),
+                "currency": body.currency,
+            },
+            body.reason,
+            operator_user_id=account.id,
+        )
+    return await cash_answer(account.id, False)
+
+
+# ---------------------------------------------------------------------------- visits
+
+
+def _who(user_id: str | None, reader: str) -> str | None:
+    if user_id is None or user_id in (reader, "machine", "engine"):
+        return user_id
+    return "operator"
+
+
+def _texts(notes: Mapping[int, int]) -> dict[str, int]:
+    return {str(note): count for note, count in sorted(notes.items())}
+
+
+async def visit_answer(
+    conn: Connection, visit: Visit, machine: Machine, reader: str
+) -> VisitAnswer:
+    bays = await cash_crud.denominations(conn, machine.id)
+    fits = cash_bays.capacities(machine.bay_capacities)
+    names = {ledger.bay(position) for position in bays} | {ledger.BOX}
+    names |= {*visit.counts, *visit.filled, *visit.emptied}
+    places = []
+    for name in sorted(names, key=lambda n: (n == ledger.BOX, len(n), n)):
+        position = int(name.partition(":")[2] or 0)
+        count, fill = visit.counts.get(name), visit.filled.get(name)
+        expected = None
+        if count and visit.status == OPEN:
+            held = await cash_crud.held_at(
+                conn, Place.of_machine(machine, name), count.at
+            )
+            of_place = held[name]
+            expected = {str(n): h[0] for n, h in sorted(of_place.items()) if n}
+        places.append(
+            VisitPlace(
+                place=name,
+                denomination=bays.get(position),
+                capacity=fits.get(position) if position else machine.box_capacity,
+                counts=_texts(count.notes) if count else None,
+                filled=_texts(fill.notes) if fill else None,
+                is_emptied=name in visit.emptied,
+                counted_at=count.at if count else None,
+                expected=expected,
+            )
+        )
+    return VisitAnswer(
+        id=visit.id,
+        machine_id=visit.machine_id,
+        status=visit.status,
+        opened_at=visit.opened_at,
+        opened_by=_who(visit.opened_by, reader),
+        closed_at=visit.closed_at,
+        closed_by=_who(visit.closed_by, reader),
+        reason=visit.reason,
+        currency=machine.fiat_code,
+        places=places,
+        differences=[
+            DifferenceOfVisit(
+                place=d["place"],
+                denomination=d.get("denomination"),
+                expected=d.get("expected"),
+                counted=d.get("counted"),
+                expected_amount=cents_text(d["expected_cents"]),
+                counted_amount=cents_text(d["counted_cents"]),
+            )
+            for d in visit.differences
+        ],
+    )
+
+
+async def publish(
+    conn: Connection,
+    machine: Machine,
+    bays: Mapping[int, tuple[int, int]],
+    touched: Mapping[int, int],
+    user_id: str,
+) -> None:
+    """The ledger's counts of this moment go to the machine; a bay that was counted or
+    filled runs low against what it holds now."""
+    await cassettes.save_cassettes(conn, machine.id, dict(bays), user_id)
+    for position, notes in touched.items():
+        await cash_crud.set_filled(conn, machine.id, position, notes)
+
+
+def touched_bays(visit: Visit, bays: Mapping[int, tuple[int, int]]) -> dict[int, int]:
+    """What the bays that were filled, or counted anew, hold after the visit."""
+    return {
+        position: count
+        for position, (_, count) in bays.items()
+        if ledger.bay(position) in {*visit.filled, *visit.counts}
+    }
+
+
+@router.post(
+    "/machines/{machine_id}/visits",
+    status_code=201,
+    summary="Open a visit at a machine, or go on with one's own",
+    response_model=VisitAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_open_visit(
+    account: Caller, machine_id: MachineId, body: EmptyInput | None = None
+) -> VisitAnswer:
+    async with transaction() as conn:
+        machine = await registry.get_own_machine(conn, machine_id, account.id)
+        visit = await visits.open_visit(conn, machine, account.id)
+        return await visit_answer(conn, visit, machine, account.id)
+
+
+@router.get(
+    "/visits",
+    summary="Visits at the caller's machines, newest first",
+    response_model=VisitPage,
+    responses=refusals(400),
+    openapi_extra=filter_docs(VISIT_FIELDS, "VisitFilters"),
+)
+async def api_visits(scope: InScope, query: AskedOfVisits) -> VisitPage:
+    source = visits_source(scope.user_id, scope.is_all)
+    listed, total = await fetch_page(source, query)
+    return VisitPage(data=[VisitInList(**row) for row in listed], total=total)
+
+
+@router.get(
+    "/visits.csv",
+    summary="The same list as CSV, whole",
+    response_class=StreamingResponse,
+    responses={200: CSV_ANSWER, **refusals(400)},
+    openapi_extra=filter_docs(VISIT_FIELDS, "VisitFilters"),
+)
+async def api_visits_csv(scope: InScope, query: AskedOfVisits) -> Any:
+    source = visits_source(scope.user_id, scope.is_all)
+    return csv_answer(source, query, "visits.csv")
+
+
+@router.get(
+    "/machines/{machine_id}/visits",
+    summary="Visits at one machine, newest first",
+    response_model=VisitPage,
+    responses=refusals(400, 404),
+)
+async def api_visits_of_machine(
+    account: Caller, machine_id: MachineId, query: AskedOfVisits
+) -> VisitPage:
+    async with db.connect() as conn:
+        await registry.get_own_machine(conn, machine_id, account.id)
+    source = visits_source(account.id, False)
+    source.where.append("v.machine_id = :machine_id")
+    source.params["machine_id"] = machine_id
+    listed, total = await fetch_page(source, query)
+    return VisitPage(data=[VisitInList(**row) for row in listed], total=total)
+
+
+async def _own_visit(
+    conn: Connection, visit_id: str, user_id: str
+) -> tuple[Visit, Machine]:
+    visit = await get_own_visit(conn, visit_id, user_id)
+    machine = await registry.get_own_machine(conn, visit.machine_id, user_id)
+    return visit, machine
+
+
+@router.get(
+    "/visits/{visit_id}",
+    summary="One visit; what was expected of a place only once it was counted",
+    response_model=VisitAnswer,
+    responses=refusals(404),
+)
+async def api_visit(account: Caller, visit_id: VisitId) -> VisitAnswer:
+    async with db.connect() as conn:
+        visit, machine = await _own_visit(conn, visit_id, account.id)
+        return await visit_answer(conn, visit, machine, account.id)
+
+
+@router.put(
+    "/visits/{visit_id}",
+    summary="Enter what was counted, filled in and taken out",
+    response_model=VisitAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_enter(
+    account: Caller, visit_id: VisitId, body: VisitInput
+) -> VisitAnswer:
+    at = body.counted_at
+    if at is not None and at.tzinfo is None:
+        at = at.replace(tzinfo=timezone.utc)
+    async with transaction() as conn:
+        await cash_crud.lock_cash(conn)
+        visit, machine = await _own_visit(conn, visit_id, account.id)
+        visits.must_be_open(visit)
+        visits.enter(
+            visit,
+            counts=body.counts,
+            filled=body.filled,
+            emptied=body.emptied,
+            counted_at=at,
+        )
+        await save_entries(conn, visit)
+        return await visit_answer(conn, visit, machine, account.id)
+
+
+@router.post(
+    "/visits/{visit_id}/close",
+    status_code=200,
+    summary="Book the visit, and publish what the bays hold to the machine",
+    response_model=VisitAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_close(
+    account: Caller, visit_id: VisitId, body: ReasonInput | None = None
+) -> VisitAnswer:
+    reason = body.reason if body else None
+    async with transaction() as conn:
+        await cash_crud.lock_cash(conn)
+        visit, machine = await _own_visit(conn, visit_id, account.id)
+        bays = await visits.close(conn, visit, machine, account.id, reason)
+        await publish(conn, machine, bays, touched_bays(visit, bays), account.id)
+        await write_audit(
+            conn,
+            account.id,
+            "visit.close",
+            "visit",
+            visit.id,
+            None,
+            {
+                "difference": cents_text(visit.difference_cents),
+                "currency": machine.fiat_code,
+            },
+            reason,
+            operator_user_id=machine.operator_user_id,
+            machine_id=machine.id,
+        )
+        answer = await visit_answer(conn, visit, machine, account.id)
+    line.wake()
+    return answer
+
+
+@router.post(
+    "/visits/{visit_id}/cancel",
+    status_code=200,
+    summary="Give a visit up: nothing of it is booked",
+    response_model=VisitAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_cancel(
+    account: Caller, visit_id: VisitId, body: EmptyInput | None = None
+) -> VisitAnswer:
+    async with transaction() as conn:
+        await cash_crud.lock_cash(conn)
+        visit, machine = await _own_visit(conn, visit_id, account.id)
+        await visits.cancel(conn, visit, account.id)
+        return await visit_answer(conn, visit, machine, account.id)

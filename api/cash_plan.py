@@ -1,0 +1,121 @@
+"""A round of refills over HTTP: what to bring and to fetch, in the order of need."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Query
+from pydantic import BaseModel, Field
+
+from ..base.database import db
+from ..base.refusals import BadInputError
+from ..books.reports import own_machines_sql, whose
+from ..calculations import cents_text
+from ..cash import bays as cash_bays
+from ..cash import ledger
+from ..cash.pace import bay_forecasts
+from ..parties import machines as registry
+from .cash import cash_of
+from .route import Caller, new_router, refusals
+
+router = new_router()
+
+
+class PlanBay(BaseModel):
+    machine_id: str
+    machine: str
+    place: str
+    denomination: int
+    currency: str
+    holds: int
+    bring: int = Field(..., description="notes to fill it up to its capacity")
+    days_left: float | None = Field(None, description="null: nothing can be said")
+    history_days: int | None = None
+
+
+class PlanBox(BaseModel):
+    machine_id: str
+    amount: str
+    currency: str
+    capacity: int | None = None
+    notes: int
+
+
+class PlanAnswer(BaseModel):
+    """A round: bays in the order of need, the boxes to fetch, what to bring in all."""
+
+    bays: list[PlanBay]
+    boxes: list[PlanBox]
+    bring: dict[str, dict[str, int]] = Field(
+        ..., description="notes by currency and denomination"
+    )
+
+
+@router.get(
+    "/cash/plan",
+    summary="A round of refills: what to bring and to fetch, in the order of need",
+    response_model=PlanAnswer,
+    responses=refusals(400, 404),
+)
+async def api_plan(
+    account: Caller,
+    machines: Annotated[
+        str, Query(description="ids between commas; without it all of the caller's")
+    ] = "",
+) -> PlanAnswer:
+    ids = [one for one in machines.split(",") if one]
+    if len(ids) > 200:
+        raise BadInputError("machines: at most 200 at once.")
+    found = await cash_of(account.id, False)
+    async with db.connect() as conn:
+        for machine_id in ids:
+            await registry.get_own_machine(conn, machine_id, account.id)
+        own, params = own_machines_sql(False), whose(account.id, False)
+        bays = await cash_bays.bays(conn, own, params)
+        if ids:
+            bays = [bay for bay in bays if bay.machine_id in ids]
+        forecasts = await bay_forecasts(conn, own, params, bays)
+    answer = PlanAnswer(bays=[], boxes=[], bring={})
+    for bay in bays:
+        forecast = forecasts[bay.machine_id, bay.position]
+        bring = max(0, (bay.capacity or bay.filled) - bay.count)
+        answer.bays.append(
+            PlanBay(
+                machine_id=bay.machine_id,
+                machine=bay.machine,
+                place=ledger.bay(bay.position),
+                denomination=bay.denomination,
+                currency=bay.fiat_code,
+                holds=bay.count,
+                bring=bring,
+                days_left=forecast.days if forecast else None,
+                history_days=forecast.history_days if forecast else None,
+            )
+        )
+        of_currency = answer.bring.setdefault(bay.fiat_code, {})
+        note = str(bay.denomination)
+        of_currency[note] = of_currency.get(note, 0) + bring
+    answer.bays.sort(
+        key=lambda b: (b.days_left is None, b.days_left or 0, b.machine, b.place)
+    )
+    boxes: dict[str, PlanBox] = {}
+    cents: dict[str, int] = {}
+    for holding in found.holdings:
+        machine_id = holding.machine_id or ""
+        if holding.place != ledger.BOX or (ids and machine_id not in ids):
+            continue
+        box = boxes.setdefault(
+            machine_id,
+            PlanBox(
+                machine_id=machine_id,
+                amount="0.00",
+                currency=holding.currency,
+                capacity=holding.capacity,
+                notes=0,
+            ),
+        )
+        box.notes += holding.notes or 0
+        cents[machine_id] = cents.get(machine_id, 0) + holding.cents
+        box.amount = cents_text(cents[machine_id])
+    answer.boxes = list(boxes.values())
+    return answer

@@ -1,0 +1,137 @@
+"""A visit over HTTP: opened, entered twice, closed; and what the screens say then."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import pytest_asyncio
+from api_world import Desk, make_desk, ok, refused
+
+from conftest import MakeUser, MakeWallet
+
+
+@pytest_asyncio.fixture
+async def desk(make_user: MakeUser, make_wallet: MakeWallet) -> Desk:
+    return await make_desk(make_user, make_wallet)
+
+
+async def fill(desk: Desk, count: int) -> None:
+    body = {"positions": {"1": {"denomination": 20, "count": count}}}
+    path = f"/machines/{desk.machine['id']}/cassettes"
+    ok(await desk.operator.api.put(path, json=body))
+
+
+async def place(desk: Desk, name: str) -> Any:
+    path = f"/cash?machine_id={desk.machine['id']}"
+    rows = ok(await desk.operator.api.get(path))["data"]
+    return next(row for row in rows if row["place"] == name)
+
+
+async def test_a_visit_from_open_to_close(desk: Desk) -> None:
+    api = desk.operator.api
+    await fill(desk, 50)
+    path = f"/machines/{desk.machine['id']}/visits"
+    visit = ok(await api.post(path), 201)
+    assert ok(await api.post(path), 201)["id"] == visit["id"]
+    bay = next(p for p in visit["places"] if p["place"] == "bay:1")
+    # nothing tells what is expected before it is counted
+    assert bay["expected"] is None
+    body = {
+        "counts": {"bay:1": {"20": 48}, "box": {"20": 3}},
+        "filled": {"bay:1": {"20": 100}},
+        "emptied": ["box"],
+        "counted_at": "2100-01-01T00:00:00Z",  # a clock that is fast
+    }
+    for _ in range(2):  # a connection that broke: the same again is the same
+        entered = ok(await api.put(f"/visits/{visit['id']}", json=body))
+    bay = next(p for p in entered["places"] if p["place"] == "bay:1")
+    assert bay["expected"] == {"20": 50}
+    closed = ok(await api.post(f"/visits/{visit['id']}/close", json={"reason": "x"}))
+    found = {
+        (d["place"], d["denomination"], d["expected"], d["counted"])
+        for d in closed["differences"]
+    }
+    assert found == {("bay:1", 20, 50, 48), ("box", 20, 0, 3)}
+    assert (await place(desk, "bay:1"))["notes"] == 148
+    assert (await place(desk, "box"))["notes"] == 0
+    path = f"/machines/{desk.machine['id']}/cassettes"
+    assert ok(await api.get(path))["positions"]["1"]["count"] == 148
+    machine = ok(await api.get(f"/machines/{desk.machine['id']}"))
+    assert machine["cash_fiat"] == "2960.00"
+    refused(await api.post(f"/visits/{visit['id']}/close", json={}), 409, "closed")
+    refused(await api.put(f"/visits/{visit['id']}", json=body), 409, "closed")
+
+
+async def test_nothing_of_a_cancelled_visit_is_booked(desk: Desk) -> None:
+    api = desk.operator.api
+    await fill(desk, 50)
+    path = f"/machines/{desk.machine['id']}/visits"
+    visit = ok(await api.post(path), 201)
+    body = {"positions": {"1": {"denomination": 20, "count": 1}}}
+    cassettes = f"/machines/{desk.machine['id']}/cassettes"
+    refused(await api.put(cassettes, json=body), 409, "visit is open")
+    ok(await api.put(f"/visits/{visit['id']}", json={"counts": {"bay:1": {"20": 4}}}))
+    ok(await api.post(f"/visits/{visit['id']}/cancel", json={}))
+    assert (await place(desk, "bay:1"))["notes"] == 50
+    ok(await api.put(cassettes, json=body))
+
+
+async def test_another_note_and_a_bay_left_out_go_to_the_hand(desk: Desk) -> None:
+    await fill(desk, 50)
+    path = f"/machines/{desk.machine['id']}/cassettes"
+    body = {"positions": {"1": {"denomination": 50, "count": 10}}}
+    ok(await desk.operator.api.put(path, json=body))
+    assert (await place(desk, "bay:1"))["denomination"] == 50
+    ok(await desk.operator.api.put(path, json={"positions": {}}))
+    body = {"positions": {"1": {"denomination": 0, "count": 0}}}
+    refused(await desk.operator.api.put(path, json=body), 400, "denomination")
+    hand = next(
+        row
+        for row in ok(await desk.operator.api.get("/cash"))["data"]
+        if row["place"] == "hand"
+    )
+    # 1 000.00 of twenties came out; 500.00 of fifties went in and out again, and the
+    # LP's deposit came to the hand
+    assert hand["amount"] == "1300.00"
+
+
+async def test_coverage_is_said_once_the_hand_was_counted(desk: Desk) -> None:
+    api = desk.operator.api
+    await fill(desk, 10)
+    (total,) = ok(await api.get("/cash"))["totals"]
+    assert (total["coverage"], total["hand_amount"]) == (None, None)
+    body = {"kind": "count", "amount": "100.00", "currency": "GTQ", "reason": "counted"}
+    (total,) = ok(await api.post("/cash/hand", json=body), 201)["totals"]
+    assert (total["hand_amount"], total["total_amount"]) == ("100.00", "300.00")
+    assert (total["owed_amount"], total["coverage"]) == ("300.00", "1.0000")
+    body = {"kind": "to_bank", "amount": "60.00", "currency": "GTQ"}
+    (total,) = ok(await api.post("/cash/hand", json=body), 201)["totals"]
+    assert (total["hand_amount"], total["coverage"]) == ("40.00", "0.8000")
+
+
+async def test_movements_and_their_csv_agree(desk: Desk) -> None:
+    await fill(desk, 50)
+    await fill(desk, 48)
+    listed = ok(await desk.operator.api.get("/cash/movements?limit=0"))
+    text = (await desk.operator.api.get("/cash/movements.csv")).text
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert len(rows) == listed["total"] == len(listed["data"])
+    moved = [(m["from_place"], m["to_place"], m["notes"]) for m in listed["data"]]
+    assert ("opening", "bay:1", 50) in moved
+    assert ("bay:1", "difference", 2) in moved
+
+
+async def test_a_round_begins_with_what_is_needed(desk: Desk) -> None:
+    api = desk.operator.api
+    path = f"/machines/{desk.machine['id']}"
+    kept = ok(
+        await api.put(path, json={"bay_capacities": {"1": 200}, "box_capacity": 500})
+    )
+    assert (kept["bay_capacities"], kept["box_capacity"]) == ({"1": 200}, 500)
+    await fill(desk, 50)
+    plan = ok(await api.get(f"/cash/plan?machines={desk.machine['id']}"))
+    (bay,) = plan["bays"]
+    assert (bay["holds"], bay["bring"], bay["days_left"]) == (50, 150, None)
+    assert plan["bring"] == {"GTQ": {"20": 150}}
