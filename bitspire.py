@@ -17,12 +17,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from .base.currencies import check_amount
+from .base.rates import median_rate, rate_marks
 from .base.text import storable_text
 from .calculations import (
     cents_text,
@@ -34,7 +35,7 @@ from .calculations import (
     shown,
     split_principal_based,
 )
-from .models import CASH_IN, CASH_OUT, Machine, Settlement, SuperConfig
+from .models import CASH_IN, CASH_OUT, Machine, Mark, Settlement, SuperConfig
 
 if TYPE_CHECKING:
     from lnbits.core.models import Payment
@@ -51,6 +52,7 @@ MAX_TXID_LENGTH = 200
 # median of the machine's last settlements.
 RATE_TOLERANCE = Fraction(1, 100)
 USUAL_RATE_FACTOR = 3
+MARKET_RATE_FACTOR = Fraction(3, 2)
 
 # Bounds of what is kept of a stamp, so that its row can always be written.
 MAX_STAMP_DEPTH = 20
@@ -105,6 +107,7 @@ class Figures:
     fiat_cents: int
     fiat_code: str
     exchange_rate: float
+    marks: tuple[str, ...] = field(default=(), compare=False, kw_only=True)
 
     @property
     def shortfall_sats(self) -> int:
@@ -179,6 +182,7 @@ def read_payment(
     *,
     report: Mapping[str, Any] | None = None,
     recent_rates: Sequence[Decimal] = (),
+    market: Fraction | None = None,
 ) -> Reading:
     """All that can be known of a payment from its stamp, else from a `report`.
 
@@ -189,7 +193,12 @@ def read_payment(
     cause: Exception | None = None
     try:
         parsed = parse_report(
-            fields, payment, machine, super_config, recent_rates=recent_rates
+            fields,
+            payment,
+            machine,
+            super_config,
+            recent_rates=recent_rates,
+            market=market,
         )
     except SettlementInvariantError as exc:
         problem = str(exc)
@@ -220,15 +229,22 @@ def parse_settlement(
     super_config: SuperConfig,
     *,
     recent_rates: Sequence[Decimal] = (),
+    market: Fraction | None = None,
 ) -> ParsedSettlement:
     """The settlement that a stamped payment of `machine` says it is.
 
     `payment.amount` is signed msat, as LNbits keeps it. `recent_rates` are principal
-    sats per unit of fiat of the machine's last ten settlements of the past week.
+    sats per unit of fiat, a median for each of the machine's last ten days with sales;
+    `market` the same by the market's price, None where it is not known.
     Raises `SettlementInvariantError` with one sentence if a check fails.
     """
     return parse_report(
-        payment.extra, payment, machine, super_config, recent_rates=recent_rates
+        payment.extra,
+        payment,
+        machine,
+        super_config,
+        recent_rates=recent_rates,
+        market=market,
     )
 
 
@@ -239,6 +255,7 @@ def parse_report(
     super_config: SuperConfig,
     *,
     recent_rates: Sequence[Decimal] = (),
+    market: Fraction | None = None,
 ) -> ParsedSettlement:
     """The same for the fields of a Nostr `settlement` report about `payment`.
 
@@ -251,6 +268,7 @@ def parse_report(
         fiat_code=machine.fiat_code,
         fractions=FeeFractions.of(machine, super_config),
         recent_rates=recent_rates,
+        market=market,
     )
     return _with_facts(figures, payment, fields, _dispense(fields, figures.tx_type))
 
@@ -262,6 +280,7 @@ def check_figures(
     fiat_code: str,
     fractions: FeeFractions,
     recent_rates: Sequence[Decimal] = (),
+    market: Fraction | None = None,
 ) -> Figures:
     """The figures in `fields` after every check of a settlement, the fee split.
 
@@ -295,9 +314,14 @@ def check_figures(
     if stated_rate is not None:
         _check_stated_rate(stated_rate, exact_rate)
     _check_usual_rate(exact_rate, recent_rates, cents, code)
+    _check_market_rate(exact_rate, market, cents, code)
     platform, operator = split_principal_based(
         principal_sats, *fractions.for_direction(tx_type)
     )
+    mismatch_sats = fee_mismatch_sats(fee_sats, platform, operator)
+    marks = rate_marks(exact_rate, recent_rates, market)
+    if abs(mismatch_sats) * 100 > principal_sats:
+        marks = (Mark.FEE_OFF, *marks)
     platform_locked, operator_locked = lock_fee_shares(fee_sats, platform, operator)
     return Figures(
         tx_type=tx_type,
@@ -306,10 +330,11 @@ def check_figures(
         fee_sats=fee_sats,
         platform_fee_sats=platform_locked,
         operator_fee_sats=operator_locked,
-        fee_mismatch_sats=fee_mismatch_sats(fee_sats, platform, operator),
+        fee_mismatch_sats=mismatch_sats,
         fiat_cents=cents,
         fiat_code=code,
         exchange_rate=float(exact_rate if stated_rate is None else stated_rate),
+        marks=marks,
     )
 
 
@@ -568,13 +593,18 @@ def _check_usual_rate(
     )
 
 
-def median_rate(rates: Sequence[Decimal]) -> Fraction:
-    """The exact median of one or more rates: the middle one, or the mean of two."""
-    ordered = sorted(Fraction(rate) for rate in rates)
-    middle = len(ordered) // 2
-    if len(ordered) % 2:
-        return ordered[middle]
-    return (ordered[middle - 1] + ordered[middle]) / 2
+def _check_market_rate(
+    exact: Fraction, market: Fraction | None, cents: int, code: str
+) -> None:
+    if market is None:
+        return
+    if market <= MARKET_RATE_FACTOR * exact and exact <= MARKET_RATE_FACTOR * market:
+        return
+    raise SettlementInvariantError(
+        f"fiat_amount is {cents_text(cents)}, which makes {_rate_text(exact)} sat for "
+        f"one {code}, more than 1.5 times off the market's {_rate_text(market)}: check "
+        "the machine's price."
+    )
 
 
 def _rate_text(rate: Fraction) -> str:

@@ -10,14 +10,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
-from decimal import Decimal
 from typing import Any
 
 from lnbits.db import SQLITE, Connection
 
 from .base.database import (
     CHUNK,
-    cents_sql,
     db,
     db_time,
     execute,
@@ -345,33 +343,6 @@ async def recorded_hashes(
 async def is_own_payment(conn: Connection, payment_hash: str) -> bool:
     """Whether this extension made the payment itself, as a payout."""
     return payment_hash in await recorded_hashes(conn, [payment_hash], OWN)
-
-
-async def recent_rates(
-    conn: Connection, machine_id: str, before: datetime
-) -> list[Decimal]:
-    """principal / fiat of the machine's last ten good settlements of the past week.
-
-    Without those marked as a test: the way out when the very first figures were wrong
-    and everything true looks unusual beside them.
-    """
-    found = await fetch_all(
-        conn,
-        f"""
-        SELECT principal_sats, {cents_sql("fiat_amount")} AS cents
-        FROM satoshimachine.dca_settlements
-        WHERE machine_id = :machine AND transaction_time >= :since
-          AND status NOT IN ('quarantined', 'voided') AND is_test = :no
-          AND principal_sats > 0 AND fiat_amount > 0
-        ORDER BY transaction_time DESC LIMIT 10
-        """,  # noqa: S608
-        {
-            "machine": machine_id,
-            "since": db_time(before - timedelta(days=7)),
-            "no": False,
-        },
-    )
-    return [Decimal(int(r["principal_sats"])) * 100 / int(r["cents"]) for r in found]
 
 
 async def pending_settlement_ids(limit: int = 200) -> list[str]:

@@ -1218,6 +1218,26 @@ async def m021_parties(db: Connection) -> None:
         WHERE claimed_npub IS NULL
         """)
     await _create_index(db, "dca_machines_claimed_idx", "dca_machines", "claimed_npub")
+    # Whether a sale is compared with the market's price, and what that is.
+    await _add_columns(
+        db,
+        "dca_machines",
+        {
+            "price_check": "BOOLEAN NOT NULL DEFAULT true",
+            "market_factor": "DECIMAL(10,4) NOT NULL DEFAULT 1",
+        },
+    )
+    await _create_table(
+        db,
+        "dca_prices",
+        """
+        fiat_code TEXT NOT NULL,
+        asked_epoch BIGINT NOT NULL,
+        price TEXT NOT NULL,
+        PRIMARY KEY (fiat_code, asked_epoch)
+        """,
+    )
+    await _add_column(db, "dca_payments", "rate_mark", "TEXT")
     # What the fee of a settlement did not cover of the platform's share.
     await _add_column(
         db, "dca_settlements", "shortfall_sats", "BIGINT NOT NULL DEFAULT 0"

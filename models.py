@@ -65,6 +65,15 @@ class Fraction4(Decimal):
 ZERO_FRACTION = Fraction4("0.0000")
 
 
+class Mark:
+    """What is unusual about a settlement, as a word; nothing of it stops a payment."""
+
+    FEE_OFF = "fee_off"  # charged off the fractions by more than 1 % of principal
+    RATE_OFF = "rate_off"  # more than 10 % off the usual rate or the market's
+    RATE_NOT_CHECKED = "rate_not_checked"  # neither of the two was known
+    TEST = "test"  # the operator says so
+
+
 class SuperConfig(BaseModel):
     """The platform's fee fractions (of principal) and the wallet they are paid to."""
 
@@ -111,6 +120,9 @@ class Machine(BaseModel):
     box_capacity: int | None = None  # notes
     invoice_expiry_minutes: int = 10
     allow_stamped_invoices: bool | None = False
+    # whether sales are compared with the market's price, and by how much it is theirs
+    price_check: bool = True
+    market_factor: Fraction4 = Fraction4("1.0000")
     created_at: datetime = Field(default_factory=utc_now)
     updated_at: datetime = Field(default_factory=utc_now)
 
@@ -305,6 +317,8 @@ class Leg(BaseModel):
     claim_state: str | None = None
     claim_reference: str | None = None
     claim_at: datetime | None = None
+    # of an LP's payment: `rate_off` or `rate_not_checked`
+    rate_mark: str | None = None
 
 
 class Payout(BaseModel):

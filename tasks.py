@@ -22,12 +22,13 @@ from loguru import logger
 from sqlalchemy.exc import SQLAlchemyError
 
 from . import bitspire, crud, distribution
-from .base import lease
-from .base.database import CHUNK, db, db_time
+from .base import lease, rates_crud
+from .base.database import CHUNK, db, db_time, transaction
 from .base.events import wait_for_event
 from .desk import notices, reconciliation
 from .host import limits
 from .host.payments import as_payment, successful_page
+from .host.rates import ask_price
 from .line import engine as line
 from .models import utc_now
 from .money import forwards, landing, payouts_crud, planning, receipts, strays
@@ -36,6 +37,7 @@ from .money.rush import debouncer
 PREFIX = "ext_satmachineadmin"
 LEASE_RENEW_SECONDS = 10
 SWEEP_SECONDS = 60
+PRICE_SECONDS = 600
 FULL_SWEEP_SECONDS = 3600
 RECHECK_INTERVAL_SECONDS = 600
 DESK_SECONDS = 60
@@ -62,6 +64,7 @@ class State:
     worker_at: datetime | None = None
     full_sweep: float = field(default=-1e9)
     second_look: float = field(default=-1e9)
+    prices: float = field(default=-1e9)
     relays_at: datetime = field(default_factory=utc_now)
 
 
@@ -277,6 +280,24 @@ async def _wait_for_work() -> None:
     await wait_for_event(distribution.work, IDLE_POLL_SECONDS)
 
 
+async def ask_prices() -> None:
+    """What a bitcoin costs in each machine's currency, kept in our database: in a loop
+    of its own, since an answer may take seconds, and nobody waits for it."""
+    if not state.is_engine or time.monotonic() - state.prices < PRICE_SECONDS:
+        return
+    state.prices = time.monotonic()
+    try:
+        async with db.connect() as conn:
+            codes = await rates_crud.machine_currencies(conn)
+        for code in codes:
+            price = await ask_price(code)
+            if price is not None:
+                async with transaction() as conn:
+                    await rates_crud.keep_price(conn, code, price, utc_now())
+    except (SQLAlchemyError, OSError):
+        logger.exception("satmachineadmin: prices")
+
+
 def is_ready() -> bool:
     """LNbits starts extensions before it sets its real funding source."""
     return limits.is_ready()
@@ -333,6 +354,7 @@ TASKS: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
     f"{PREFIX}_worker": _every(0, work_once),
     f"{PREFIX}_desk": _every(DESK_SECONDS, notify_and_reconcile),
     f"{PREFIX}_line": keep_line,
+    f"{PREFIX}_prices": _every(SWEEP_SECONDS, ask_prices),
 }
 
 

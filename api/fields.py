@@ -277,6 +277,33 @@ class Fraction(Decimal):
         return typed_fraction(value, field.name)
 
 
+class Factor(Decimal):
+    """More than 0 and at most 100, with four places."""
+
+    @classmethod
+    def __get_validators__(cls) -> Validators:
+        yield cls.validate
+
+    @classmethod
+    def __modify_schema__(cls, schema: dict[str, Any]) -> None:
+        schema.update(type="string", example="1.0000")
+
+    @classmethod
+    def validate(cls, value: Any, field: ModelField) -> Decimal:
+        number = typed_number(value, field.name, "1.2500")
+        if not number.is_finite() or not 0 < number <= 100:
+            raise ValueError(
+                f"{field.name} is {shown(value)}: it must be more than 0 and at most "
+                "100."
+            )
+        if number != round(number, 4):
+            raise ValueError(
+                f"{field.name} is {shown(value)}: it may have four decimal places, no "
+                "more."
+            )
+        return round(number, 4)
+
+
 class FiatFigure(Decimal):
     """Fiat of 0 or more with at most two places."""
 

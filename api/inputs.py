@@ -16,6 +16,7 @@ from .fields import (
     DepositStep,
     Direction,
     ExpiryMinutes,
+    Factor,
     FiatCode,
     Fraction,
     Input,
@@ -74,6 +75,15 @@ class MachineSettings(Input):
     )
     invoice_expiry_minutes: ExpiryMinutes | None = Field(
         None, description="how long an unpaid invoice of the line sets notes aside"
+    )
+    allow_stamped_invoices: bool | None = Field(
+        None, description="of a paired machine: others may make its invoices"
+    )
+    price_check: bool | None = Field(
+        None, description="whether sales are compared with the market's price"
+    )
+    market_factor: Factor | None = Field(
+        None, description="of the market's price of a bitcoin; for two rates"
     )
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from lnbits.db import Page
-from pydantic import BaseModel, Field, root_validator
+from pydantic import BaseModel, Field, root_validator, validator
 
 from ..books.figures import Balance, DayOfSeries, Totals
 from ..desk.attention import AttentionItem
@@ -113,6 +113,15 @@ class MachineAnswer(BaseModel):
     )
     payouts_stopped_reason: str | None = None
     claimed_npub: str | None = Field(None, description="the key that was typed")
+    allow_stamped_invoices: bool = Field(
+        False, description="others may make its invoices, though it is paired"
+    )
+    price_check: bool = Field(
+        True, description="whether sales are compared with the market's price"
+    )
+    market_factor: str = Field(
+        "1.0000", description="of the market's price of a bitcoin"
+    )
     payout_advice: PayoutAdvice | None = Field(
         None,
         description="of one machine, from its last seven days; null in lists, and "
@@ -371,6 +380,22 @@ class SettlementAnswer(BaseModel):
     shortfall_sats: int = Field(
         0, description="of the platform's share, what the fee does not cover"
     )
+    marks: list[str] = Field(
+        [],
+        description="fee_off: charged off the fractions by more than 1 % of principal; "
+        "rate_off: more than 10 % off the usual rate or the market's; "
+        "rate_not_checked: neither was known; less_arrived: less than the principal; "
+        "more_dispensed: more cash left than was sold; outside_limits: of the machine; "
+        "test: the operator says so",
+    )
+
+    @validator("marks", pre=True)
+    @classmethod
+    def _words(cls, value: Any) -> Any:
+        """The words of a row's column."""
+        if isinstance(value, str):
+            return [word for word in value.split(",") if word]
+        return value or []
 
 
 class SettlementPage(Page[SettlementAnswer]):
@@ -420,6 +445,9 @@ class LegAnswer(BaseModel):
     paid_outside: bool = Field(..., description="not through Lightning")
     reference: str | None = Field(None, description="what to find that payment by")
     claim: ClaimAnswer | None = None
+    rate_mark: str | None = Field(
+        None, description="of an LP's payment: rate_off or rate_not_checked"
+    )
 
     @root_validator(pre=True)
     @classmethod

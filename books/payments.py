@@ -10,7 +10,7 @@ from typing import Any
 from lnbits.db import SQLITE
 
 from ..base.database import db, db_time, in_list
-from ..models import utc_now
+from ..models import Mark, utc_now
 from .lists import Fields, Kind, Source
 from .reports import own_machines_sql, own_or_short_sql, whose
 
@@ -44,6 +44,7 @@ SETTLEMENT_KINDS: dict[str, Kind] = {
     "processed_at": "time",
     "is_test": "bool",
     "shortfall_sats": "int",
+    "marks": "text",
 }
 SETTLEMENT_FIELDS = Fields(
     kinds=SETTLEMENT_KINDS,
@@ -82,6 +83,8 @@ def settlements_source(
         columns[name] = f"NULLIF(s.{name}, 0)"
     for name in ("fee_sats", "platform_fee_sats", "operator_fee_sats"):
         columns[name] = f"CASE WHEN s.principal_sats > 0 THEN s.{name} END"
+    test = f"CASE WHEN s.is_test = true THEN '{Mark.TEST},' ELSE '' END"
+    columns["marks"] = f"TRIM(s.marks || {test}, ',')"
     for name in ("tx_type", "fiat_code"):
         columns[name] = f"NULLIF(s.{name}, '')"
     where = [] if is_all else [f"s.machine_id IN {own_machines_sql(False)}"]
@@ -130,6 +133,7 @@ LEG_FIELDS = Fields(
         "claim": "text",
         "claim_reference": "text",
         "claim_at": "time",
+        "rate_mark": "text",
     },
     search=("external_payment_hash", "label", "error_message", "id", "settlement_id"),
 )

@@ -104,6 +104,9 @@ MACHINE_FIELDS = Fields(
         "bay_capacities": "text",
         "box_capacity": "int",
         "invoice_expiry_minutes": "int",
+        "allow_stamped_invoices": "bool",
+        "price_check": "bool",
+        "market_factor": "fraction",
     },
     search=("name", "location", "machine_npub", "fiat_code", "id"),
 )
@@ -124,6 +127,7 @@ def machines_source(
     now = utc_now()
     columns = {name: f"m.{name}" for name in MACHINE_FIELDS.kinds}
     columns |= dict.fromkeys(MACHINE_FACTS, "NULL")
+    columns["allow_stamped_invoices"] = "(COALESCE(m.allow_stamped_invoices, false))"
     columns["status"] = (
         "CASE WHEN m.last_seen_at >= :online_since THEN 'online' "
         "WHEN m.last_seen_at >= :quiet_since THEN 'quiet' ELSE 'offline' END"

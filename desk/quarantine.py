@@ -10,6 +10,8 @@ from typing import Any
 from .. import bitspire, crud, distribution
 from ..base.audit import write_audit
 from ..base.database import db, transaction
+from ..base.rates import marks_text
+from ..base.rates_crud import known_rates
 from ..base.refusals import BadInputError, ConflictError, NotFoundError
 from ..bitspire import FeeFractions, SettlementInvariantError
 from ..cash.postings import post_landed
@@ -35,6 +37,7 @@ RESOLVED = (
     "fiat_amount",
     "fiat_code",
     "exchange_rate",
+    "marks",
     "dispense_state",
     "status",
     "error_message",
@@ -59,19 +62,22 @@ async def resolve(
                 "resolved."
             )
         at = before.transaction_time or utc_now()
+        known = await known_rates(conn, machine, at)
         try:
             figures = bitspire.check_figures(
                 fields,
                 amount_msat=amount_msat,
                 fiat_code=machine.fiat_code,
                 fractions=_fractions_at_landing(before, machine),
-                recent_rates=await crud.recent_rates(conn, machine.id, at),
+                recent_rates=known.days,
+                market=known.market,
             )
         except SettlementInvariantError as exc:
             raise BadInputError(str(exc)) from exc
-        changes = {name: getattr(figures, name) for name in RESOLVED[:-3]}
+        changes = {name: getattr(figures, name) for name in RESOLVED[:-4]}
         changes["fiat_amount"] = Fiat(figures.fiat_amount)
         awaits = figures.tx_type == CASH_OUT and _awaits_dispense(before)
+        changes["marks"] = marks_text(figures.marks)
         changes["dispense_state"] = bitspire.AWAITING if awaits else None
         changes["status"] = "awaiting_dispense" if awaits else "pending"
         after = before.copy(update={**changes, "error_message": None})

@@ -29,6 +29,7 @@ from loguru import logger
 from .. import bitspire, crud, distribution
 from ..base.audit import MACHINE
 from ..base.database import db, transaction
+from ..base.rates_crud import known_rates
 from ..base.refusals import BadInputError, RefusedError
 from ..base.text import storable_text
 from ..bitspire import FeeFractions, Figures, SettlementInvariantError
@@ -171,7 +172,7 @@ async def read_terms(
     """
     async with db.connect() as conn:
         config = await crud.get_super_config(conn)
-        rates = await crud.recent_rates(conn, machine.id, utc_now())
+        known = await known_rates(conn, machine, utc_now())
     fractions = FeeFractions.of(machine, config)
     stamp = {
         name: body[name]
@@ -198,7 +199,8 @@ async def read_terms(
             amount_msat=_wire_msat(tx_type, principal, fee),
             fiat_code=machine.fiat_code,
             fractions=fractions,
-            recent_rates=rates,
+            recent_rates=known.days,
+            market=known.market,
         )
     except SettlementInvariantError as exc:
         raise LineError("bad_request", str(exc)) from exc

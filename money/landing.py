@@ -23,6 +23,8 @@ from loguru import logger
 from .. import bitspire, crud
 from ..base.audit import MACHINE, write_audit
 from ..base.database import transaction
+from ..base.rates import marks_text
+from ..base.rates_crud import known_rates
 from ..bitspire import Reading
 from ..cash.postings import post_landed
 from ..models import Fiat, Machine, Settlement, SuperConfig, utc_now
@@ -80,12 +82,15 @@ async def land_payment(
         if await crud.is_own_payment(conn, payment.payment_hash):
             return None
         config = await crud.get_super_config(conn)
+        at = min(payment.updated_at, utc_now())
+        known = await known_rates(conn, machine, at)
         reading = bitspire.read_payment(
             payment,
             machine,
             config,
             report=report,
-            recent_rates=await crud.recent_rates(conn, machine.id, utc_now()),
+            recent_rates=known.days,
+            market=known.market,
         )
         row = _row(reading, payment, machine, config, event_id)
         if _is_past(payment, owner[1]):
@@ -240,6 +245,7 @@ def _row(
         bills_json=parsed.bills_json,
         cassettes_json=parsed.cassettes_json,
         stamp_json=parsed.stamp_json,
+        marks=marks_text(parsed.marks),
         status=reading.status,
         error_message=reading.problem[:1000] if reading.problem else None,
         dispense_state=None if is_outgoing else parsed.dispense,

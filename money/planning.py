@@ -35,6 +35,7 @@ from ..models import (
     Fiat,
     Leg,
     Machine,
+    Mark,
     Settlement,
     SuperConfig,
     WaitCode,
@@ -214,6 +215,7 @@ class LegMaker:
                 client_id=share.client_id,
                 amount_fiat=Fiat(cents_text(share.fiat_cents)),
                 exchange_rate=share.amount_sats * 100 / share.fiat_cents,
+                rate_mark=_rate_mark(self.settlement),
                 destination_wallet_id=by_client[share.client_id]["dca_wallet_id"],
                 next_try_at=self._interval_end(self.machine.payout_interval_minutes),
             )
@@ -252,6 +254,14 @@ class LegMaker:
         )
         leg.from_free_balance = is_free
         return [leg]
+
+
+def _rate_mark(settlement: Settlement) -> str | None:
+    """What the LP is told of the rate of this sale."""
+    for mark in (Mark.RATE_OFF, Mark.RATE_NOT_CHECKED):
+        if f",{mark}," in settlement.marks:
+            return mark
+    return None
 
 
 def candidate_of(

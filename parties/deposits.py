@@ -312,7 +312,7 @@ async def _take_back(
     """Take it back now, or ask the LP."""
     before = found.deposit
     if amount is None or amount == before.amount:
-        wanted = before.amount
+        wanted: Decimal = before.amount
     else:
         check_amount(amount, before.currency, "amount")
         wanted = amount

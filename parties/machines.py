@@ -63,6 +63,9 @@ MACHINE_SETTINGS = (
     "bay_capacities",
     "box_capacity",
     "invoice_expiry_minutes",
+    "allow_stamped_invoices",
+    "price_check",
+    "market_factor",
 )
 # A machine with a new key has to prove it.
 UNPAIRED = {

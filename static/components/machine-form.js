@@ -71,6 +71,13 @@
           (fraction !== null && Number(fraction) <= 1) || this.t('fees.invalid')
         )
       },
+      factor(value) {
+        const read = this.fmt.toRate(value)
+        return (
+          (read !== null && Number(read) <= 100) ||
+          this.t('machine.market_factor_invalid')
+        )
+      },
       validKey(value) {
         if (/^nsec1/i.test(value)) return this.t('machine.secret_key')
         return (

@@ -131,6 +131,16 @@ window.i18n.global.mergeLocaleMessage('en', {
         'A percentage from 0 to 100, at most two decimals, with a point before them.',
       sum: '{platform} platform + {own} yours = {sum}'
     },
+    mark: {
+      fee_off:
+        'The fee is off your fractions by more than 1 % of the principal.',
+      rate_off: 'The rate is more than 10 % off the usual one or the market’s.',
+      rate_not_checked:
+        'Rate not checked: neither a usual rate nor a market price was known.',
+      less_arrived: 'Less arrived than the principal.',
+      more_dispensed: 'More cash left the machine than was sold.',
+      outside_limits: 'Outside the machine’s limits.'
+    },
     leg: {
       in_flight: 'being paid now',
       next: 'next try {when} | next try {when}, tried once | next try {when}, tried {n} times',

@@ -131,6 +131,17 @@ window.i18n.global.mergeLocaleMessage('es', {
         'Un porcentaje de 0 a 100, con dos decimales como máximo y punto antes de ellos.',
       sum: '{platform} plataforma + {own} suya = {sum}'
     },
+    mark: {
+      fee_off:
+        'La comisión se aparta de sus fracciones en más del 1 % del principal.',
+      rate_off:
+        'El tipo de cambio se aparta más de un 10 % del habitual o del de mercado.',
+      rate_not_checked:
+        'Tipo de cambio sin comprobar: no se conocía ni uno habitual ni un precio de mercado.',
+      less_arrived: 'Llegó menos que el principal.',
+      more_dispensed: 'Salió del cajero más efectivo del vendido.',
+      outside_limits: 'Fuera de los límites del cajero.'
+    },
     leg: {
       in_flight: 'pagándose ahora',
       next: 'próximo intento {when} | próximo intento {when}, intentado una vez | próximo intento {when}, intentado {n} veces',

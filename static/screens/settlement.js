@@ -28,6 +28,9 @@ satmachine.component('screen-settlement', {
     stamp() {
       return JSON.stringify(this.one.stamp, null, 2)
     },
+    marks() {
+      return (this.one.marks || []).filter(mark => mark !== 'test')
+    },
     mismatch() {
       const sats = this.one.fee_mismatch_sats
       if (!sats) return ''

@@ -127,6 +127,15 @@ window.i18n.global.mergeLocaleMessage('en', {
       is_inactive_text:
         'Out of service: its requests are refused, and a payment that still arrives is held back until you resolve it. What is owed already is still paid.',
       telling: 'When to tell you',
+      checks: 'Prices and invoices',
+      price_check: 'Compare the rate with the market',
+      price_check_hint: 'LPs and the platform see whether you do.',
+      market_factor: 'Times the market price',
+      market_factor_hint: 'For a currency of two rates; 1 otherwise.',
+      market_factor_invalid: 'A number above 0 and up to 100.',
+      allow_stamped_invoices: 'Others may make its invoices',
+      allow_stamped_hint:
+        'Off: invoices of a paired machine that it did not make wait for you. LPs see this.',
       silent_after_minutes: 'Silent for',
       silent_hint: 'Minutes without a word; 0: never.',
       minutes: 'min',

@@ -129,6 +129,15 @@ window.i18n.global.mergeLocaleMessage('es', {
       is_inactive_text:
         'Fuera de servicio: se rechazan sus peticiones, y un pago que aún llegue queda retenido hasta que lo resuelvas. Lo que ya se debe se sigue pagando.',
       telling: 'Cuándo avisarle',
+      checks: 'Precios y facturas',
+      price_check: 'Comparar el tipo de cambio con el mercado',
+      price_check_hint: 'Los LP y la plataforma ven si lo hace.',
+      market_factor: 'Veces el precio de mercado',
+      market_factor_hint: 'Para una moneda con dos tipos de cambio; si no, 1.',
+      market_factor_invalid: 'Un número mayor que 0 y hasta 100.',
+      allow_stamped_invoices: 'Otros pueden hacer sus facturas',
+      allow_stamped_hint:
+        'Apagado: las facturas que un cajero emparejado no hizo esperan a usted. Los LP lo ven.',
       silent_after_minutes: 'En silencio durante',
       silent_hint: 'Minutos sin señal; 0: nunca.',
       minutes: 'min',
