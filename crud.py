@@ -15,7 +15,6 @@ from typing import Any
 from lnbits.db import SQLITE, Connection
 
 from .base.database import (
-    CHUNK,
     db,
     db_time,
     execute,
@@ -24,6 +23,7 @@ from .base.database import (
     fetch_models,
     fetch_one,
     in_list,
+    in_lists,
     insert_sql,
     reuse,
     row_params,
@@ -272,9 +272,7 @@ async def _second_sides(
 
 async def _sides_of(conn: Connection, hashes: Sequence[str]) -> set[PaymentSide]:
     known: set[PaymentSide] = set()
-    for start in range(0, len(hashes), CHUNK):
-        params: dict[str, Any] = {"yes": True, "no": False}
-        listed = in_list("h", hashes[start : start + CHUNK], params)
+    for listed, params in in_lists(hashes, {"yes": True, "no": False}):
         found = await fetch_all(
             conn,
             f"""
@@ -328,9 +326,7 @@ async def recorded_hashes(
     """
     wanted = sorted(set(hashes))
     found: set[str] = set()
-    for start in range(0, len(wanted), CHUNK):
-        params: dict[str, Any] = {}
-        listed = in_list("h", wanted[start : start + CHUNK], params)
+    for listed, params in in_lists(wanted):
         sql = " UNION ALL ".join(
             f"SELECT {column} AS payment_hash "  # noqa: S608
             f"FROM satoshimachine.{table} WHERE {column} IN {listed}"
@@ -510,9 +506,7 @@ async def refresh_settlements(conn: Connection, settlement_ids: Iterable[str]) -
     `processing`. Autoforward legs are the LP's own business and do not count.
     """
     ids = sorted(set(settlement_ids))
-    for start in range(0, len(ids), CHUNK):
-        params: dict[str, Any] = {"now": db_time(utc_now())}
-        listed = in_list("s", ids[start : start + CHUNK], params)
+    for listed, params in in_lists(ids, {"now": db_time(utc_now())}):
         legs = (
             "SELECT 1 FROM satoshimachine.dca_payments p "
             "WHERE p.settlement_id = dca_settlements.id "
@@ -624,29 +618,6 @@ async def get_leg(leg_id: str, conn: Connection | None = None) -> Leg | None:
             {"id": leg_id},
         )
     return found[0] if found else None
-
-
-async def get_cursor(name: str) -> str | None:
-    async with db.connect() as conn:
-        row = await fetch_one(
-            conn,
-            "SELECT value FROM satoshimachine.dca_cursors WHERE id = :id",
-            {"id": name},
-        )
-    return row["value"] if row else None
-
-
-async def set_cursor(name: str, value: str) -> None:
-    async with transaction() as conn:
-        await execute(
-            conn,
-            """
-            INSERT INTO satoshimachine.dca_cursors (id, value, updated_at)
-            VALUES (:id, :value, :now) ON CONFLICT (id)
-            DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at
-            """,
-            {"id": name, "value": value, "now": db_time(utc_now())},
-        )
 
 
 async def backlog() -> dict[str, Any]:

@@ -22,7 +22,7 @@ from loguru import logger
 from sqlalchemy.exc import SQLAlchemyError
 
 from . import bitspire, crud, distribution
-from .base import lease, rates_crud
+from .base import cursors, lease, rates_crud
 from .base.database import CHUNK, db, db_time, transaction
 from .base.events import wait_for_event
 from .desk import notices, reconciliation
@@ -31,7 +31,7 @@ from .host.payments import as_payment, successful_page
 from .host.rates import ask_price
 from .line import engine as line
 from .models import utc_now
-from .money import forwards, landing, payouts_crud, planning, receipts, strays
+from .money import forwards_crud, landing, payouts_crud, planning, receipts, strays
 from .money.rush import debouncer
 
 PREFIX = "ext_satmachineadmin"
@@ -104,7 +104,7 @@ async def sweep(*, is_full: bool = False) -> int:
     wallets = sorted(await crud.machine_wallets())
     for index in range(0, len(wallets), CHUNK):
         landed += await _sweep_wallets(wallets[index : index + CHUNK], since)
-    await crud.set_cursor("sweep", str(started.timestamp()))
+    await cursors.set_cursor("sweep", str(started.timestamp()))
     state.sweep_at = utc_now()
     if landed:
         distribution.wake()
@@ -112,7 +112,7 @@ async def sweep(*, is_full: bool = False) -> int:
 
 
 async def _sweep_from() -> datetime | None:
-    value = await crud.get_cursor("sweep")
+    value = await cursors.get_cursor("sweep")
     if value is None:
         return None
     return datetime.fromtimestamp(float(value), timezone.utc) - SWEEP_OVERLAP
@@ -211,7 +211,7 @@ async def run_maintenance() -> None:
     """What the engine looks after between payments."""
     now = utc_now()
     await crud.overdue_dispenses(planning.overdue_before(now))
-    await forwards.void_stale()
+    await forwards_crud.void_stale()
     if time.monotonic() - state.second_look >= RECHECK_INTERVAL_SECONDS:
         since = now - timedelta(hours=48)
         await distribution.recheck_paid_payouts(

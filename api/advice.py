@@ -14,37 +14,16 @@ from typing import Any
 
 from lnbits.db import SQLITE, Connection
 
-from ..base.database import db, db_time, fetch_one, from_db_time
+from ..base.database import db, from_db_time
+from ..books.past import payments_at_intervals
 from ..models import utc_now
-from ..money.planning import FEES_GATHER_MINUTES
 from .models import PayoutAdvice, PayoutOption
 
-S = "satoshimachine"
 LOOK_BACK = timedelta(days=7)
 OFFERED_MINUTES = (0, 60, 1440)
 # After a year of so many LNbits needs about 0.6 s for each: on SQLite for the payments
 # of the whole instance, on PostgreSQL for those of one wallet (docs/scaling.md).
 PAYMENTS_A_DAY = 50 if db.type == SQLITE else 300
-
-
-def _slot_sql(minutes: int) -> str:
-    """The number of a payout interval since 1970: the grid that legs are due on."""
-    seconds = minutes * 60
-    if db.type == SQLITE:
-        return f"CAST(created_at / {seconds} AS BIGINT)"
-    return f"CAST(FLOOR(EXTRACT(EPOCH FROM created_at) / {seconds}) AS BIGINT)"
-
-
-def _payments_sql(minutes: int) -> str:
-    """At once one payment for each leg; else one for each receiver and interval."""
-    if minutes == 0:
-        return "COUNT(*)"
-    fee_minutes = min(minutes, FEES_GATHER_MINUTES)
-    return (
-        "COUNT(DISTINCT CASE WHEN leg_type = 'dca' THEN "
-        f"client_id || ' ' || {_slot_sql(minutes)} ELSE leg_type || ' ' || "
-        f"COALESCE(split_id, '') || ' ' || {_slot_sql(fee_minutes)} END)"
-    )
 
 
 async def payout_advice(
@@ -54,19 +33,7 @@ async def payout_advice(
     the usual ones; None if nothing was owed to anybody in them. One statement."""
     now = utc_now()
     asked = sorted({*OFFERED_MINUTES, interval_minutes})
-    counts = ", ".join(f"{_payments_sql(m)} AS at_{m}" for m in asked)
-    row = await fetch_one(
-        conn,
-        f"""
-        SELECT MIN(created_at) AS first_at, {counts},
-            COUNT(DISTINCT settlement_id) AS settlements
-        FROM {S}.dca_payments
-        WHERE machine_id = :machine AND created_at >= :since
-          AND leg_type IN ('dca', 'super_fee', 'operator_split')
-          AND status NOT IN ('voided', 'skipped')
-        """,  # noqa: S608
-        {"machine": machine_id, "since": db_time(now - LOOK_BACK)},
-    )
+    row = await payments_at_intervals(conn, machine_id, asked, now - LOOK_BACK)
     first_at = from_db_time(row["first_at"]) if row else None
     if row is None or first_at is None:
         return None

@@ -18,7 +18,7 @@ from ..base.database import db, from_db_time, transaction
 from ..base.refusals import BadInputError, NotFoundError
 from ..base.text import checked_text
 from ..cash import visits
-from ..line import cassettes
+from ..line import cassettes, cassettes_crud
 from ..line import crud as line_crud
 from ..line import engine as line
 from ..line import keys as line_keys
@@ -258,12 +258,12 @@ async def api_new_pairing_code(account: Caller, machine_id: MachineId) -> Pairin
 
 
 async def cassettes_answer(machine_id: str) -> CassettesAnswer:
-    bays = await cassettes.get_cassettes(machine_id)
+    bays = await cassettes_crud.get_cassettes(machine_id)
     async with db.connect() as conn:
         held = await visits.present_bays(
             conn, machine_id, {bay.position: bay.denomination for bay in bays}
         )
-    event = await cassettes.get_cassette_event(machine_id)
+    event = await cassettes_crud.get_cassette_event(machine_id)
     return CassettesAnswer(
         positions={
             str(bay.position): BayAnswer(
@@ -304,7 +304,7 @@ async def api_save_cassettes(
         raise BadInputError(str(exc)) from exc
     before = {
         bay.position: (bay.denomination, bay.count)
-        for bay in await cassettes.get_cassettes(machine.id)
+        for bay in await cassettes_crud.get_cassettes(machine.id)
     }
     async with transaction() as conn:
         visit = await visits.save_all(conn, machine, positions, account.id)

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from lnbits.db import Connection
-
 from .. import crud
-from ..base.database import cents_sql, db, fetch_one
+from ..base.database import db
 from ..base.refusals import BadInputError
+from ..books.past import last_rate
 from ..calculations import cents_text, round_half_up, split_principal_based
 from ..models import CASH_OUT, CommissionSplit, Fiat, Machine, Settlement, utc_now
 from ..money.planning import build_plan, candidate_of
@@ -18,8 +17,6 @@ from ..parties import positions_crud
 from ..parties.machines import get_own_machine
 from .inputs import PreviewInput
 from .models import PreviewAnswer, PreviewLeg, fiat_text
-
-S = "satoshimachine"
 
 
 async def preview_settlement(
@@ -39,7 +36,7 @@ async def preview_settlement(
         now = utc_now()
         positions = await positions_crud.lp_positions(conn, machine.id, now)
         used = await positions_crud.day_debits(conn, machine.id, machine.fiat_code, now)
-        sats, cents = await _last_rate(conn, machine.id)
+        sats, cents = await last_rate(conn, machine.id)
     if asked.splits is not None:
         splits = _unsaved_splits(asked, operator_user_id)
     has_rate = sats > 0 and cents > 0
@@ -138,19 +135,3 @@ def _settlement(machine: Machine, asked: PreviewInput, fiat_cents: int) -> Settl
         wallet_id=machine.wallet_id,
         transaction_time=utc_now(),
     )
-
-
-async def _last_rate(conn: Connection, machine_id: str) -> tuple[int, int]:
-    """Principal and minor units of the machine's newest good settlement, or zeros."""
-    row = await fetch_one(
-        conn,
-        f"""
-        SELECT principal_sats, {cents_sql("fiat_amount")} AS cents
-        FROM {S}.dca_settlements
-        WHERE machine_id = :machine AND status NOT IN ('quarantined', 'voided')
-          AND principal_sats > 0 AND fiat_amount > 0
-        ORDER BY transaction_time DESC LIMIT 1
-        """,  # noqa: S608
-        {"machine": machine_id},
-    )
-    return (int(row["principal_sats"]), int(row["cents"])) if row else (0, 0)

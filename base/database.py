@@ -7,7 +7,14 @@ payment or the network inside it: the handle has one lock for the whole process.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from datetime import datetime, timezone
 from decimal import Decimal
@@ -155,6 +162,16 @@ def in_list(name: str, values: Iterable[Any], params: dict[str, Any]) -> str:
     keys = [f"{name}_{index}" for index in range(len(listed))]
     params.update(zip(keys, listed, strict=True))
     return f"({', '.join(f':{key}' for key in keys)})"
+
+
+def in_lists(
+    values: Sequence[Any], params: Mapping[str, Any] | None = None
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """An IN clause and its parameters, with a copy of `params`, for each so many of
+    these values as one statement may name."""
+    for start in range(0, len(values), CHUNK):
+        filled = dict(params or {})
+        yield in_list("in", values[start : start + CHUNK], filled), filled
 
 
 def db_time(moment: datetime | None) -> float | datetime | None:

@@ -11,7 +11,7 @@ Not guaranteed: that a message arrives. Whoever is told can also see it in the o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,16 +21,9 @@ from loguru import logger
 
 from ..base.currencies import money
 from ..base.database import (
-    CHUNK,
-    cents_sql,
     db,
     db_time,
-    execute,
-    execute_many,
-    fetch_all,
     from_db_time,
-    in_list,
-    insert_sql,
     transaction,
 )
 from ..books.reports import own_machines_sql
@@ -39,6 +32,7 @@ from ..host.notices import tell_administrator, tell_user
 from ..host.people import super_user
 from ..models import utc_now
 from ..parties.names import quoted
+from . import notices_crud
 from .attention import KINDS, LOW_CASH, Kind, moments
 from .party_news import party_news
 
@@ -102,17 +96,12 @@ async def run_notices(trouble: Mapping[str, str] | None = None) -> int:
 
 async def _operators_causes(conn: Connection, now: datetime) -> list[Cause]:
     everybody = own_machines_sql(True)
-    owners = {
-        row["id"]: row["operator_user_id"]
-        for row in await fetch_all(
-            conn, f"SELECT id, operator_user_id FROM {S}.dca_machines"  # noqa: S608
-        )
-    }
+    owners = await notices_crud.owners_of_machines(conn)
     causes = []
     for kind in KINDS:
         if kind.name not in NOTIFIED_KINDS:
             continue
-        found = await fetch_all(conn, f"SELECT {kind.sql(everybody)}", moments(now))
+        found = await notices_crud.items(conn, kind.sql(everybody), moments(now))
         if kind.name in GRACE_PERIODS:
             latest = now - GRACE_PERIODS[kind.name]
             found = [r for r in found if (from_db_time(r["since"]) or now) <= latest]
@@ -148,19 +137,7 @@ def _trouble(name: str, sentence: str) -> Cause:
 
 
 async def _deposits_confirmed(conn: Connection, now: datetime) -> list[Cause]:
-    found = await fetch_all(
-        conn,
-        f"""
-        SELECT d.id, d.machine_id, d.currency, c.user_id,
-            {cents_sql("d.amount")} AS cents,
-            COALESCE(m.name, SUBSTR(m.machine_npub, 1, 12)) AS machine
-        FROM {S}.dca_deposits d
-        JOIN {S}.dca_clients c ON c.id = d.client_id
-        JOIN {S}.dca_machines m ON m.id = d.machine_id
-        WHERE d.status = 'confirmed' AND d.confirmed_at >= :since
-        """,  # noqa: S608
-        {"since": db_time(now - NEWS_WINDOW)},
-    )
+    found = await notices_crud.deposits_confirmed(conn, now - NEWS_WINDOW)
     return [
         Cause(
             key=f"deposit_confirmed:{row['id']}",
@@ -182,23 +159,7 @@ async def _deposits_confirmed(conn: Connection, now: datetime) -> list[Cause]:
 
 async def _payouts_received(conn: Connection, now: datetime) -> list[Cause]:
     """One piece of news for each payment to an LP who wants to hear of them."""
-    found = await fetch_all(
-        conn,
-        f"""
-        SELECT o.id, p.machine_id, c.user_id, m.fiat_code,
-            COALESCE(m.name, SUBSTR(m.machine_npub, 1, 12)) AS machine,
-            SUM(p.amount_sats) AS sats, SUM({cents_sql("p.amount_fiat")}) AS cents
-        FROM {S}.dca_payouts o
-        JOIN {S}.dca_payments p ON p.payout_id = o.id
-        JOIN {S}.dca_clients c ON c.id = p.client_id
-        JOIN {S}.dca_lp l ON l.user_id = c.user_id
-        JOIN {S}.dca_machines m ON m.id = p.machine_id
-        WHERE o.paid_at >= :since AND o.status = 'paid' AND p.status = 'completed'
-          AND p.leg_type IN ('dca', 'settlement') AND l.notify_payouts = true
-        GROUP BY o.id, p.machine_id, c.user_id, m.fiat_code, m.name, m.machine_npub
-        """,  # noqa: S608
-        {"since": db_time(now - NEWS_WINDOW)},
-    )
+    found = await notices_crud.payouts_received(conn, now - NEWS_WINDOW)
     return [
         Cause(
             key=f"payout:{row['id']}:{row['machine_id']}:{row['user_id']}",
@@ -224,75 +185,23 @@ async def _remember(causes: Sequence[Cause], now: datetime) -> list[Cause]:
     """Open, repeat and close causes in one transaction; those to be told now."""
     by_key = {cause.key: cause for cause in causes}
     async with transaction() as conn:
-        # two processes that both take themselves for the engine tell once
-        await execute(
-            conn,
-            f"UPDATE {S}.dca_locks SET n = n + 0 WHERE id = 'ledger'",  # noqa: S608
-        )
-        known = await _known(conn, by_key)
+        await notices_crud.lock(conn)
+        known = await notices_crud.known(conn, by_key)
         due = [c for c in by_key.values() if _is_due(c, known.get(c.key), now)]
         fresh = [c for c in due if c.key not in known]
-        await execute_many(
+        await notices_crud.write(
             conn,
-            insert_sql("dca_notices", _COLUMNS),
-            [_row(cause, now) for cause in fresh],
-        )
-        await execute_many(
-            conn,
-            f"""
-            UPDATE {S}.dca_notices SET told_at = :now, times = times + 1,
-                message = :message, closed_at = NULL,
-                opened_at = CASE WHEN closed_at IS NULL THEN opened_at ELSE :now END
-            WHERE cause = :cause
-            """,  # noqa: S608
-            [
-                {"cause": c.key, "message": c.message, "now": db_time(now)}
-                for c in due
-                if c.key in known
+            now,
+            fresh=[_row(cause, now) for cause in fresh],
+            told={c.key: c.message for c in due if c.key in known},
+            over=[
+                key
+                for key, row in known.items()
+                if row["closed_at"] is None and key not in by_key
             ],
-        )
-        over = [
-            key
-            for key, row in known.items()
-            if row["closed_at"] is None and key not in by_key
-        ]
-        await execute_many(
-            conn,
-            f"UPDATE {S}.dca_notices SET closed_at = :now "  # noqa: S608
-            "WHERE cause = :cause",
-            [{"cause": key, "now": db_time(now)} for key in over],
-        )
-        await execute(
-            conn,
-            f"DELETE FROM {S}.dca_notices WHERE closed_at < :before",  # noqa: S608
-            {"before": db_time(now - RETENTION)},
+            forget_before=now - RETENTION,
         )
     return due
-
-
-async def _known(conn: Connection, keys: Iterable[str]) -> dict[str, Mapping[str, Any]]:
-    """The rows of these causes, and of all that are open."""
-    columns = "cause, told_at, closed_at"
-    found = {
-        row["cause"]: row
-        for row in await fetch_all(
-            conn,
-            f"SELECT {columns} FROM {S}.dca_notices "  # noqa: S608
-            "WHERE closed_at IS NULL",
-        )
-    }
-    others = sorted(set(keys) - set(found))
-    for start in range(0, len(others), CHUNK):
-        params: dict[str, Any] = {}
-        listed = in_list("k", others[start : start + CHUNK], params)
-        for row in await fetch_all(
-            conn,
-            f"SELECT {columns} FROM {S}.dca_notices "  # noqa: S608
-            f"WHERE cause IN {listed}",
-            params,
-        ):
-            found[row["cause"]] = row
-    return found
 
 
 def _is_due(cause: Cause, row: Mapping[str, Any] | None, now: datetime) -> bool:
@@ -302,21 +211,6 @@ def _is_due(cause: Cause, row: Mapping[str, Any] | None, now: datetime) -> bool:
         return False
     told_at = from_db_time(row["told_at"]) or now
     return told_at <= now - (REPEAT_INTERVAL if row["closed_at"] is None else COOLDOWN)
-
-
-_COLUMNS = (
-    "cause",
-    "kind",
-    "user_id",
-    "machine_id",
-    "subject_type",
-    "subject_id",
-    "message",
-    "opened_at",
-    "told_at",
-    "times",
-    "closed_at",
-)
 
 
 def _row(cause: Cause, now: datetime) -> dict[str, Any]:

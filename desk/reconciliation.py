@@ -25,6 +25,7 @@ from loguru import logger
 from sqlalchemy.exc import SQLAlchemyError
 
 from .. import crud
+from ..base import cursors
 from ..base.audit import ENGINE
 from ..base.database import db
 from ..base.refusals import BadInputError, ConflictError, NotFoundError
@@ -98,8 +99,9 @@ async def compare(machine_id: str, period: Period) -> Report:
             raise NotFoundError("There is no such machine.")
         wallets = await sql.wallets_of_machine(conn, machine_id)
         lps = await sql.lp_balances(conn, machine_id)
-        only = "(SELECT :machine AS id)"
-        bays = await cash.bays(conn, only, {"machine": machine_id}, is_active=False)
+        bays = await cash.bays(
+            conn, sql.ONE_MACHINE, {"machine": machine_id}, is_active=False
+        )
     settlement_ids = await sql.settlement_ids(machine_id, period)
     legs = await _compare_settlements(settlement_ids, report)
     legs += await sql.legs_by_id(await sql.loose_leg_ids(machine_id, period))
@@ -263,9 +265,9 @@ async def nightly() -> int:
     """
     now = utc_now()
     today = now.date().isoformat()
-    last = await crud.get_cursor(CURSOR)
+    last = await cursors.get_cursor(CURSOR)
     if last is None:
-        await crud.set_cursor(CURSOR, today)
+        await cursors.set_cursor(CURSOR, today)
     if last in (None, today) or now.hour < NIGHTLY_HOUR_UTC:
         return 0
     period = Period(now - NIGHTLY_PERIOD, now - SETTLING_WINDOW)
@@ -282,5 +284,5 @@ async def nightly() -> int:
                 f"satmachineadmin: reconciliation of machine {machine_id}: "
                 f"{len(report.differences)} differences"
             )
-    await crud.set_cursor(CURSOR, today)
+    await cursors.set_cursor(CURSOR, today)
     return done

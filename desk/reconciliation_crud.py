@@ -7,7 +7,7 @@ LNbits' are two: neither is held while the other is asked.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,7 +16,6 @@ from lnbits.db import Connection, dict_to_model
 from lnbits.helpers import urlsafe_short_hash
 
 from ..base.database import (
-    CHUNK,
     cents_sql,
     db,
     db_time,
@@ -25,13 +24,15 @@ from ..base.database import (
     fetch_all,
     fetch_one,
     from_db_time,
-    in_list,
+    in_lists,
     transaction,
 )
 from ..crud import ARRIVED_SQL, RECEIVED_SQL, lock_ledger
 from ..models import Settlement, utc_now
 
 S = "satoshimachine"
+# for what other modules read of several machines
+ONE_MACHINE = "(SELECT :machine AS id)"
 Row = Mapping[str, Any]
 LEG_COLUMNS = (
     "id, payout_id, settlement_id, leg_type, leg_key, amount_sats, status, reference, "
@@ -134,7 +135,7 @@ async def settlements_and_legs(
     settlement_ids: Sequence[str],
 ) -> AsyncIterator[tuple[list[Row], list[Row]]]:
     """Page by page, each with all legs of its settlements as they are then."""
-    for listed, params in _pages(settlement_ids):
+    for listed, params in in_lists(settlement_ids):
         async with db.connect() as conn:
             settlements = await fetch_all(
                 conn,
@@ -161,7 +162,7 @@ async def payouts_by_id(payout_ids: Iterable[str]) -> list[Row]:
 
 async def _by_id(table: str, columns: str, ids: Sequence[str]) -> list[Row]:
     found: list[Row] = []
-    for listed, params in _pages(ids):
+    for listed, params in in_lists(ids):
         async with db.connect() as conn:
             found += await fetch_all(
                 conn,
@@ -172,19 +173,10 @@ async def _by_id(table: str, columns: str, ids: Sequence[str]) -> list[Row]:
     return found
 
 
-def _pages(ids: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The IN list of each page of ids, and its parameters."""
-    for start in range(0, len(ids), CHUNK):
-        params: dict[str, Any] = {}
-        yield in_list("i", ids[start : start + CHUNK], params), params
-
-
 async def own_hashes(conn: Connection, hashes: Sequence[str]) -> set[str]:
     """Those of the hashes that are payouts of ours."""
     found: set[str] = set()
-    for start in range(0, len(hashes), CHUNK):
-        params: dict[str, Any] = {}
-        listed = in_list("h", hashes[start : start + CHUNK], params)
+    for listed, params in in_lists(hashes):
         for row in await fetch_all(
             conn,
             f"SELECT payment_hash FROM {S}.dca_payouts "  # noqa: S608
@@ -202,7 +194,7 @@ def settlement_of(row: Row) -> Settlement:
 async def payout_legs(payout_ids: Sequence[str]) -> list[Row]:
     """Which legs payouts were for, and every other payout of those legs."""
     found: list[Row] = []
-    for listed, params in _pages(payout_ids):
+    for listed, params in in_lists(payout_ids):
         async with db.connect() as conn:
             found += await fetch_all(
                 conn,
@@ -423,14 +415,10 @@ async def what_they_are(machine_id: str, ids: Iterable[str]) -> dict[str, Row]:
     wanted = sorted(set(ids))
     known: dict[str, Row] = {}
     async with db.connect() as conn:
-        for start in range(0, len(wanted), CHUNK):
-            for kind, (table, key, settlement, payment_hash) in _NAMED.items():
-                params: dict[str, Any] = {}
-                listed = in_list("i", wanted[start : start + CHUNK], params)
-                own = ""
-                if table != "dca_payouts":
-                    own = " AND machine_id = :machine"
-                    params["machine"] = machine_id
+        for kind, (table, key, settlement, payment_hash) in _NAMED.items():
+            own = "" if table == "dca_payouts" else " AND machine_id = :machine"
+            named = {"machine": machine_id} if own else {}
+            for listed, params in in_lists(wanted, named):
                 found = await fetch_all(
                     conn,
                     f"SELECT {key} AS id, {settlement} AS settlement_id, "  # noqa: S608

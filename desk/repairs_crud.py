@@ -15,7 +15,6 @@ from lnbits.db import Connection
 from pydantic import BaseModel
 
 from ..base.database import (
-    CHUNK,
     cents_sql,
     db_time,
     execute,
@@ -24,6 +23,7 @@ from ..base.database import (
     fetch_models,
     fetch_one,
     in_list,
+    in_lists,
     row_params,
 )
 from ..base.refusals import NotFoundError
@@ -128,9 +128,7 @@ async def _change_open(
 ) -> int:
     """Set columns of those legs that are open; returns how many were."""
     changed = 0
-    for start in range(0, len(leg_ids), CHUNK):
-        chunk = dict(params)
-        listed = in_list("leg", leg_ids[start : start + CHUNK], chunk)
+    for listed, chunk in in_lists(leg_ids, params):
         changed += await execute(
             conn,
             f"UPDATE {S}.dca_payments SET {changes} "  # noqa: S608
@@ -379,9 +377,7 @@ async def client_user_ids(
     """client id -> the LP's user id, for the audit log."""
     ids = sorted({c for c in client_ids if c})
     found: dict[str, str] = {}
-    for start in range(0, len(ids), CHUNK):
-        params: dict[str, Any] = {}
-        listed = in_list("c", ids[start : start + CHUNK], params)
+    for listed, params in in_lists(ids):
         for row in await fetch_all(
             conn,
             f"SELECT id, user_id FROM {S}.dca_clients WHERE id IN {listed}",  # noqa: S608

@@ -36,16 +36,9 @@ _SQL = re.compile(r"\b(SELECT|INSERT INTO|DELETE FROM)\b|\bUPDATE \S+ SET\b")
 _ONE_QUESTION = "the statement is the question; its rows are read where they are told"
 _EDITED = "is being changed by others as this is written"
 STILL_MIXED = {
-    "api.advice": _ONE_QUESTION,
-    "api.preview": _ONE_QUESTION,
     "cash.bays": _ONE_QUESTION,
     "cash.pace": _ONE_QUESTION,
     "desk.attention": _ONE_QUESTION,
-    "desk.notices": _EDITED,
-    "desk.reconciliation": "names one machine, for what `cash` reads of it",
-    "line.cassettes": _EDITED,
-    "money.forwards": _EDITED,
-    "money.rounds": _EDITED,
     "parties.deposits": _EDITED,
     "parties.lps": _EDITED,
     "parties.machines": _EDITED,

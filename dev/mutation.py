@@ -93,11 +93,8 @@ GROUPS = (
                 "complete_payouts",
                 "finish_legs",
             ),
-            "money/forwards.py": (
-                "is_stale",
-                "payouts_with_stale",
-                "void",
-            ),
+            "money/forwards.py": ("is_stale",),
+            "money/forwards_crud.py": ("payouts_with_stale", "void"),
             "money/ending.py": (),
             "money/resizing_crud.py": (),
             "crud.py": (

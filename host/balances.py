@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
-from ..base.database import CHUNK, fetch_all, in_list
+from ..base.database import fetch_all, in_lists
 from .database import core_connection
 
 
@@ -14,9 +13,7 @@ async def balances_msat(wallet_ids: Iterable[str]) -> dict[str, int]:
     ids = sorted({w for w in wallet_ids if w})
     found = dict.fromkeys(ids, 0)
     async with core_connection() as conn:
-        for start in range(0, len(ids), CHUNK):
-            params: dict[str, Any] = {}
-            listed = in_list("w", ids[start : start + CHUNK], params)
+        for listed, params in in_lists(ids):
             for row in await fetch_all(
                 conn,
                 # the sum of the `balances` view, for these wallets only

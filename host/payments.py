@@ -17,7 +17,7 @@ from lnbits.core.crud.payments import get_payment
 from lnbits.core.models import Payment
 from lnbits.db import dict_to_model
 
-from ..base.database import CHUNK, db_time, fetch_all, from_db_time, in_list
+from ..base.database import db_time, fetch_all, from_db_time, in_list, in_lists
 from ..models import utc_now
 from .database import CoreConn, core_connection, is_sqlite
 
@@ -56,9 +56,7 @@ async def rows_by_hash(
     """LNbits' rows of payments, all of them: hash -> rows."""
     by_hash: dict[str, list[LnbitsRow]] = {}
     async with core_connection(conn) as core:
-        for start in range(0, len(hashes), CHUNK):
-            params: dict[str, Any] = {}
-            listed = in_list("h", hashes[start : start + CHUNK], params)
+        for listed, params in in_lists(hashes):
             for row in await fetch_all(
                 core,
                 "SELECT checking_id, payment_hash, wallet_id, amount, fee, status, "  # noqa: S608
@@ -98,9 +96,7 @@ async def sides_by_hash(hashes: Iterable[str]) -> dict[str, list[Row]]:
     on LNbits' database in between."""
     wanted = sorted(set(hashes))
     found: dict[str, list[Row]] = {}
-    for start in range(0, len(wanted), CHUNK):
-        params: dict[str, Any] = {}
-        listed = in_list("h", wanted[start : start + CHUNK], params)
+    for listed, params in in_lists(wanted):
         async with core_connection() as conn:
             page = await fetch_all(
                 conn,
@@ -141,9 +137,7 @@ async def invoice_states(hashes: Sequence[str]) -> dict[str, InvoiceState]:
     found: dict[str, InvoiceState] = {}
     now = utc_now()
     async with core_connection() as conn:
-        for start in range(0, len(hashes), CHUNK):
-            params: dict[str, Any] = {}
-            listed = in_list("h", hashes[start : start + CHUNK], params)
+        for listed, params in in_lists(hashes):
             for row in await fetch_all(
                 conn,
                 "SELECT payment_hash, status, expiry FROM apipayments "  # noqa: S608
@@ -219,9 +213,7 @@ async def debited_hashes(
     hashes = sorted({h for h in payment_hashes if h})
     found: set[str] = set()
     async with core_connection() as conn:
-        for start in range(0, len(hashes), CHUNK):
-            params: dict[str, Any] = {"wallet": wallet_id}
-            listed = in_list("h", hashes[start : start + CHUNK], params)
+        for listed, params in in_lists(hashes, {"wallet": wallet_id}):
             found.update(
                 row["payment_hash"]
                 for row in await fetch_all(
@@ -239,9 +231,7 @@ async def receipts_since(wallet_ids: Sequence[str], since: datetime) -> list[Row
     """What wallets received: payment_hash, wallet_id, amount (msat), extra."""
     found: list[Row] = []
     async with core_connection() as conn:
-        for start in range(0, len(wallet_ids), CHUNK):
-            params: dict[str, Any] = {"since": db_time(since)}
-            listed = in_list("w", wallet_ids[start : start + CHUNK], params)
+        for listed, params in in_lists(wallet_ids, {"since": db_time(since)}):
             found += await fetch_all(
                 conn,
                 "SELECT payment_hash, wallet_id, amount, extra "  # noqa: S608

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from ..base.database import CHUNK, db_time, fetch_all, in_list
+from ..base.database import db_time, fetch_all, in_lists
 from .database import core_connection
 
 # From the payer's side, which the index of `updated_at` keeps short; from the
@@ -25,11 +25,10 @@ async def half_done_hashes(
     paid the same amount (since then, and before then) and whose receipt is open."""
     found: set[str] = set()
     recent = f"AND {_PAID_SINCE}" if since else "AND o.status = 'success'"
-    for start in range(0, len(wallet_ids), CHUNK):
-        params = {"before": db_time(before), "text": f"%{text}%"}
-        if since:
-            params["since"] = db_time(since)
-        listed = in_list("w", wallet_ids[start : start + CHUNK], params)
+    wanted = {"before": db_time(before), "text": f"%{text}%"}
+    if since:
+        wanted["since"] = db_time(since)
+    for listed, params in in_lists(wallet_ids, wanted):
         async with core_connection() as conn:
             rows = await fetch_all(
                 conn,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ..base.database import CHUNK, db_time, fetch_all, from_db_time, in_list
+from ..base.database import db_time, fetch_all, from_db_time, in_lists
 from .database import core_connection
 
 
@@ -81,9 +81,7 @@ async def known_hashes(payment_hashes: Iterable[str]) -> set[str]:
     hashes = sorted(set(payment_hashes))
     found: set[str] = set()
     async with core_connection() as conn:
-        for start in range(0, len(hashes), CHUNK):
-            params: dict[str, Any] = {}
-            listed = in_list("h", hashes[start : start + CHUNK], params)
+        for listed, params in in_lists(hashes):
             rows = await fetch_all(
                 conn,
                 "SELECT DISTINCT payment_hash FROM apipayments "  # noqa: S608

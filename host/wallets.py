@@ -10,7 +10,7 @@ from urllib.parse import urlparse
 from lnbits.core.crud.wallets import get_wallet_id_by_ln_address
 from lnbits.settings import settings
 
-from ..base.database import CHUNK, fetch_all, fetch_one, in_list
+from ..base.database import fetch_all, fetch_one, in_lists
 from .database import core_connection
 
 
@@ -33,9 +33,7 @@ async def wallet_facts(wallet_ids: Iterable[str]) -> dict[str, WalletFacts]:
     ids = sorted({w for w in wallet_ids if w})
     facts: dict[str, WalletFacts] = {}
     async with core_connection() as conn:
-        for start in range(0, len(ids), CHUNK):
-            params: dict[str, Any] = {}
-            listed = in_list("w", ids[start : start + CHUNK], params)
+        for listed, params in in_lists(ids):
             for row in await fetch_all(
                 conn,
                 'SELECT id, "user" AS user_id, wallet_type, deleted '  # noqa: S608

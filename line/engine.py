@@ -33,7 +33,7 @@ from ..base.events import wait_for_event
 from ..desk.relays import STATUS_IS_OLD, deaf_sentence
 from ..host import limits
 from ..models import Machine, utc_now
-from . import answers, cassettes
+from . import answers, cassettes, cassettes_crud
 from . import crud as line_crud
 from . import keys as line_keys
 from . import payout as line_payout
@@ -360,7 +360,7 @@ class Line:
         """Send saved cassettes; with `again` also what a machine has not confirmed."""
         if not self.relays or self.ring is None:
             return
-        for saved in await cassettes.to_publish(again=again):
+        for saved in await cassettes_crud.to_publish(again=again):
             machine = await crud.get_machine(saved.machine_id)
             key = self.ring.for_machine(
                 (await line_crud.get_line(saved.machine_id)).service_pubkey
@@ -378,7 +378,7 @@ class Line:
 
         async def sent(offer: Offer) -> None:
             self.sending.discard(event_id)
-            await cassettes.was_sent(
+            await cassettes_crud.was_sent(
                 machine_id, event_id, is_taken=offer is Offer.TAKEN
             )
 

@@ -23,7 +23,7 @@ from ..crud import lock_ledger
 from ..host.paying import fail_unpaid_invoice
 from ..host.wallets import wallet_facts
 from ..models import Leg, Payout, utc_now
-from . import forwards, payouts_crud, resizing_crud
+from . import forwards_crud, payouts_crud, resizing_crud
 
 __all__ = ["db"]
 
@@ -57,7 +57,7 @@ async def withdraw(payout: Payout, reason: str, holder: str) -> bool:
         if legs is None:
             return False
         await payouts_crud.free_legs(conn, payout.id)
-        await forwards.void(conn, utc_now())
+        await forwards_crud.void(conn, utc_now())
         await _refit(conn, legs)
     return True
 
@@ -74,7 +74,7 @@ async def may_be_paid(untried: Sequence[Payout], holder: str) -> list[Payout]:
 
     Only for payouts that have no invoice, or whose invoice LNbits has not tried.
     """
-    over = await forwards.payouts_with_stale(untried) if untried else {}
+    over = await forwards_crud.payouts_with_stale(untried) if untried else {}
     moved = await _moved_or_gone(untried)
     kept = []
     for payout in untried:
@@ -103,7 +103,7 @@ async def _moved_or_gone(payouts: Sequence[Payout]) -> dict[str, str]:
         w for p in payouts for w in (p.source_wallet_id, p.destination_wallet_id) if w
     )
     usable = {w for w, facts in wallets.items() if facts.is_usable}
-    wanted = await payouts_crud.wanted_wallets([p.id for p in payouts])
+    wanted = await forwards_crud.wanted_wallets([p.id for p in payouts])
     found = {}
     for payout in payouts:
         mine = {payout.source_wallet_id, payout.destination_wallet_id} - {None}

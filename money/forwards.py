@@ -1,8 +1,9 @@
-"""Forwards that must not leave any more: a day old, or turned off by their LP since.
+"""Forwards: what an LP's received sats send on, and what must not leave any more.
 
-The sats that it would send may be spent by then, and what is in the wallet now may be
-the LP's salary. So it is asked where a payment begins, and not only by the sweep: when
-payouts are opened, and again before an invoice is made or paid.
+A forward is over when it is a day old, or when its LP turned forwarding off: the sats
+that it would send may be spent by then, and what is in the wallet now may be the LP's
+salary. So it is asked where a payment begins, and not only by the sweep: when payouts
+are opened, and again before an invoice is made or paid (`forwards_crud.py`).
 
 Guaranteed: a forward that is over is in no payment that begins after that, but for one
 case: an invoice that is kept already and that pays others too is paid as it is.
@@ -13,28 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from lnbits.db import Connection
+from lnbits.helpers import urlsafe_short_hash
 
-from ..base.database import CHUNK, db, db_time, execute, fetch_all, in_list, transaction
-from ..models import Leg, LpProfile, Payout, utc_now
-
-__all__ = ["db"]
+from ..crud import EXTERNAL_BATCH_DELAY
+from ..models import Leg, LpProfile
+from ..parties.positions_crud import lp_profiles_of_clients
 
 AT_MOST = timedelta(hours=24)
-
-# a condition on a leg, with `_over_params`
-_STALE = """
-    leg_type = 'autoforward' AND (created_at < :before OR client_id IN (
-        SELECT c.id FROM satoshimachine.dca_clients c
-        JOIN satoshimachine.dca_lp l ON l.user_id = c.user_id
-        WHERE l.autoforward_enabled = :off))
-    """
-
-
-def _stale_params(now: datetime) -> dict[str, Any]:
-    return {"before": db_time(now - AT_MOST), "off": False}
 
 
 def is_stale(leg: Leg, profile: LpProfile | None, now: datetime) -> bool:
@@ -45,46 +33,43 @@ def is_stale(leg: Leg, profile: LpProfile | None, now: datetime) -> bool:
     return is_off or leg.created_at < now - AT_MOST
 
 
-async def payouts_with_stale(payouts: Sequence[Payout]) -> dict[str, bool]:
-    """payout id -> whether all of its legs are over, for those where any is."""
-    ids = [p.id for p in payouts]
-    found: dict[str, bool] = {}
-    async with db.connect() as conn:
-        for start in range(0, len(ids), CHUNK):
-            params = _stale_params(utc_now())
-            listed = in_list("p", ids[start : start + CHUNK], params)
-            for row in await fetch_all(
-                conn,
-                f"""
-                SELECT payout_id, COUNT(*) AS legs,
-                    SUM(CASE WHEN {_STALE} THEN 1 ELSE 0 END) AS are_over
-                FROM satoshimachine.dca_payments
-                WHERE payout_id IN {listed} AND status = 'pending' GROUP BY payout_id
-                """,  # noqa: S608
-                params,
-            ):
-                if row["are_over"]:
-                    found[row["payout_id"]] = row["are_over"] == row["legs"]
-    return found
-
-
-async def void_stale() -> int:
-    """Void the forwards that are over and in no payout; returns how many."""
-    async with transaction() as conn:
-        return await void(conn, utc_now())
-
-
-async def void(conn: Connection, now: datetime) -> int:
-    """The same in the caller's transaction."""
-    return await execute(
-        conn,
-        f"""
-        UPDATE satoshimachine.dca_payments
-        SET status = 'voided', completed_at = :now,
-            error_message = CASE WHEN created_at < :before
-            THEN 'Not forwarded within a day; the sats stay in your wallet.'
-            ELSE 'Forwarding was turned off; the sats stay in your wallet.' END
-        WHERE status IN ('pending', 'failed') AND payout_id IS NULL AND {_STALE}
-        """,  # noqa: S608
-        {"now": db_time(now), **_stale_params(now)},
-    )
+async def autoforward_legs(
+    conn: Connection, legs: Sequence[Leg], now: datetime
+) -> list[Leg]:
+    """The autoforward legs that received DCA legs give rise to."""
+    received = [
+        x
+        for x in legs
+        if x.leg_type == "dca" and x.client_id and x.destination_wallet_id
+    ]
+    if not received:
+        return []
+    profiles = await lp_profiles_of_clients(conn, [str(x.client_id) for x in received])
+    forwards = []
+    for leg in received:
+        profile = profiles.get(str(leg.client_id))
+        if not profile or not profile.autoforward_enabled:
+            continue
+        if not profile.autoforward_ln_address:
+            continue
+        forwards.append(
+            Leg(
+                id=urlsafe_short_hash(),
+                settlement_id=leg.settlement_id,
+                client_id=leg.client_id,
+                machine_id=leg.machine_id,
+                operator_user_id=leg.operator_user_id,
+                leg_type="autoforward",
+                leg_key=leg.id,
+                parent_leg_id=leg.id,
+                destination_ln_address=profile.autoforward_ln_address,
+                target=profile.autoforward_ln_address,
+                # what arrived: LNbits may keep a service fee of what was owed
+                amount_sats=leg.sent_sats or leg.amount_sats,
+                transaction_time=leg.transaction_time,
+                source_wallet_id=leg.destination_wallet_id,
+                next_try_at=now + EXTERNAL_BATCH_DELAY,
+                created_at=now,
+            )
+        )
+    return forwards

@@ -8,7 +8,7 @@ from typing import Any
 
 from lnbits.db import Connection
 
-from ..base.database import CHUNK, fetch_all, in_list
+from ..base.database import fetch_all, in_lists
 
 # Where a wallet lacks what it owes: LPs and customers first, then the platform, then
 # the operator's own splits, so that nobody's fee is paid from somebody's principal.
@@ -68,9 +68,7 @@ async def read_debts(conn: Connection, wallet_ids: Sequence[str]) -> dict[str, D
 
 async def _unpaid_legs(conn: Connection, wallet_ids: Sequence[str]) -> dict[str, Debts]:
     found: dict[str, Debts] = {}
-    for start in range(0, len(wallet_ids), CHUNK):
-        params: dict[str, Any] = {}
-        listed = in_list("w", wallet_ids[start : start + CHUNK], params)
+    for listed, params in in_lists(wallet_ids):
         for row in await fetch_all(
             conn,
             f"""
@@ -110,9 +108,7 @@ async def opened_payouts(
     conn: Connection, wallet_ids: Sequence[str]
 ) -> dict[str, list[Opened]]:
     found: dict[str, list[Opened]] = {}
-    for start in range(0, len(wallet_ids), CHUNK):
-        params: dict[str, Any] = {}
-        listed = in_list("w", wallet_ids[start : start + CHUNK], params)
+    for listed, params in in_lists(wallet_ids):
         for row in await fetch_all(
             conn,
             f"""
@@ -134,9 +130,7 @@ async def unplanned_sides(conn: Connection, wallet_ids: Sequence[str]) -> list[S
     """Payments of wallets that landed and have no plan, whichever way they went; of
     those from before the wallet was a machine's nothing is owed."""
     found: list[Side] = []
-    for start in range(0, len(wallet_ids), CHUNK):
-        params: dict[str, Any] = {}
-        listed = in_list("w", wallet_ids[start : start + CHUNK], params)
+    for listed, params in in_lists(wallet_ids):
         for row in await fetch_all(
             conn,
             f"""

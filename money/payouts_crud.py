@@ -8,15 +8,13 @@ Not guaranteed here: that a payment happened. `payouts.py` reads that from LNbit
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from lnbits.db import Connection
-from lnbits.helpers import urlsafe_short_hash
 
 from ..base.database import (
-    CHUNK,
     cents_sql,
     db,
     db_time,
@@ -25,7 +23,7 @@ from ..base.database import (
     fetch_all,
     fetch_models,
     fetch_one,
-    in_list,
+    in_lists,
     insert_sql,
     reuse,
     row_params,
@@ -34,7 +32,6 @@ from ..base.database import (
 from ..base.lease import lease_held_sql
 from ..calculations import largest_remainder
 from ..crud import (
-    EXTERNAL_BATCH_DELAY,
     USED,
     add_received,
     insert_legs,
@@ -43,7 +40,7 @@ from ..crud import (
     refresh_settlements,
 )
 from ..models import Leg, Payout, utc_now
-from ..parties.positions_crud import lp_profiles_of_clients
+from .forwards import autoforward_legs
 
 __all__ = ["db"]
 
@@ -108,6 +105,23 @@ async def due_legs(
     )
 
 
+async def backing_off(
+    conn: Connection, wallet_id: str, now: datetime
+) -> set[tuple[str, str | None, str | None]]:
+    """(leg type, LP's client row, target) whose last attempt from this wallet failed
+    and whose next one is not due."""
+    found = await fetch_all(
+        conn,
+        """
+        SELECT DISTINCT leg_type, client_id, target FROM satoshimachine.dca_payments
+        WHERE status = 'pending' AND payout_id IS NULL AND attempts > 0
+          AND next_try_at > :now AND source_wallet_id = :wallet
+        """,
+        {"wallet": wallet_id, "now": db_time(now)},
+    )
+    return {(r["leg_type"], r["client_id"], r["target"]) for r in found}
+
+
 async def set_leg_waits(deferred: Deferred, next_try_at: datetime) -> None:
     """Say on waiting legs why they wait. No attempt is counted; no status changes."""
     if not deferred:
@@ -134,9 +148,7 @@ async def still_waiting(conn: Connection, legs: Iterable[Leg]) -> dict[str, Leg]
     """Those of the legs that are pending and in no payout, as they are now, by id."""
     ids = sorted({leg.id for leg in legs})
     found: dict[str, Leg] = {}
-    for start in range(0, len(ids), CHUNK):
-        params: dict[str, Any] = {}
-        listed = in_list("l", ids[start : start + CHUNK], params)
+    for listed, params in in_lists(ids):
         for leg in await fetch_models(
             conn,
             f"SELECT * FROM satoshimachine.dca_payments WHERE id IN {listed} "  # noqa: S608
@@ -220,7 +232,7 @@ async def open_payouts(
     if opened:
         payout_rows = [row_params(payout) for payout, _ in opened]
         await execute_many(conn, insert_sql("dca_payouts", payout_rows[0]), payout_rows)
-        for listed, params in _lists([payout.id for payout, _ in opened]):
+        for listed, params in in_lists([payout.id for payout, _ in opened]):
             await execute(
                 conn,
                 "INSERT INTO satoshimachine.dca_payout_legs "  # noqa: S608
@@ -260,7 +272,7 @@ async def _join(
     for payout, legs in payouts_and_legs:
         if len(legs) == 1:
             continue
-        for listed, params in _lists([x.id for x in legs]):
+        for listed, params in in_lists([x.id for x in legs]):
             params["payout"] = payout.id
             await execute(conn, f"{join} id IN {listed} AND {free}", params)
 
@@ -270,7 +282,7 @@ async def _joined(
 ) -> dict[str, set[LegFacts]]:
     """payout id -> what is known of the legs that are in it now."""
     found: dict[str, set[LegFacts]] = {i: set() for i in payout_ids}
-    for listed, params in _lists(payout_ids):
+    for listed, params in in_lists(payout_ids):
         for row in await fetch_all(
             conn,
             "SELECT id, payout_id, amount_sats, target "  # noqa: S608
@@ -280,13 +292,6 @@ async def _joined(
             leg = (row["id"], int(row["amount_sats"]), row["target"])
             found[row["payout_id"]].add(leg)
     return found
-
-
-def _lists(ids: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """An IN clause and its parameters for each `CHUNK` of these ids."""
-    for start in range(0, len(ids), CHUNK):
-        params: dict[str, Any] = {}
-        yield in_list("l", ids[start : start + CHUNK], params), params
 
 
 async def unfinished_payouts(limit: int = 500) -> list[Payout]:
@@ -346,9 +351,7 @@ async def legs_of_payouts(
     """payout id -> the legs that are in it now."""
     ids = sorted(set(payout_ids))
     found: dict[str, list[Leg]] = {i: [] for i in ids}
-    for start in range(0, len(ids), CHUNK):
-        params: dict[str, Any] = {}
-        listed = in_list("p", ids[start : start + CHUNK], params)
+    for listed, params in in_lists(ids):
         for leg in await fetch_models(
             conn,
             f"SELECT * FROM satoshimachine.dca_payments WHERE payout_id IN {listed} "  # noqa: S608
@@ -367,7 +370,7 @@ async def facts_of_payouts(payout_ids: Sequence[str]) -> dict[str, dict[str, Any
     with each list of payments."""
     facts: dict[str, dict[str, Any]] = {}
     async with db.connect() as conn:
-        for listed, params in _lists(payout_ids):
+        for listed, params in in_lists(payout_ids):
             for row in await fetch_all(
                 conn,
                 "SELECT p.payout_id, p.machine_id, s.payment_hash, "  # noqa: S608
@@ -546,35 +549,6 @@ async def mark_withdrawn(payout: Payout, reason: str, holder: str) -> bool:
     return marked == 1
 
 
-async def wanted_wallets(
-    payout_ids: Sequence[str],
-) -> dict[str, set[tuple[str, str | None]]]:
-    """payout id -> (leg type, the wallet that such a leg goes to now) of those of its
-    waiting legs whose receiver may choose another wallet at any time."""
-    found: dict[str, set[tuple[str, str | None]]] = {}
-    async with db.connect() as conn:
-        for listed, params in _lists(payout_ids):
-            for row in await fetch_all(
-                conn,
-                f"""
-                SELECT p.payout_id, p.leg_type,
-                       CASE WHEN p.leg_type = 'super_fee'
-                       THEN (SELECT s.super_fee_wallet_id
-                             FROM satoshimachine.super_config s WHERE s.id = 'default')
-                       ELSE l.dca_wallet_id END AS wallet_id
-                FROM satoshimachine.dca_payments p
-                LEFT JOIN satoshimachine.dca_clients c ON c.id = p.client_id
-                LEFT JOIN satoshimachine.dca_lp l ON l.user_id = c.user_id
-                WHERE p.payout_id IN {listed} AND p.status = 'pending'
-                  AND p.leg_type IN ('dca', 'settlement', 'super_fee')
-                """,  # noqa: S608
-                params,
-            ):
-                wanted = found.setdefault(row["payout_id"], set())
-                wanted.add((row["leg_type"], row["wallet_id"] or None))
-    return found
-
-
 async def complete_payouts(
     results: Sequence[tuple[Payout, int]],
 ) -> list[Leg]:
@@ -661,7 +635,7 @@ async def _finish(
     for group in groups.values():
         if len(group) == 1:
             continue
-        for listed, params in _lists([x.id for x in group]):
+        for listed, params in in_lists([x.id for x in group]):
             sql = finish.format(which=f"IN {listed}", sent="amount_sats")
             await execute(conn, sql, {**params, **common, **_ends(group[0])})
 
@@ -678,9 +652,7 @@ async def _ids_with_status(
     conn: Connection, leg_ids: Sequence[str], status: str
 ) -> set[str]:
     found: set[str] = set()
-    for start in range(0, len(leg_ids), CHUNK):
-        params: dict[str, Any] = {"status": status}
-        listed = in_list("l", leg_ids[start : start + CHUNK], params)
+    for listed, params in in_lists(leg_ids, {"status": status}):
         found.update(
             row["id"]
             for row in await fetch_all(
@@ -693,53 +665,9 @@ async def _ids_with_status(
     return found
 
 
-async def autoforward_legs(
-    conn: Connection, legs: Sequence[Leg], now: datetime
-) -> list[Leg]:
-    """The autoforward legs that received DCA legs give rise to."""
-    received = [
-        x
-        for x in legs
-        if x.leg_type == "dca" and x.client_id and x.destination_wallet_id
-    ]
-    if not received:
-        return []
-    profiles = await lp_profiles_of_clients(conn, [str(x.client_id) for x in received])
-    forwards = []
-    for leg in received:
-        profile = profiles.get(str(leg.client_id))
-        if not profile or not profile.autoforward_enabled:
-            continue
-        if not profile.autoforward_ln_address:
-            continue
-        forwards.append(
-            Leg(
-                id=urlsafe_short_hash(),
-                settlement_id=leg.settlement_id,
-                client_id=leg.client_id,
-                machine_id=leg.machine_id,
-                operator_user_id=leg.operator_user_id,
-                leg_type="autoforward",
-                leg_key=leg.id,
-                parent_leg_id=leg.id,
-                destination_ln_address=profile.autoforward_ln_address,
-                target=profile.autoforward_ln_address,
-                # what arrived: LNbits may keep a service fee of what was owed
-                amount_sats=leg.sent_sats or leg.amount_sats,
-                transaction_time=leg.transaction_time,
-                source_wallet_id=leg.destination_wallet_id,
-                next_try_at=now + EXTERNAL_BATCH_DELAY,
-                created_at=now,
-            )
-        )
-    return forwards
-
-
 async def _payouts_by_id(conn: Connection, payout_ids: Sequence[str]) -> list[Payout]:
     found: list[Payout] = []
-    for start in range(0, len(payout_ids), CHUNK):
-        params: dict[str, Any] = {}
-        listed = in_list("p", payout_ids[start : start + CHUNK], params)
+    for listed, params in in_lists(payout_ids):
         found += await fetch_models(
             conn,
             f"SELECT * FROM satoshimachine.dca_payouts WHERE id IN {listed}",  # noqa: S608

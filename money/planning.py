@@ -42,7 +42,7 @@ from ..models import (
     utc_now,
 )
 from ..parties import positions_crud
-from . import payouts_crud
+from . import forwards
 from .targets import is_outside
 
 ALREADY_HERE = "already in this wallet"
@@ -365,7 +365,7 @@ async def plan_settlement(settlement_id: str, holder: str) -> bool:
         skipped = [leg for leg in plan.legs if leg.status == "skipped"]
         now = utc_now()
         await crud.insert_legs(
-            conn, await payouts_crud.autoforward_legs(conn, skipped, now)
+            conn, await forwards.autoforward_legs(conn, skipped, now)
         )
     return True
 

@@ -20,7 +20,7 @@ from lnbits.helpers import urlsafe_short_hash
 
 from .. import crud
 from ..base import lease
-from ..base.database import db, fetch_all, transaction
+from ..base.database import db, transaction
 from ..host import limits, people
 from ..host.balances import balances_msat
 from ..host.wallets import WalletFacts, local_wallet_of_address, wallet_facts
@@ -125,20 +125,9 @@ class BatchInputs:
 async def read_batch_inputs(wallet_id: str, now: datetime) -> BatchInputs:
     async with db.connect() as conn:
         legs = await payouts_crud.due_legs(conn, wallet_id, now)
-        backing_off = await fetch_all(
-            conn,
-            """
-            SELECT DISTINCT leg_type, client_id, target FROM satoshimachine.dca_payments
-            WHERE status = 'pending' AND payout_id IS NULL AND attempts > 0
-              AND next_try_at > :now AND source_wallet_id = :wallet
-            """,
-            {"wallet": wallet_id, "now": crud.db_time(now)},
-        )
         return BatchInputs(
             legs=legs,
-            backing_off={
-                (r["leg_type"], r["client_id"], r["target"]) for r in backing_off
-            },
+            backing_off=await payouts_crud.backing_off(conn, wallet_id, now),
             machines=await crud.get_machines_by_id(conn, [x.machine_id for x in legs]),
             config=await crud.get_super_config(conn),
             profiles=await positions_crud.lp_profiles_of_clients(

@@ -12,7 +12,6 @@ from lnbits.db import Connection
 
 from ..base.audit import ENGINE, write_audit
 from ..base.database import (
-    CHUNK,
     db,
     db_time,
     execute,
@@ -21,6 +20,7 @@ from ..base.database import (
     fetch_one,
     from_db_time,
     in_list,
+    in_lists,
     transaction,
 )
 from ..crud import get_machine
@@ -66,9 +66,7 @@ async def our_hashes(payment_hashes: Iterable[str]) -> set[str]:
     hashes = sorted(set(payment_hashes))
     found: set[str] = set()
     async with db.connect() as conn:
-        for start in range(0, len(hashes), CHUNK):
-            params: dict[str, Any] = {}
-            listed = in_list("h", hashes[start : start + CHUNK], params)
+        for listed, params in in_lists(hashes):
             rows = await fetch_all(
                 conn,
                 f"SELECT payment_hash AS h FROM {S}.dca_payouts "  # noqa: S608

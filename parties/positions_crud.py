@@ -9,7 +9,7 @@ from typing import Any
 
 from lnbits.db import Connection
 
-from ..base.database import CHUNK, cents_sql, db_time, fetch_all, fetch_models, in_list
+from ..base.database import cents_sql, db_time, fetch_all, fetch_models, in_lists
 from ..models import CommissionSplit, LpProfile
 
 
@@ -122,9 +122,7 @@ async def lp_profiles_of_clients(
     """client id -> where the LP's sats go now (no modes, no limits)."""
     ids = sorted(set(client_ids))
     profiles: dict[str, LpProfile] = {}
-    for start in range(0, len(ids), CHUNK):
-        params: dict[str, Any] = {}
-        listed = in_list("c", ids[start : start + CHUNK], params)
+    for listed, params in in_lists(ids):
         found = await fetch_all(
             conn,
             f"SELECT c.id AS client_id, l.* FROM satoshimachine.dca_clients c "  # noqa: S608

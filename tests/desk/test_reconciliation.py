@@ -19,6 +19,7 @@ from lnbits.core.db import db as core_db
 from world import MakeWorld, World, edit_core, update
 
 from satmachineadmin import crud, distribution, tasks
+from satmachineadmin.base import cursors
 from satmachineadmin.base.audit import ENGINE
 from satmachineadmin.base.database import db_time, execute, execute_many, transaction
 from satmachineadmin.desk import reconciliation
@@ -494,7 +495,7 @@ async def test_every_machine_is_reconciled_once_a_night(
         return Report(machine_id, asked)
 
     monkeypatch.setattr(reconciliation, "reconcile", note)
-    await crud.set_cursor(reconciliation.CURSOR, "2025-01-01")
+    await cursors.set_cursor(reconciliation.CURSOR, "2025-01-01")
     assert await reconciliation.nightly() == 0
     moment[0] = moment[0].replace(hour=2)
     await reconciliation.nightly()

@@ -14,7 +14,7 @@ from world import update
 
 from satmachineadmin import tasks
 from satmachineadmin.base.database import db_time
-from satmachineadmin.line import cassettes
+from satmachineadmin.line import cassettes_crud
 from satmachineadmin.line import crud as line_crud
 from satmachineadmin.line import engine as line
 from satmachineadmin.models import utc_now
@@ -100,7 +100,7 @@ async def test_each_save_is_dated_later_than_the_last(make_on_line: MakeOnLine) 
         await save(found, {"1": bay(20, count)})
 
         async def signed() -> Any:
-            event = await cassettes.get_cassette_event(machine_id)
+            event = await cassettes_crud.get_cassette_event(machine_id)
             return event and event.event_json and event
 
         event = await wait_for(signed)

@@ -21,6 +21,7 @@ from unheard import deaf_listener, received, second_machine
 from world import MakeWorld, age_core, balance_sats, edit_core
 
 from satmachineadmin import crud, distribution, tasks
+from satmachineadmin.base import cursors
 from satmachineadmin.base.database import db, db_time, execute, transaction
 from satmachineadmin.base.refusals import ConflictError
 from satmachineadmin.models import Settlement, utc_now
@@ -140,7 +141,7 @@ async def test_known_failure_16_the_watermark_waits_for_a_failed_query(
 ) -> None:
     world = await make_world(deposits=["300.00"])
     await tasks.sweep()
-    watermark = await crud.get_cursor("sweep")
+    watermark = await cursors.get_cursor("sweep")
     payment_hash = await received(world, world.stamp())
 
     async def broken(*_: Any) -> Any:
@@ -150,7 +151,7 @@ async def test_known_failure_16_the_watermark_waits_for_a_failed_query(
         patch.setattr(tasks, "successful_page", broken)
         await tasks.sweep_once()
         assert "disk is full" in str(tasks.state.sweep_error)
-    assert await crud.get_cursor("sweep") == watermark
+    assert await cursors.get_cursor("sweep") == watermark
     await tasks.sweep_once()
     assert tasks.state.sweep_error is None
     await world.until(payment_hash, "completed")

@@ -1,0 +1,157 @@
+"""SQL of telling people: what is news, and what they were told of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from lnbits.db import Connection
+
+from ..base.database import (
+    cents_sql,
+    db,
+    db_time,
+    execute,
+    execute_many,
+    fetch_all,
+    in_lists,
+    insert_sql,
+)
+
+__all__ = ["db"]
+
+S = "satoshimachine"
+Row = Mapping[str, Any]
+
+_COLUMNS = (
+    "cause",
+    "kind",
+    "user_id",
+    "machine_id",
+    "subject_type",
+    "subject_id",
+    "message",
+    "opened_at",
+    "told_at",
+    "times",
+    "closed_at",
+)
+
+
+async def lock(conn: Connection) -> None:
+    """Two processes that both take themselves for the engine tell once."""
+    await execute(
+        conn,
+        f"UPDATE {S}.dca_locks SET n = n + 0 WHERE id = 'ledger'",  # noqa: S608
+    )
+
+
+async def owners_of_machines(conn: Connection) -> dict[str, str]:
+    found = await fetch_all(
+        conn, f"SELECT id, operator_user_id FROM {S}.dca_machines"  # noqa: S608
+    )
+    return {row["id"]: row["operator_user_id"] for row in found}
+
+
+async def items(conn: Connection, sql: str, params: Row) -> list[Row]:
+    """The items of a kind of attention, whose SQL after `SELECT` is given."""
+    return await fetch_all(conn, f"SELECT {sql}", params)
+
+
+async def deposits_confirmed(conn: Connection, since: datetime) -> list[Row]:
+    return await fetch_all(
+        conn,
+        f"""
+        SELECT d.id, d.machine_id, d.currency, c.user_id,
+            {cents_sql("d.amount")} AS cents,
+            COALESCE(m.name, SUBSTR(m.machine_npub, 1, 12)) AS machine
+        FROM {S}.dca_deposits d
+        JOIN {S}.dca_clients c ON c.id = d.client_id
+        JOIN {S}.dca_machines m ON m.id = d.machine_id
+        WHERE d.status = 'confirmed' AND d.confirmed_at >= :since
+        """,  # noqa: S608
+        {"since": db_time(since)},
+    )
+
+
+async def payouts_received(conn: Connection, since: datetime) -> list[Row]:
+    """Payments to LPs who want to hear of them, one row for each machine and LP."""
+    return await fetch_all(
+        conn,
+        f"""
+        SELECT o.id, p.machine_id, c.user_id, m.fiat_code,
+            COALESCE(m.name, SUBSTR(m.machine_npub, 1, 12)) AS machine,
+            SUM(p.amount_sats) AS sats, SUM({cents_sql("p.amount_fiat")}) AS cents
+        FROM {S}.dca_payouts o
+        JOIN {S}.dca_payments p ON p.payout_id = o.id
+        JOIN {S}.dca_clients c ON c.id = p.client_id
+        JOIN {S}.dca_lp l ON l.user_id = c.user_id
+        JOIN {S}.dca_machines m ON m.id = p.machine_id
+        WHERE o.paid_at >= :since AND o.status = 'paid' AND p.status = 'completed'
+          AND p.leg_type IN ('dca', 'settlement') AND l.notify_payouts = true
+        GROUP BY o.id, p.machine_id, c.user_id, m.fiat_code, m.name, m.machine_npub
+        """,  # noqa: S608
+        {"since": db_time(since)},
+    )
+
+
+async def known(conn: Connection, keys: Iterable[str]) -> dict[str, Row]:
+    """The rows of these causes, and of all that are open."""
+    columns = "cause, told_at, closed_at"
+    found = {
+        row["cause"]: row
+        for row in await fetch_all(
+            conn,
+            f"SELECT {columns} FROM {S}.dca_notices "  # noqa: S608
+            "WHERE closed_at IS NULL",
+        )
+    }
+    others = sorted(set(keys) - set(found))
+    for listed, params in in_lists(others):
+        for row in await fetch_all(
+            conn,
+            f"SELECT {columns} FROM {S}.dca_notices "  # noqa: S608
+            f"WHERE cause IN {listed}",
+            params,
+        ):
+            found[row["cause"]] = row
+    return found
+
+
+async def write(
+    conn: Connection,
+    now: datetime,
+    *,
+    fresh: Sequence[dict[str, Any]],
+    told: Mapping[str, str],
+    over: Sequence[str],
+    forget_before: datetime,
+) -> None:
+    """Open causes, note that known ones (key -> sentence) are told again, close those
+    that are over and forget what was closed long ago."""
+    await execute_many(conn, insert_sql("dca_notices", _COLUMNS), fresh)
+    await execute_many(
+        conn,
+        f"""
+        UPDATE {S}.dca_notices SET told_at = :now, times = times + 1,
+            message = :message, closed_at = NULL,
+            opened_at = CASE WHEN closed_at IS NULL THEN opened_at ELSE :now END
+        WHERE cause = :cause
+        """,  # noqa: S608
+        [
+            {"cause": key, "message": message, "now": db_time(now)}
+            for key, message in told.items()
+        ],
+    )
+    await execute_many(
+        conn,
+        f"UPDATE {S}.dca_notices SET closed_at = :now "  # noqa: S608
+        "WHERE cause = :cause",
+        [{"cause": key, "now": db_time(now)} for key in over],
+    )
+    await execute(
+        conn,
+        f"DELETE FROM {S}.dca_notices WHERE closed_at < :before",  # noqa: S608
+        {"before": db_time(forget_before)},
+    )
