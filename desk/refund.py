@@ -180,12 +180,18 @@ def _refunds_to_claim(legs: Sequence[Leg]) -> list[Leg]:
     open_legs = [leg for leg in refunds if is_open(leg)]
     if not open_legs:
         raise ConflictError("Nothing is owed to the customer of this settlement.")
-    if all(x.target and x.attempts == 0 and x.status == "pending" for x in open_legs):
+    # what has a destination keeps it until the payment has failed
+    free = [x for x in open_legs if not _waits_to_be_paid(x)]
+    if not free:
         raise ConflictError(
             "This refund has a destination and waits to be paid. Another can be given "
             "once the payment has failed; to stop it, void it."
         )
-    return open_legs
+    return free
+
+
+def _waits_to_be_paid(leg: Leg) -> bool:
+    return bool(leg.target) and leg.attempts == 0 and leg.status == "pending"
 
 
 async def _destination_problem(target: RefundTarget) -> str | None:

@@ -22,6 +22,7 @@ from satmachineadmin.crud import (
     insert_legs,
     legs_of,
 )
+from satmachineadmin.models import WaitCode
 
 from conftest import MakeUser, MakeWallet
 from dev.accounts import UserSession, enrol
@@ -201,6 +202,7 @@ async def test_what_needs_attention(
         leg_type="super_fee",
         status="pending",
         error_message=NO_PLATFORM_WALLET,
+        wait_code=WaitCode.PLATFORM_WALLET,
     )
     deposit = await add_deposit(desk.operator, client_id, "9.90", "pending")
     items = ok(await api.get("/overview"))["needs_attention"]
@@ -320,6 +322,7 @@ async def test_the_supers_overview_is_everybodys(
         leg_type="super_fee",
         status="pending",
         error_message=NO_PLATFORM_WALLET,
+        wait_code=WaitCode.PLATFORM_WALLET,
     )
     after = ok(await super_session.api.get("/super/overview?days=1"))
     assert after["operators"] == before["operators"] + 1

@@ -157,6 +157,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       payments: 'payments',
       owed_sats: 'owed to the customer',
       retained_sats: 'stays in the wallet',
+      shortfall_sats: 'of the platform fee, not charged',
       loss_sats: 'loss',
       service_npub: 'service key'
     },

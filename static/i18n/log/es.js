@@ -157,6 +157,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       payments: 'pagos',
       owed_sats: 'se debe al cliente',
       retained_sats: 'se queda en la billetera',
+      shortfall_sats: 'de la comisión de la plataforma, sin cobrar',
       loss_sats: 'pérdida',
       service_npub: 'clave de servicio'
     },
