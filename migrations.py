@@ -1163,6 +1163,10 @@ async def m020_cash_book(db: Connection) -> None:
         "dca_preferences",
         f"""
         user_id TEXT PRIMARY KEY NOT NULL,
+        time_zone TEXT,
+        number_format TEXT,
+        notify_json TEXT,
+        staff_refund_limit_sats BIGINT,
         cash_difference_limit TEXT,
         show_coverage_to_lps BOOLEAN NOT NULL DEFAULT false,
         updated_at TIMESTAMP NOT NULL DEFAULT {now}

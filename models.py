@@ -92,6 +92,17 @@ class UpdateSuperConfigData(BaseModel):
     super_fee_wallet_id: str | None = None
 
 
+class Preferences(BaseModel):
+    """What a user prefers, whatever their role; what they never said is None."""
+
+    time_zone: str | None = None
+    number_format: str | None = None
+    notify: dict[str, bool] = {}
+    staff_refund_limit_sats: int | None = None
+    cash_difference_limit: dict[str, str] = {}
+    show_coverage_to_lps: bool = False
+
+
 class Machine(BaseModel):
     id: str
     operator_user_id: str

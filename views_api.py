@@ -12,12 +12,14 @@ from fastapi import APIRouter
 
 from .api import books as api_books
 from .api import cash as api_cash
+from .api import cash_books as api_cash_books
 from .api import cash_plan as api_cash_plan
 from .api import clients as api_clients
 from .api import invitations as api_invitations
 from .api import line as api_line
 from .api import lp as api_lp
 from .api import machines as api_machines
+from .api import preferences as api_preferences
 from .api import repairs as api_repairs
 from .api import settlements as api_settlements
 from .api import super as api_super
@@ -37,7 +39,9 @@ PARTS = (
     api_line,
     api_lp,
     api_cash,
+    api_cash_books,
     api_cash_plan,
+    api_preferences,
 )
 
 for part in PARTS:

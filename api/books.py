@@ -232,12 +232,12 @@ async def api_reconciliation(
 async def api_reconcile(
     account: Caller, machine_id: MachineId, body: PeriodInput | None = None
 ) -> ReconciliationAnswer:
-    since, until = _period(body.from_day, body.to_day) if body else (None, None)
+    since, until = period_between(body.from_day, body.to_day) if body else (None, None)
     await reconciliation.reconcile_own(account.id, machine_id, since, until)
     return await api_reconciliation(account, machine_id)
 
 
-def _period(
+def period_between(
     first: date | None, last: date | None
 ) -> tuple[datetime | None, datetime | None]:
     """The moments that days begin and end at. `BadInputError` for the wrong order."""
@@ -269,7 +269,7 @@ async def api_accounting(
     machine_id: Annotated[str | None, Query(max_length=200)] = None,
 ) -> Any:
     last = to_day or datetime.now(timezone.utc).date()
-    since, until = _period(from_day or last.replace(day=1), last)
+    since, until = period_between(from_day or last.replace(day=1), last)
     if since is None or until is None:
         raise BadInputError("The period is not clear.")
     if machine_id and "\x00" in machine_id:

@@ -12,6 +12,7 @@ from lnbits.db import Connection, Page
 from pydantic import BaseModel, Field
 
 from ..base.audit import write_audit
+from ..base.currencies import check_amount
 from ..base.database import db, transaction
 from ..base.refusals import BadInputError
 from ..books.cash import (
@@ -35,7 +36,7 @@ from ..line import cassettes
 from ..line import engine as line
 from ..models import Machine, utc_now
 from ..parties import machines as registry
-from .fields import Choice, FiatCode, Input, Reason
+from .fields import Choice, FiatCode, FiatFigure, Input, Reason
 from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
 from .route import Caller, InScope, MachineId, new_router, refusals
 
@@ -187,7 +188,7 @@ class HandInput(Input):
         description="to_bank, from_bank, withdrawal: `amount` moves; count or "
         "correction: `amount` is what is in the operator's hands now",
     )
-    amount: Any = Field(..., description="at least 0", example="1500.00")
+    amount: FiatFigure = Field(..., description="at least 0", example="1500.00")
     currency: FiatCode
     reason: Reason | None = None
 
@@ -250,7 +251,7 @@ async def cash_answer(
                     None if total.hand_cents is None else cents_text(total.hand_cents)
                 ),
                 owed_amount=cents_text(total.owed_cents),
-                coverage=(None if total.coverage is None else f"{total.coverage:.4f}"),
+                coverage=None if total.coverage is None else str(total.coverage),
             )
             for total in found.totals
         ],
@@ -293,12 +294,10 @@ async def api_movements_csv(scope: InScope, query: AskedOfMovements) -> Any:
     responses=refusals(400),
 )
 async def api_hand(account: Caller, body: HandInput) -> CashAnswer:
-    try:
-        cents = fiat_cents(body.amount, "amount")
-    except ValueError as exc:
-        raise BadInputError(str(exc)) from exc
+    check_amount(body.amount, body.currency, "amount")
+    cents = fiat_cents(body.amount)
     is_count = body.kind in ("count", "correction")
-    if cents < 0 or (cents == 0 and not is_count):
+    if cents == 0 and not is_count:
         raise BadInputError(f"amount is {cents_text(cents)}: it must be more than 0.")
     async with transaction() as conn:
         if is_count:

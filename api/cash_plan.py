@@ -9,11 +9,12 @@ from pydantic import BaseModel, Field
 
 from ..base.database import db
 from ..base.refusals import BadInputError
+from ..books.cash import CashNow
 from ..books.reports import own_machines_sql, whose
 from ..calculations import cents_text
 from ..cash import bays as cash_bays
 from ..cash import ledger
-from ..cash.pace import bay_forecasts
+from ..cash.pace import bay_forecasts, box_forecasts
 from ..parties import machines as registry
 from .cash import cash_of
 from .route import Caller, new_router, refusals
@@ -39,6 +40,10 @@ class PlanBox(BaseModel):
     currency: str
     capacity: int | None = None
     notes: int
+    days_left: float | None = Field(
+        None, description="until it is full; null: nothing can be said"
+    )
+    history_days: int | None = None
 
 
 class PlanAnswer(BaseModel):
@@ -98,6 +103,12 @@ async def api_plan(
     answer.bays.sort(
         key=lambda b: (b.days_left is None, b.days_left or 0, b.machine, b.place)
     )
+    answer.boxes = await _boxes(account.id, found, ids)
+    return answer
+
+
+async def _boxes(user_id: str, found: CashNow, ids: list[str]) -> list[PlanBox]:
+    """What is in each box, the fullest first."""
     boxes: dict[str, PlanBox] = {}
     cents: dict[str, int] = {}
     for holding in found.holdings:
@@ -117,5 +128,14 @@ async def api_plan(
         box.notes += holding.notes or 0
         cents[machine_id] = cents.get(machine_id, 0) + holding.cents
         box.amount = cents_text(cents[machine_id])
-    answer.boxes = list(boxes.values())
-    return answer
+    room = {b.machine_id: b.capacity - b.notes for b in boxes.values() if b.capacity}
+    async with db.connect() as conn:
+        own, params = own_machines_sql(False), whose(user_id, False)
+        forecasts = await box_forecasts(conn, own, params, room)
+    for machine_id, forecast in forecasts.items():
+        if forecast:
+            boxes[machine_id].days_left = forecast.days
+            boxes[machine_id].history_days = forecast.history_days
+    return sorted(
+        boxes.values(), key=lambda b: (b.days_left is None, b.days_left or 0, -b.notes)
+    )

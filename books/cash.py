@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from lnbits.db import Connection
@@ -12,6 +13,7 @@ from lnbits.db import Connection
 from ..base.database import fetch_all, from_db_time
 from ..cash import bays as cash_bays
 from ..cash import ledger, reservations
+from .coverage import share_of
 from .lists import Fields, Source
 from .reports import own_machines_sql, whose
 
@@ -122,11 +124,9 @@ class CashTotal:
     owed_cents: int = 0
 
     @property
-    def coverage(self) -> float | None:
+    def coverage(self) -> Decimal | None:
         """Cash against what LPs are owed; None until the hand was counted."""
-        if self.hand_cents is None:
-            return None
-        return self.total_cents / self.owed_cents if self.owed_cents else 1.0
+        return share_of(self.total_cents, self.owed_cents, self.hand_cents is not None)
 
 
 @dataclass

@@ -65,6 +65,14 @@ class LpMachineSummary(BaseModel):
     price_now: float | None = Field(
         None, description="fiat for one bitcoin, if LNbits has heard a price lately"
     )
+    shows_coverage: bool = Field(
+        False, description="whether the operator shows LPs how much cash there is"
+    )
+    coverage: str | None = Field(
+        None,
+        description="the operator's cash to what LPs are owed, a share; null: not "
+        "shown, or not counted yet",
+    )
 
 
 class LpHistoryDay(BaseModel):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime, time, timedelta, timezone
+from decimal import Decimal
 from typing import Any
 
 from lnbits.db import Connection
@@ -27,6 +28,7 @@ from ..parties.lps import (
     on_the_way_sql,
     received_sql,
 )
+from .coverage import coverages
 from .figures import Balance, DayOfSeries, LpHistoryDay, LpMachineSummary, Totals
 from .reports import day_sql, own_machines_sql, whose
 
@@ -98,17 +100,27 @@ async def lp_summary(user_id: str) -> list[LpMachineSummary]:
             conn,
             f"""
             SELECT c.id, c.machine_id, c.status, m.name, m.machine_npub, m.fiat_code,
+                m.operator_user_id, COALESCE(w.show_coverage_to_lps, false) AS shows,
                 {received_sql("c.id", "received_cents")} AS paid,
                 {_BALANCE}
             FROM {S}.dca_clients c JOIN {S}.dca_machines m ON m.id = c.machine_id
+            LEFT JOIN {S}.dca_preferences w ON w.user_id = m.operator_user_id
             WHERE c.user_id = :me ORDER BY c.created_at, c.id
             """,  # noqa: S608
             {"me": user_id},
         )
-    return [_lp_machine(row) for row in found]
+        covered = {
+            (one.operator_user_id, one.currency): one.share
+            for operator in {r["operator_user_id"] for r in found if r["shows"]}
+            for one in await coverages(conn, operator)
+        }
+    return [_lp_machine(row, covered) for row in found]
 
 
-def _lp_machine(row: Mapping[str, Any]) -> LpMachineSummary:
+def _lp_machine(
+    row: Mapping[str, Any], covered: Mapping[tuple[str, str], Decimal | None]
+) -> LpMachineSummary:
+    share = covered.get((row["operator_user_id"], row["fiat_code"]))
     deposited, debited = int(row["deposited"]), int(row["debited"])
     return LpMachineSummary(
         client_id=row["id"],
@@ -123,6 +135,8 @@ def _lp_machine(row: Mapping[str, Any]) -> LpMachineSummary:
         sats_on_the_way=int(row["on_the_way"]),
         average_price=_price(int(row["paid"]), int(row["received"])),
         price_now=price_now(row["fiat_code"]),
+        shows_coverage=bool(row["shows"]),
+        coverage=None if share is None else str(share),
     )
 
 

@@ -88,6 +88,34 @@ async def bay_forecasts(
     }
 
 
+async def box_forecasts(
+    conn: Connection,
+    listed: str,
+    params: Mapping[str, Any],
+    room: Mapping[str, int],
+) -> dict[str, Forecast | None]:
+    """When each box is full, by machine id; `room` is how many notes still fit."""
+    moved = await daily(conn, listed, params, is_out=False)
+    first = await first_days(conn, listed, params)
+    into: dict[str, dict[date, int]] = {}
+    for (machine_id, place, _), by_day in moved.items():
+        if place == ledger.BOX:
+            days = into.setdefault(machine_id, {})
+            for day, notes in by_day.items():
+                days[day] = days.get(day, 0) + notes
+    now = utc_now()
+    return {
+        machine_id: days_until(
+            left,
+            into.get(machine_id, {}),
+            first_day=first.get(machine_id, now.date()),
+            today=now.date(),
+            day_passed=share_of_day(now),
+        )
+        for machine_id, left in room.items()
+    }
+
+
 def share_of_day(now: datetime) -> float:
     """How much of the UTC day is over."""
     return (now.hour * 3600 + now.minute * 60 + now.second) / 86_400

@@ -8,8 +8,7 @@ there are more.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,17 +19,16 @@ from ..base.currencies import money
 from ..base.database import db, db_time, fetch_all, fetch_one, from_db_time
 from ..books.payments import UNNAMED_ERROR
 from ..books.reports import own_machines_sql, whose
-from ..cash import bays as cash
 from ..models import WaitCode, utc_now
 from ..parties.lps import deposited_cents_sql
+from .cash_attention import cash_rows
+from .kinds import MACHINE_NAME, Kind, Row
 from .relays import STATUS_IS_OLD, deaf_sentence
 
 S = "satoshimachine"
 MOST = 20
 # A machine has this long to report its dispense.
 DISPENSE_OVERDUE = timedelta(minutes=15)
-
-Row = Mapping[str, Any]
 
 
 class AttentionItem(BaseModel):
@@ -47,24 +45,8 @@ class AttentionItem(BaseModel):
     action: str = Field(..., description="what the person can do about it")
 
 
-@dataclass(frozen=True)
-class Kind:
-    """One kind of item: its SQL after `SELECT`, and the sentence for a row.
-
-    The SQL names `:since_dispense` and `:now` as it needs, and returns
-    `subject_id`, `machine_id`, `machine`, `since`, and what the sentence needs.
-    """
-
-    name: str
-    subject_type: str
-    action: str
-    sql: Callable[[str], str]
-    sentence: Callable[[Row], str]
-
-
-_MACHINE = "COALESCE(m.name, SUBSTR(m.machine_npub, 1, 12)) AS machine"
 _OF_SETTLEMENT = (
-    f"s.id AS subject_id, s.id AS settlement_id, s.machine_id, {_MACHINE}, "
+    f"s.id AS subject_id, s.id AS settlement_id, s.machine_id, {MACHINE_NAME}, "
     "s.transaction_time AS since, s.wire_sats, s.error_message, s.status "
     f"FROM {S}.dca_settlements s JOIN {S}.dca_machines m ON m.id = s.machine_id "
 )
@@ -79,7 +61,7 @@ def _settlements(condition: str) -> Callable[[str], str]:
 
 def _legs(condition: str) -> Callable[[str], str]:
     return lambda own: (
-        f"p.id AS subject_id, p.settlement_id, p.machine_id, {_MACHINE}, "
+        f"p.id AS subject_id, p.settlement_id, p.machine_id, {MACHINE_NAME}, "
         f"p.created_at AS since, p.amount_sats, {UNNAMED_ERROR} AS error_message, "
         "p.leg_type, p.label "
         f"FROM {S}.dca_payments p JOIN {S}.dca_machines m ON m.id = p.machine_id "
@@ -90,7 +72,7 @@ def _legs(condition: str) -> Callable[[str], str]:
 
 def _short_wallets(own: str) -> str:
     return (
-        f"p.machine_id AS subject_id, p.machine_id, {_MACHINE}, "
+        f"p.machine_id AS subject_id, p.machine_id, {MACHINE_NAME}, "
         "MIN(p.created_at) AS since, SUM(p.amount_sats) AS amount_sats, "
         "MAX(p.error_message) AS error_message "
         f"FROM {S}.dca_payments p JOIN {S}.dca_machines m ON m.id = p.machine_id "
@@ -107,7 +89,7 @@ def _short_wallets(own: str) -> str:
 def _past(own: str) -> str:
     """All payments of a machine that are older than its wallet's registration: one."""
     return (
-        f"s.machine_id AS subject_id, s.machine_id, {_MACHINE}, "
+        f"s.machine_id AS subject_id, s.machine_id, {MACHINE_NAME}, "
         "MIN(s.transaction_time) AS since, COUNT(*) AS payments, "
         "SUM(s.wire_sats) AS amount_sats "
         f"FROM {S}.dca_settlements s JOIN {S}.dca_machines m ON m.id = s.machine_id "
@@ -119,7 +101,7 @@ def _past(own: str) -> str:
 
 def _clients(condition: str) -> Callable[[str], str]:
     return lambda own: (
-        f"c.id AS subject_id, c.id AS client_id, c.machine_id, {_MACHINE}, "
+        f"c.id AS subject_id, c.id AS client_id, c.machine_id, {MACHINE_NAME}, "
         "c.updated_at AS since, COALESCE(c.username, c.id) AS lp "
         f"FROM {S}.dca_clients c JOIN {S}.dca_machines m ON m.id = c.machine_id "
         f"WHERE c.machine_id IN {own} AND c.status = 'active' AND {condition} "
@@ -130,7 +112,7 @@ def _clients(condition: str) -> Callable[[str], str]:
 def _pending_deposits(own: str) -> str:
     return (
         "d.id AS subject_id, d.client_id, d.machine_id, d.created_at AS since, "
-        f"{_MACHINE}, COALESCE(c.username, c.id) AS lp, d.currency, "
+        f"{MACHINE_NAME}, COALESCE(c.username, c.id) AS lp, d.currency, "
         "CAST(ROUND(d.amount * 100) AS BIGINT) AS cents "
         f"FROM {S}.dca_deposits d JOIN {S}.dca_machines m ON m.id = d.machine_id "
         f"LEFT JOIN {S}.dca_clients c ON c.id = d.client_id "
@@ -142,7 +124,7 @@ def _pending_deposits(own: str) -> str:
 def _disputed_deposits(own: str) -> str:
     return (
         "d.id AS subject_id, d.client_id, d.machine_id, d.dispute_opened_at AS since, "
-        f"{_MACHINE}, COALESCE(c.username, c.id) AS lp, d.currency, "
+        f"{MACHINE_NAME}, COALESCE(c.username, c.id) AS lp, d.currency, "
         "CAST(ROUND(d.amount * 100) AS BIGINT) AS cents "
         f"FROM {S}.dca_deposits d JOIN {S}.dca_machines m ON m.id = d.machine_id "
         f"LEFT JOIN {S}.dca_clients c ON c.id = d.client_id "
@@ -154,7 +136,7 @@ def _disputed_deposits(own: str) -> str:
 def _shortfalls(own: str) -> str:
     """What customers were not charged of the platform's share, by machine."""
     return (
-        f"p.machine_id AS subject_id, p.machine_id, {_MACHINE}, "
+        f"p.machine_id AS subject_id, p.machine_id, {MACHINE_NAME}, "
         "MIN(p.created_at) AS since, SUM(p.amount_sats) AS amount_sats "
         f"FROM {S}.dca_payments p JOIN {S}.dca_machines m ON m.id = p.machine_id "
         f"WHERE p.machine_id IN {own} AND p.leg_type = 'super_fee' "
@@ -165,7 +147,7 @@ def _shortfalls(own: str) -> str:
 
 def _machines(condition: str, since: str) -> Callable[[str], str]:
     return lambda own: (
-        f"m.id AS subject_id, m.id AS machine_id, {_MACHINE}, {since} AS since, "
+        f"m.id AS subject_id, m.id AS machine_id, {MACHINE_NAME}, {since} AS since, "
         "m.payouts_stopped_reason AS reason "
         f"FROM {S}.dca_machines m WHERE m.id IN {own} AND m.is_active = true "
         f"AND {condition} ORDER BY m.created_at, m.id"
@@ -361,18 +343,6 @@ KINDS = (
 )
 
 
-LOW_CASH = Kind(
-    "low_cash",
-    "machine",
-    "Fill the bay, then save the new count.",
-    lambda own: "",
-    lambda r: (
-        f"{r['machine']}: bay {r['position']} holds about {r['count']} notes of "
-        f"{r['denomination']}, of {r['filled']} that were filled in."
-    ),
-)
-
-
 def moments(now: datetime) -> dict[str, Any]:
     """The parameters that the kinds' SQL names."""
     return {
@@ -390,8 +360,8 @@ async def needs_attention(
     for kind in KINDS:
         sql = f"SELECT {kind.sql(own_machines_sql(is_all))} LIMIT :most"
         items += _items(kind, await fetch_all(conn, sql, params))
-    low = await cash.low_bays(conn, own_machines_sql(is_all), whose(user_id, is_all))
-    items += _items(LOW_CASH, [bay.row for bay in low[: MOST + 1]])
+    for kind, rows in await cash_rows(conn, user_id, is_all):
+        items += _items(kind, rows[: MOST + 1])
     if is_all:
         items += await _missing_platform_wallet(conn)
         items += await _deaf_relays(conn)

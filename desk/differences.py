@@ -424,6 +424,46 @@ def compare_bays(bays: Sequence[cash.Bay]) -> list[Difference]:
     return found
 
 
+def compare_places(rows: Sequence[Row], machine_id: str) -> list[Difference]:
+    """What each place is said to hold with the sum of its movements: `place`,
+    `currency`, `held_cents`, `moved_cents`."""
+    return [
+        Difference(
+            "cash_places",
+            "bay",
+            f"{machine_id}:{row['place'].removeprefix('bay:')}",
+            f"{row['place']}: the cash book shows "
+            f"{money(int(row['held_cents']), row['currency'])}, its movements add up "
+            f"to {money(int(row['moved_cents']), row['currency'])}.",
+            (),
+        )
+        for row in rows
+        if int(row["held_cents"]) != int(row["moved_cents"])
+    ]
+
+
+def compare_trades(rows: Sequence[Row]) -> list[Difference]:
+    """Trades whose notes are not those of their money: `settlement_id`, `tx_type`,
+    `fiat_code`, `sold_cents`, `cents`, `more_cents`, `fault`."""
+    found = []
+    for row in rows:
+        sold_cents, moved = int(row["sold_cents"]), int(row["cents"])
+        sold = money(sold_cents, row["fiat_code"])
+        if row["fault"]:
+            said = f"The notes of a sale of {sold} are not in the cash book."
+        elif row["tx_type"] == CASH_OUT:
+            left = max(moved, sold_cents + int(row["more_cents"]))
+            amount = money(left, row["fiat_code"])
+            said = f"{amount} left the machine for a sale of {sold}."
+        else:
+            amount = money(moved, row["fiat_code"])
+            said = f"{amount} came in for a sale of {sold}."
+        found.append(
+            Difference("cash_trade", "settlement", row["settlement_id"], said, ())
+        )
+    return found
+
+
 @dataclass
 class WalletBook:
     """The balance of a wallet with every payment of it that is in our books, summed

@@ -27,13 +27,15 @@ from ..base.database import (
     transaction,
 )
 from ..books.reports import own_machines_sql
-from ..cash import bays as cash
 from ..host.notices import tell_administrator, tell_user
 from ..host.people import super_user
 from ..models import utc_now
 from ..parties.names import quoted
+from ..parties.preferences_crud import muted_kinds
 from . import notices_crud
-from .attention import KINDS, LOW_CASH, Kind, moments
+from .attention import KINDS, moments
+from .cash_attention import TOLD_OF_CASH, cash_rows
+from .kinds import Kind
 from .party_news import party_news
 
 S = "satoshimachine"
@@ -106,9 +108,11 @@ async def _operators_causes(conn: Connection, now: datetime) -> list[Cause]:
             latest = now - GRACE_PERIODS[kind.name]
             found = [r for r in found if (from_db_time(r["since"]) or now) <= latest]
         causes += [_cause(kind, row, owners) for row in found]
-    for bay in await cash.low_bays(conn, everybody, {}):
-        causes.append(_cause(LOW_CASH, bay.row, owners, f":{bay.position}"))
-    return causes
+    for kind, rows in await cash_rows(conn, "", True):
+        if kind.name in TOLD_OF_CASH:
+            causes += [_cause(kind, r, owners, r.get("part") or "") for r in rows]
+    muted = await muted_kinds(conn)
+    return [c for c in causes if (c.user_id, c.kind) not in muted]
 
 
 def _cause(

@@ -34,6 +34,7 @@ from ..cash import bays as cash
 from ..host.balances import balances_msat
 from ..host.payments import sides_by_hash, tagged_payments
 from ..models import utc_now
+from . import cash_sums_crud as cash_sums
 from . import reconciliation_crud as sql
 from . import stops
 from .differences import (
@@ -46,7 +47,9 @@ from .differences import (
     compare_lps,
     compare_marked,
     compare_payouts,
+    compare_places,
     compare_settlements,
+    compare_trades,
 )
 from .reconciliation_crud import Period, Row
 
@@ -102,6 +105,8 @@ async def compare(machine_id: str, period: Period) -> Report:
         bays = await cash.bays(
             conn, sql.ONE_MACHINE, {"machine": machine_id}, is_active=False
         )
+        places = await cash_sums.places(conn, machine_id)
+        trades = await cash_sums.odd_trades(conn, machine_id, period)
     settlement_ids = await sql.settlement_ids(machine_id, period)
     legs = await _compare_settlements(settlement_ids, report)
     legs += await sql.legs_by_id(await sql.loose_leg_ids(machine_id, period))
@@ -109,6 +114,8 @@ async def compare(machine_id: str, period: Period) -> Report:
     marked = await _compare_marked(wallets, report)
     report.differences += compare_lps(lps, machine.fiat_code)
     report.differences += compare_bays(bays)
+    report.differences += compare_places(places, machine_id)
+    report.differences += compare_trades(trades)
     for wallet_id in wallets:
         await _compare_wallet(wallet_id, report)
     report.lps = [_lp_facts(row) for row in lps]

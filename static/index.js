@@ -104,7 +104,7 @@
   // loads them too.
   const loadWords = () =>
     Promise.all(
-      ['desk', 'log', 'platform'].map(part =>
+      ['desk', 'log', 'platform', 'cash'].map(part =>
         LNbits.utils.loadExtI18n(
           `${BASE}/i18n/${part}`,
           window.i18n.global.locale

@@ -13,6 +13,12 @@
     refund: ['undo', 'warn', 'refund'],
     deposit_pending: ['payments', 'busy', 'confirm'],
     low_cash: ['local_atm', 'warn', 'fill'],
+    box_full: ['inventory_2', 'warn', 'fill'],
+    cash_left: ['outbound', 'bad', 'look'],
+    cash_fault: ['report', 'warn', 'look'],
+    cash_difference: ['difference', 'bad', 'look'],
+    visit_open: ['pending_actions', 'busy', 'look'],
+    coverage_low: ['balance', 'bad', 'look'],
     unpaired: ['link_off', 'busy', 'pair'],
     offline: ['wifi_off', 'bad', 'look'],
     no_profile: ['person_off', 'busy', 'look'],
@@ -66,6 +72,9 @@
         }
         if (item.kind === 'no_fee_wallet') return `${base}platform#fees`
         if (item.kind === 'relay_deaf') return `${base}platform`
+        if (item.subject_type === 'visit')
+          return `${base}cash/${item.subject_id}`
+        if (item.kind === 'coverage_low') return `${base}cash`
         if (item.client_id) return `${base}lps/${item.client_id}`
         if (item.kind === 'leg_failed') return `${base}payments?status=failed`
         if (item.machine_id) return `${base}machines/${item.machine_id}`

@@ -14,6 +14,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
         "positions": {"1": {"denomination": 20, "count": 1}}
     },
     ("PUT", "/visits/{visit_id}"): {"counts": {"bay:1": {"20": 1}}},
+    ("PUT", "/preferences"): {"time_zone": "America/Guatemala"},
     ("POST", "/cash/hand"): {"kind": "to_bank", "amount": "1.00", "currency": "GTQ"},
     ("PUT", "/clients/{client_id}"): {"status": "paused"},
     ("PUT", "/deposits/{deposit_id}"): {"amount": "1.00"},

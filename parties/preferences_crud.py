@@ -1,0 +1,91 @@
+"""SQL of what a user prefers, whatever their role: one row, or none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from lnbits.db import Connection
+
+from ..base.database import db_time, execute, fetch_all, fetch_one
+from ..models import Preferences, utc_now
+
+S = "satoshimachine"
+
+
+async def get_preferences(conn: Connection, user_id: str) -> Preferences:
+    """The user's own; what nobody said is as it is for everybody."""
+    row = await fetch_one(
+        conn,
+        f"SELECT * FROM {S}.dca_preferences WHERE user_id = :id",  # noqa: S608
+        {"id": user_id},
+    )
+    if row is None:
+        return Preferences()
+    limit = row["staff_refund_limit_sats"]
+    return Preferences(
+        time_zone=row["time_zone"],
+        number_format=row["number_format"],
+        notify=_object(row["notify_json"]),
+        staff_refund_limit_sats=None if limit is None else int(limit),
+        cash_difference_limit=_object(row["cash_difference_limit"]),
+        show_coverage_to_lps=bool(row["show_coverage_to_lps"]),
+    )
+
+
+def _object(text: str | None) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(text) if text else {}
+    return found
+
+
+def _json(value: Mapping[str, Any]) -> str | None:
+    return json.dumps(value, sort_keys=True) if value else None
+
+
+async def put_preferences(
+    conn: Connection, user_id: str, preferences: Preferences
+) -> None:
+    await execute(
+        conn,
+        f"""
+        INSERT INTO {S}.dca_preferences (
+            user_id, time_zone, number_format, notify_json, staff_refund_limit_sats,
+            cash_difference_limit, show_coverage_to_lps, updated_at
+        ) VALUES (
+            :id, :zone, :format, :notify, :refunds, :difference, :shows, :now
+        )
+        ON CONFLICT (user_id) DO UPDATE SET
+            time_zone = excluded.time_zone, number_format = excluded.number_format,
+            notify_json = excluded.notify_json,
+            staff_refund_limit_sats = excluded.staff_refund_limit_sats,
+            cash_difference_limit = excluded.cash_difference_limit,
+            show_coverage_to_lps = excluded.show_coverage_to_lps,
+            updated_at = excluded.updated_at
+        """,  # noqa: S608
+        {
+            "id": user_id,
+            "zone": preferences.time_zone,
+            "format": preferences.number_format,
+            "notify": _json(preferences.notify),
+            "refunds": preferences.staff_refund_limit_sats,
+            "difference": _json(preferences.cash_difference_limit),
+            "shows": preferences.show_coverage_to_lps,
+            "now": db_time(utc_now()),
+        },
+    )
+
+
+async def muted_kinds(conn: Connection) -> set[tuple[str, str]]:
+    """(user id, kind of attention) of what somebody does not want to be told."""
+    found = await fetch_all(
+        conn,
+        f"SELECT user_id, notify_json FROM {S}.dca_preferences "  # noqa: S608
+        "WHERE notify_json IS NOT NULL",
+    )
+    return {
+        (row["user_id"], kind)
+        for row in found
+        for kind, is_told in _object(row["notify_json"]).items()
+        if not is_told
+    }
