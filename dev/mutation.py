@@ -74,6 +74,7 @@ GROUPS = (
             "test_dispense_split.py",
             "test_fiat_and_fractions.py",
             "test_parse_settlement.py",
+            "test_parse_refusals.py",
             "money/test_replanning.py",
             "test_stamp_bounds.py",
         ),

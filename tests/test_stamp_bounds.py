@@ -11,7 +11,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from test_parse_settlement import MACHINE, STAMP, landed, paid, parse, sentence
+from stamps import MACHINE, STAMP, paid, parse, sentence
+from test_parse_settlement import landed
 
 from satmachineadmin.bitspire import minimal_fields, report_conflict, storable_json
 from satmachineadmin.calculations import fiat_cents, fraction4, shown
