@@ -27,6 +27,7 @@ import pytest
 import pytest_asyncio
 import screen_words
 from asgi_lifespan import LifespanManager
+from examples import IS_THOROUGH
 from fastapi import FastAPI
 from lnbits.app import create_app
 from lnbits.core.crud import create_wallet
@@ -66,7 +67,9 @@ def pytest_collection_modifyitems(
 ) -> None:
     """Which tests are run, and in which order: the longest begin first.
 
-    Pure functions are run once: a database can make no difference to them.
+    Pure functions are run once: a database can make no difference to them. So are
+    tests of the page itself, whose server asks nothing that the tests of the API do not
+    ask of both databases; SATMACHINE_EXAMPLES=100 runs them on both.
     """
     if config.getoption("--quick"):
         config.hook.pytest_deselected(items=[i for i in items if _needs_lnbits(i)])
@@ -74,8 +77,10 @@ def pytest_collection_modifyitems(
     if environment.DATABASE != "sqlite":
         pure = [item for item in items if item.get_closest_marker("pure")]
         assert not any("app" in getattr(i, "fixturenames", ()) for i in pure)
-        config.hook.pytest_deselected(items=pure)
-        items[:] = [item for item in items if not item.get_closest_marker("pure")]
+        page = [item for item in items if item.get_closest_marker("page")]
+        once = {*pure, *([] if IS_THOROUGH else page)}
+        config.hook.pytest_deselected(items=list(once))
+        items[:] = [item for item in items if item not in once]
     items.sort(key=lambda item: item.get_closest_marker("longest") is None)
 
 

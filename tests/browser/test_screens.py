@@ -19,6 +19,7 @@ from dev.accounts import UserSession
 pytest_plugins = ("browser_fixtures",)
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.page,
     pytest.mark.server,
     pytest.mark.timeout(600),
     pytest.mark.xdist_group("browser"),

@@ -13,6 +13,7 @@ from stage import Desk, Stage
 pytest_plugins = ("browser_fixtures",)
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.page,
     pytest.mark.server,
     pytest.mark.timeout(600),
     pytest.mark.xdist_group("browser"),

@@ -14,6 +14,7 @@ from dev.accounts import answer, create_wallet, enrol
 pytest_plugins = ("browser_fixtures",)
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.page,
     pytest.mark.server,
     pytest.mark.timeout(600),
     pytest.mark.xdist_group("browser"),
