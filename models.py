@@ -356,6 +356,23 @@ class Payout(BaseModel):
     withdrawn_at: datetime | None = None
 
 
+class Offer(BaseModel):
+    """An operator's offer to pay an LP's balance at a low rate; a leg at the yes."""
+
+    id: str
+    client_id: str
+    machine_id: str
+    operator_user_id: str
+    wallet_id: str
+    exchange_rate: Decimal
+    reason: str | None = None
+    state: str = "waiting"
+    leg_id: str | None = None
+    created_at: datetime = Field(default_factory=utc_now)
+    expires_at: datetime
+    decided_at: datetime | None = None
+
+
 class AuditEntry(BaseModel):
     id: str
     created_at: datetime = Field(default_factory=utc_now)

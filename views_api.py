@@ -20,6 +20,7 @@ from .api import line as api_line
 from .api import lp as api_lp
 from .api import machines as api_machines
 from .api import preferences as api_preferences
+from .api import offers as api_offers
 from .api import repairs as api_repairs
 from .api import settlements as api_settlements
 from .api import super as api_super
@@ -36,6 +37,7 @@ PARTS = (
     api_invitations,
     api_settlements,
     api_repairs,
+    api_offers,
     api_line,
     api_lp,
     api_cash,

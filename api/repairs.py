@@ -43,7 +43,7 @@ from .fields import (
     Text,
 )
 from .machines import api_machine
-from .models import LegAnswer, MachineAnswer, SettlementDetail
+from .models import LegAnswer, MachineAnswer, OfferWaiting, SettlementDetail
 from .route import (
     Caller,
     ClientId,
@@ -123,6 +123,9 @@ class CloseBalanceInput(WhyInput):
     wallet_id: RowId = Field(..., description="a wallet of yours, which pays")
     exchange_rate: Rate = Field(..., description="sats for one unit of fiat")
     idempotency_key: IdempotencyKey
+    confirm_rate: bool = Field(
+        False, description="a rate of more than three times the known one is meant"
+    )
 
 
 # ----------------------------------------------------------------------- settlements
@@ -409,24 +412,32 @@ async def api_decline_claim(
     "/clients/{client_id}/close-balance",
     status_code=200,
     summary="Pay an LP's whole remaining balance in sats",
-    description="At a stated rate, from a wallet of the operator's. Repeated with the "
-    "same key, it answers the same and pays nothing more.",
-    response_model=LegAnswer,
+    description="At a stated rate, from a wallet of the operator's that holds it. "
+    "More than 10 % below the machine's usual rate or the market's it is an offer, "
+    "which the LP accepts or declines, and nothing is debited before. More than three "
+    "times above them it needs `confirm_rate`. Repeated with the same key, it answers "
+    "the same and pays nothing more.",
+    response_model=LegAnswer | OfferWaiting,
     responses=refusals(400, 404, 409),
 )
 async def api_close_balance(
     account: Caller, client_id: ClientId, body: CloseBalanceInput
-) -> LegAnswer:
+) -> LegAnswer | OfferWaiting:
     wallet_id = await check_own_wallet(body.wallet_id, account.id, "wallet_id")
-    leg_id = await balances.close_balance(
+    closed = await balances.close_balance(
         account.id,
         client_id,
         wallet_id,
         body.exchange_rate,
         body.reason,
         body.idempotency_key,
+        confirm_rate=body.confirm_rate,
     )
-    return await _own_leg(account.id, leg_id)
+    if closed.offer:
+        return OfferWaiting(
+            offer_id=closed.offer.id, expires_at=closed.offer.expires_at
+        )
+    return await _own_leg(account.id, closed.leg_id or "")
 
 
 @router.post(

@@ -27,6 +27,24 @@ def fingerprint(action: str, body: Mapping[str, Any]) -> str:
     return f"{action}:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
+async def done_before(
+    conn: Connection, user_id: str, key: str, action: str
+) -> str | None:
+    """The id of the row that was made for this request, if it was done already; keeps
+    nothing. `ConflictError` for a key that was used for another request."""
+    row = await fetch_one(
+        conn,
+        f"SELECT action, subject_id FROM {S}.dca_idempotency "  # noqa: S608
+        "WHERE user_id = :user AND idempotency_key = :key",
+        {"user": user_id, "key": key},
+    )
+    if row is None:
+        return None
+    if row["action"] != action:
+        raise ConflictError(OTHER_REQUEST)
+    return str(row["subject_id"])
+
+
 async def claim_key(
     conn: Connection, user_id: str, key: str, action: str, subject_id: str
 ) -> str | None:
@@ -50,12 +68,4 @@ async def claim_key(
     )
     if kept:
         return None
-    row = await fetch_one(
-        conn,
-        f"SELECT action, subject_id FROM {S}.dca_idempotency "  # noqa: S608
-        "WHERE user_id = :user AND idempotency_key = :key",
-        {"user": user_id, "key": key},
-    )
-    if row is None or row["action"] != action:
-        raise ConflictError(OTHER_REQUEST)
-    return row["subject_id"]
+    return await done_before(conn, user_id, key, action)

@@ -47,6 +47,24 @@ TOLD: dict[str, tuple[tuple[str, ...], str]] = {
         (OPERATOR,),
         "{machine}: an LP has left. What they are owed stays owed.",
     ),
+    "client.close_balance": (
+        (LP,),
+        "{machine}: your whole balance of {amount} is paid out to you in sats.",
+    ),
+    "client.offer": (
+        (LP,),
+        "{machine}: the operator offers to pay your whole balance of {amount} out at a "
+        "low rate. Nothing changes until you accept. Reason: {reason}",
+    ),
+    "client.offer_accepted": (
+        (OPERATOR,),
+        "{machine}: an LP took your offer; {amount} are paid out.",
+    ),
+    "client.offer_declined": (
+        (OPERATOR,),
+        "{machine}: an LP did not take your offer to pay their balance out. Reason: "
+        "{reason}",
+    ),
     "deposit.create": (
         (LP,),
         "{machine}: a deposit of {amount} of yours was recorded. It counts once it is "

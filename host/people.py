@@ -17,7 +17,7 @@ from lnbits.core.models.extensions import UserExtension
 from lnbits.settings import settings
 from sqlalchemy.exc import IntegrityError
 
-from ..base.database import fetch_all, in_list
+from ..base.database import CHUNK, fetch_all, in_list
 from .database import core_connection
 
 EXTENSION_ID = "satmachineadmin"
@@ -39,6 +39,19 @@ async def usernames_of(user_ids: Iterable[str]) -> dict[str, str | None]:
             params,
         )
     return {row["id"]: row["username"] for row in found}
+
+
+async def accounts_gone(user_ids: Iterable[str]) -> set[str]:
+    """Of these users, those whose LNbits account was deleted."""
+    ids = sorted({user for user in user_ids if user})
+    found: set[str] = set()
+    async with core_connection() as conn:
+        for start in range(0, len(ids), CHUNK):
+            params: dict[str, Any] = {}
+            listed = in_list("u", ids[start : start + CHUNK], params)
+            sql = f"SELECT id FROM accounts WHERE id IN {listed}"  # noqa: S608
+            found.update(row["id"] for row in await fetch_all(conn, sql, params))
+    return set(ids) - found
 
 
 async def account_of(user_id: str) -> Account | None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from api_world import Desk, add_deposit, add_lp, make_desk, ok, refused
-from money_rows import add_leg, add_report, add_settlement
+from money_rows import add_leg, add_offer, add_report, add_settlement
 
 from satmachineadmin.books import lists
 
@@ -186,6 +186,7 @@ ALL_LISTS = (
     "/reconciliations",
     "/lp/deposits",
     "/lp/payments",
+    "/lp/offers",
 )
 ALL_CSV = (
     "/reconciliations.csv",
@@ -197,6 +198,7 @@ ALL_CSV = (
     "/audit.csv",
     "/lp/deposits.csv",
     "/lp/payments.csv",
+    "/lp/offers.csv",
 )
 
 
@@ -222,6 +224,7 @@ async def full_desk(make_user: MakeUser, make_wallet: MakeWallet) -> Desk:
         next_try_at=T0,
     )
     await add_report(made.machine["id"])
+    await add_offer(made.machine, own["id"])
     return made
 
 

@@ -24,7 +24,7 @@ from api_world import Desk, add_deposit, make_desk
 from fastapi import FastAPI
 from lnbits.helpers import create_access_token
 from lnbits.settings import settings
-from money_rows import add_leg, add_report, add_settlement, add_visit
+from money_rows import add_leg, add_offer, add_report, add_settlement, add_visit
 from route_bodies import BODIES
 
 from conftest import BASE_URL, MakeUser, MakeWallet
@@ -77,6 +77,8 @@ RULES = {
     "/lp": EVERYBODY,
     "/lp/deposits": EVERYBODY,
     "/lp/deposits.csv": EVERYBODY,
+    "/lp/offers": EVERYBODY,
+    "/lp/offers.csv": EVERYBODY,
     "/lp/payments": EVERYBODY,
     "/lp/payments.csv": EVERYBODY,
     "/lp/summary": EVERYBODY,
@@ -149,6 +151,7 @@ async def ids(desk: Desk) -> dict[str, str]:
         "visit_id": await add_visit(desk.machine),
         "report_id": await add_report(desk.machine["id"]),
         "code": desk.link["code"],
+        "offer_id": await add_offer(desk.machine, desk.client["id"]),
         "enrolment_id": desk.client["id"],
     }
 

@@ -109,16 +109,17 @@ async def test_a_balance_paid_out_is_a_line_of_its_own(
     world = await make_world(deposits=["12.34"])
     body = {
         "wallet_id": world.operator.wallet.id,
-        "exchange_rate": 100,
+        "exchange_rate": 150,
         "idempotency_key": uuid4().hex,
         **WHY,
     }
+    await world.fund(world.operator.wallet.id, 2_000)
     path = f"/clients/{world.lps[0].client.id}/close-balance"
     ok(await world.operator.api.post(path, json=body))
     (line,) = await books(world.operator)
     assert (line["record"], line["sats"], line["counter_value"]) == (
         "leg: settlement",
-        "1234",
+        "1851",
         "12.34",
     )
 

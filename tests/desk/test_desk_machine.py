@@ -151,6 +151,7 @@ class Desk(RuleBasedStateMachine):
         self.cash_box = f"box{self.tag}"
         self.decided: rounds.BatchPlan | None = None
         self.closed: dict[str, str] = {}
+        self.offers: list[tuple[int, str]] = []
         self.hashes = 0
         self.machine = Machine(
             id=f"m{self.tag}",
@@ -570,17 +571,38 @@ class Desk(RuleBasedStateMachine):
                 self.operator, False, deposit_id, "reversed", WHY
             )
 
-    @rule(person=st.integers(0, 2), is_own=st.booleans(), key=PICK)
-    def close_balance(self, person: int, is_own: bool, key: int) -> None:
+    @rule(
+        person=st.integers(0, 2),
+        is_own=st.booleans(),
+        key=PICK,
+        rate=st.sampled_from(["5", "500", "50000"]),
+    )
+    def close_balance(self, person: int, is_own: bool, key: int, rate: str) -> None:
         wallet = self.wallet if is_own else self.cash_box
         name = f"close{key % 4}"
-        leg_id = self.ask(
+        made = self.ask(
             balances.close_balance(
-                self.operator, self.clients[person], wallet, Decimal("5"), WHY, name
+                self.operator,
+                self.clients[person],
+                wallet,
+                Decimal(rate),
+                WHY,
+                name,
+                confirm_rate=True,
             )
         )
-        if leg_id:
-            assert self.closed.setdefault(name, leg_id) == leg_id
+        if made and made.leg_id:
+            assert self.closed.setdefault(name, made.leg_id) == made.leg_id
+        elif made:
+            self.offers.append((person, made.offer.id))
+
+    @rule(pick=PICK, is_yes=st.booleans())
+    def answer_offer(self, pick: int, is_yes: bool) -> None:
+        if not self.offers:
+            return
+        person, offer_id = self.offers[pick % len(self.offers)]
+        answer = balances.accept_offer if is_yes else balances.decline_offer
+        self.ask(answer(self.people[person], offer_id, WHY))
 
     @rule()
     def fund_the_cash_box(self) -> None:

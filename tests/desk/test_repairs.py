@@ -790,7 +790,8 @@ async def test_a_close_is_replayed_after_the_process_died_behind_the_commit(
     def dies() -> None:
         raise Killed
 
-    body = close_body(world)
+    await world.fund(world.operator.wallet.id, 45_000)
+    body = close_body(world, exchange_rate=150)
     with monkeypatch.context() as patch:
         patch.setattr(distribution, "wake", dies)
         with pytest.raises(Killed):
@@ -798,13 +799,13 @@ async def test_a_close_is_replayed_after_the_process_died_behind_the_commit(
                 world.operator.user_id,
                 lp.client.id,
                 world.operator.wallet.id,
-                Decimal(100),
+                Decimal(150),
                 "closing",
                 body["idempotency_key"],
             )
     path = f"/clients/{lp.client.id}/close-balance"
     leg = ok(await post(world, path, **body))
-    assert leg["amount_sats"] == 30_000
+    assert leg["amount_sats"] == 45_000
     # given up again: the fiat returns
     refused(await post(world, f"/payments/{leg['id']}/void", reason=""), 400)
 

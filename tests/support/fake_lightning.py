@@ -19,7 +19,7 @@ from lnbits.helpers import urlsafe_short_hash
 
 from satmachineadmin import distribution
 from satmachineadmin.base.refusals import BadInputError
-from satmachineadmin.desk import refund
+from satmachineadmin.desk import balances, refund
 from satmachineadmin.desk.refund import RefundTarget
 from satmachineadmin.host import limits, payments
 from satmachineadmin.host.payments import LnbitsRow
@@ -76,6 +76,9 @@ class FakeLightning:
         return sorted(h for h, p in self.sent.items() if p.status == "pending")
 
     # what the extension asks ------------------------------------------------------
+
+    async def accounts_gone(self, user_ids: Iterable[str]) -> set[str]:
+        return set()
 
     async def wallet_facts(self, wallet_ids: Iterable[str]) -> dict[str, WalletFacts]:
         return {
@@ -221,6 +224,8 @@ class FakeLightning:
             "read_outcomes",
         ):
             patch.setattr(payouts, name, getattr(self, name))
+        patch.setattr(balances, "wallet_facts", self.wallet_facts)
+        patch.setattr(balances, "accounts_gone", self.accounts_gone)
         patch.setattr(refund, "read_refund_target", self.read_refund_target)
         patch.setattr(refund, "local_wallet_of_address", self.local_wallet_of_address)
         patch.setattr(payments, "sides_of", self.lnbits_sides)

@@ -16,9 +16,10 @@ from satmachineadmin.base.audit import ENGINE
 from satmachineadmin.base.database import execute, insert_sql, row_params, transaction
 from satmachineadmin.cash.visits import open_visit
 from satmachineadmin.crud import RECEIVED, get_machine, insert_legs
+from satmachineadmin.desk.offers_crud import insert_offer
 from satmachineadmin.desk.reconciliation import Report
 from satmachineadmin.desk.reconciliation_crud import Period, keep_report
-from satmachineadmin.models import Leg, Payout, Settlement
+from satmachineadmin.models import Leg, Offer, Payout, Settlement
 
 
 async def _insert(table: str, row: Any) -> None:
@@ -112,6 +113,25 @@ async def add_payout(machine: dict[str, Any], **fields: Any) -> str:
     )
     await _insert("dca_payouts", payout)
     return payout.id
+
+
+async def add_offer(machine: dict[str, Any], client_id: str) -> str:
+    """An offer to close an LP's balance that waits for them; returns its id."""
+    async with transaction() as conn:
+        owner = await get_machine(machine["id"], conn)
+        assert owner
+        offer = Offer(
+            id=urlsafe_short_hash(),
+            client_id=client_id,
+            machine_id=owner.id,
+            operator_user_id=owner.operator_user_id,
+            wallet_id=owner.wallet_id,
+            exchange_rate="12.5",
+            reason="moving away",
+            expires_at=ago(days=-14),
+        )
+        await insert_offer(conn, offer)
+    return offer.id
 
 
 async def set_status(table: str, row_id: str, status: str) -> None:

@@ -504,7 +504,7 @@ class Desk(Scene):
             yes=True,
             id=world.lps[1].wallet.id,
         )
-        await world.fund(world.machine_wallet.id, 100_000)
+        await world.fund(world.machine_wallet.id, 300_000)
         self.deposit_id = ""
         await self.customer_pays()
 
@@ -542,10 +542,9 @@ class Desk(Scene):
         operator = self.world.operator.user_id
         client = self.world.lps[0].client.id
         if not self.deposit_id:
-            made = await deposits.create_deposit(
+            self.deposit_id, _ = await deposits.create_deposit(
                 operator, False, client, Decimal("50.00"), "an envelope"
             )
-            self.deposit_id = made.id
         await self._step_deposit("pending", "confirmed", None)
 
     async def reverse_deposit(self) -> None:

@@ -249,13 +249,13 @@ async def old_parties_are_paid(world: World, cast: Cast, shop: LnurlServer) -> N
         world.operator.user_id,
         "ana-1",
         world.machine_wallet.id,
-        Decimal("100"),
+        Decimal("500"),
         "moving away",
         "close ana",
     )
     await settle()
     # 310.00 - 10.00 that she had too much - 200.00
-    assert await balance_sats(ids["w-ana-new"]) == before + 100 * 100
+    assert await balance_sats(ids["w-ana-new"]) == before + 100 * 500
 
 
 async def old_debt_is_settled(world: World) -> None:

@@ -34,7 +34,10 @@ window.i18n.global.mergeLocaleMessage('en', {
         create: 'LP enrolled',
         change: 'LP changed',
         delete: 'LP removed',
-        close_balance: 'Balance paid out'
+        close_balance: 'Balance paid out',
+        offer: 'Balance offered at a low rate',
+        offer_accepted: 'Offer accepted',
+        offer_declined: 'Offer declined'
       },
       deposit: {
         claim: 'Deposit claimed by the LP',

@@ -34,7 +34,10 @@ window.i18n.global.mergeLocaleMessage('es', {
         create: 'LP inscrito',
         change: 'LP cambiado',
         delete: 'LP quitado',
-        close_balance: 'Saldo pagado'
+        close_balance: 'Saldo pagado',
+        offer: 'Saldo ofrecido a un tipo bajo',
+        offer_accepted: 'Oferta aceptada',
+        offer_declined: 'Oferta rechazada'
       },
       deposit: {
         claim: 'Depósito reclamado por el LP',
