@@ -806,7 +806,9 @@ async def m016_waits(db: Connection) -> None:
 
     The sums are counted anew each time that this runs.
     """
-    await _add_column(db, "dca_payments", "wait_code", "TEXT")
+    await _add_columns(
+        db, "dca_payments", {"wait_code": "TEXT", "waits_since": "TIMESTAMP"}
+    )
     await _add_column(db, "dca_payouts", "withdrawn_at", "TIMESTAMP")
     await db.execute("""
         CREATE TABLE IF NOT EXISTS satoshimachine.dca_paused_hosts (
@@ -927,6 +929,12 @@ async def m018_second_audit(db: Connection) -> None:
         },
     )
     await _add_column(db, "dca_machines", "allow_stamped_invoices", "BOOLEAN")
+    # Few rows are in it: attention looks for them each time that it is read.
+    await db.execute(
+        f"CREATE INDEX IF NOT EXISTS dca_settlements_less_idx "
+        f"ON {db.references_schema}dca_settlements (machine_id) "
+        "WHERE network_fee_sats > fee_sats AND seen_at IS NULL"
+    )
     # What was quarantined unread keeps its direction open: only LNbits knows it.
     await db.execute("""
         UPDATE satoshimachine.dca_settlements SET is_outgoing = (tx_type = 'cash_in')

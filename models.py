@@ -321,6 +321,7 @@ class Leg(BaseModel):
     reference: str | None = None
     completed_at: datetime | None = None
     wait_code: str | None = None
+    waits_since: datetime | None = None  # when it was first due and could not begin
     retried_at: datetime | None = None
     # not through Lightning: with `reference` to find the payment by
     paid_outside: bool = False

@@ -19,8 +19,8 @@ from .api import invitations as api_invitations
 from .api import line as api_line
 from .api import lp as api_lp
 from .api import machines as api_machines
-from .api import preferences as api_preferences
 from .api import offers as api_offers
+from .api import preferences as api_preferences
 from .api import repairs as api_repairs
 from .api import settlements as api_settlements
 from .api import super as api_super

@@ -11,8 +11,9 @@ from ..base.database import db
 from ..base.refusals import BadInputError
 from ..books.past import last_rate
 from ..calculations import cents_text, round_half_up, split_principal_based
+from ..host.people import accounts_gone
 from ..models import CASH_OUT, CommissionSplit, Fiat, Machine, Settlement, utc_now
-from ..money.planning import build_plan, candidate_of
+from ..money.planning import build_plan, candidate_of, present
 from ..parties import positions_crud
 from ..parties.machines import get_own_machine
 from .inputs import PreviewInput
@@ -37,6 +38,8 @@ async def preview_settlement(
         positions = await positions_crud.lp_positions(conn, machine.id, now)
         used = await positions_crud.day_debits(conn, machine.id, machine.fiat_code, now)
         sats, cents = await last_rate(conn, machine.id)
+    gone = await accounts_gone(p["user_id"] for p in positions)
+    positions = present(positions, gone)
     if asked.splits is not None:
         splits = _unsaved_splits(asked, operator_user_id)
     has_rate = sats > 0 and cents > 0

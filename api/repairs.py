@@ -234,6 +234,20 @@ async def api_test(
     return await settlement_detail(account.id, settlement_id)
 
 
+@router.post(
+    "/settlements/{settlement_id}/seen",
+    summary="Say that a mark on a settlement was seen; attention then leaves it out",
+    response_model=SettlementDetail,
+    responses=refusals(400, 404, 409),
+)
+async def api_seen(
+    account: Caller, settlement_id: SettlementId, body: MaybeWhyInput | None = None
+) -> SettlementDetail:
+    reason = body.reason if body else None
+    await settlements.mark_seen(account.id, settlement_id, reason)
+    return await settlement_detail(account.id, settlement_id)
+
+
 # ------------------------------------------------------------------------------ legs
 
 

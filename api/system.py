@@ -13,7 +13,7 @@ from ..base.database import db
 from ..books.lists import ListQuery, fetch_page
 from ..books.log import AUDIT_FIELDS, audit_answer, audit_source
 from ..books.summaries import platform_counts, totals_and_series, version_of
-from ..desk.attention import needs_attention
+from ..desk.attention import everything_that_waits
 from ..host.people import super_user
 from ..line import crud as line_crud
 from ..line import keys as line_keys
@@ -103,8 +103,8 @@ async def api_changes(account: Caller) -> Changes:
     responses=refusals(400),
 )
 async def api_overview(scope: InScope, days: Days = 30) -> Overview:
+    waiting = await everything_that_waits(scope.user_id, scope.is_all)
     async with db.connect() as conn:
-        waiting = await needs_attention(conn, scope.user_id, scope.is_all)
         totals, series = await totals_and_series(
             conn, scope.user_id, scope.is_all, days
         )
@@ -118,8 +118,8 @@ async def api_overview(scope: InScope, days: Days = 30) -> Overview:
     responses=refusals(400),
 )
 async def api_super_overview(account: Super, days: Days = 30) -> SuperOverview:
+    waiting = await everything_that_waits(account.id, True)
     async with db.connect() as conn:
-        waiting = await needs_attention(conn, account.id, True)
         totals, series = await totals_and_series(conn, account.id, True, days)
         counts = await platform_counts(conn)
     return SuperOverview(

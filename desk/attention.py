@@ -22,6 +22,7 @@ from ..books.reports import own_machines_sql, whose
 from ..models import WaitCode, utc_now
 from ..parties.lps import deposited_cents_sql
 from .cash_attention import cash_rows
+from .gone import Gone, read_gone
 from .kinds import MACHINE_NAME, Kind, Row
 from .relays import STATUS_IS_OLD, deaf_sentence
 
@@ -47,7 +48,8 @@ class AttentionItem(BaseModel):
 
 _OF_SETTLEMENT = (
     f"s.id AS subject_id, s.id AS settlement_id, s.machine_id, {MACHINE_NAME}, "
-    "s.transaction_time AS since, s.wire_sats, s.error_message, s.status "
+    "s.transaction_time AS since, s.wire_sats, s.error_message, s.status, "
+    "s.wire_sats - s.network_fee_sats AS arrived_sats, s.principal_sats "
     f"FROM {S}.dca_settlements s JOIN {S}.dca_machines m ON m.id = s.machine_id "
 )
 
@@ -70,18 +72,29 @@ def _legs(condition: str) -> Callable[[str], str]:
     )
 
 
-def _short_wallets(own: str) -> str:
-    return (
+# The wallet lacks sats; an older row has no word for why it waits.
+_SHORT = "COALESCE(p.wait_code, 'wallet_short') IN ('wallet_short', 'free_balance')"
+# What is not due, what gathers for a larger payout, what a reconciliation holds up, and
+# what waits for an earlier payment that failed: each is said elsewhere, or is as it
+# should be.
+_OTHERWISE = (
+    "COALESCE(p.wait_code, 'wallet_short') NOT IN ('wallet_short', 'free_balance', "
+    "'platform_wallet', 'unclaimed', 'gathering', 'stopped', 'backing_off')"
+)
+
+
+def _waiting(why: str) -> Callable[[str], str]:
+    """Payments that were due and could not begin, by machine; since the first try, not
+    since their birth: those of an hourly machine are not late before their hour. What
+    is in a payout waits for nothing."""
+    return lambda own: (
         f"p.machine_id AS subject_id, p.machine_id, {MACHINE_NAME}, "
-        "MIN(p.created_at) AS since, SUM(p.amount_sats) AS amount_sats, "
-        "MAX(p.error_message) AS error_message "
+        "MIN(COALESCE(p.waits_since, p.created_at)) AS since, "
+        "SUM(p.amount_sats) AS amount_sats, MAX(p.error_message) AS error_message "
         f"FROM {S}.dca_payments p JOIN {S}.dca_machines m ON m.id = p.machine_id "
         f"WHERE p.machine_id IN {own} AND p.status = 'pending' AND p.attempts = 0 "
-        "AND p.leg_type NOT IN ('autoforward', 'refund') "
-        "AND p.error_message IS NOT NULL "
-        # what gathers for a larger payout, and what a reconciliation holds up
-        "AND COALESCE(p.wait_code, '') NOT IN "
-        "('platform_wallet', 'gathering', 'stopped') "
+        "AND p.payout_id IS NULL AND p.leg_type NOT IN ('autoforward', 'refund') "
+        f"AND p.error_message IS NOT NULL AND {why} "
         "GROUP BY p.machine_id, m.name, m.machine_npub ORDER BY since"
     )
 
@@ -248,6 +261,21 @@ KINDS = (
         ).strip(),
     ),
     Kind(
+        "less_arrived",
+        "settlement",
+        "Say that you have seen it; what is missing is paid from what is free.",
+        _settlements(
+            "s.network_fee_sats > s.fee_sats AND s.seen_at IS NULL "
+            "AND s.tx_type = 'cash_out' AND s.planned_at IS NOT NULL "
+            "AND s.status <> 'voided'"
+        ),
+        lambda r: (
+            f"{r['machine']}: after its network fee {r['arrived_sats']} sat of a "
+            f"payment arrived, and {r['principal_sats']} are its principal: the "
+            "difference is yours to bear."
+        ),
+    ),
+    Kind(
         "dispense",
         "settlement",
         "Enter what the machine paid out.",
@@ -266,7 +294,17 @@ KINDS = (
         "wallet_short",
         "machine",
         "Put the reason right; the payments go on by themselves.",
-        _short_wallets,
+        _waiting(_SHORT),
+        lambda r: (
+            f"{r['machine']}: payments of {r['amount_sats']} sat wait: "
+            f"{r['error_message']}"
+        ),
+    ),
+    Kind(
+        "payments_waiting",
+        "machine",
+        "Put the reason right; the payments go on by themselves.",
+        _waiting(_OTHERWISE),
         lambda r: (
             f"{r['machine']}: payments of {r['amount_sats']} sat wait: "
             f"{r['error_message']}"
@@ -351,10 +389,30 @@ def moments(now: datetime) -> dict[str, Any]:
     }
 
 
+async def everything_that_waits(user_id: str, is_all: bool) -> list[AttentionItem]:
+    """What waits for a person, and who is gone: stops first, then who is gone."""
+    gone = await read_gone(user_id, is_all)
+    async with db.connect() as conn:
+        items = await needs_attention(conn, user_id, is_all)
+    first = [item for item in items if item.kind == KINDS[0].name]
+    return [*first, *_gone_items(gone), *items[len(first) :]]
+
+
+def _gone_items(gone: Sequence[Gone]) -> list[AttentionItem]:
+    items = []
+    for kind in dict.fromkeys(x.kind for x in gone):
+        found = [x for x in gone if x.kind == kind]
+        some = [AttentionItem(**vars(x)) for x in found[:MOST]]
+        if len(found) > MOST:
+            some[-1].message += " (And there are more like this.)"
+        items += some
+    return items
+
+
 async def needs_attention(
     conn: Connection, user_id: str, is_all: bool
 ) -> list[AttentionItem]:
-    """What waits, the gravest kinds first. One statement for each kind."""
+    """What our own tables say, the gravest kinds first. One statement a kind."""
     params = {**whose(user_id, is_all), **moments(utc_now()), "most": MOST + 1}
     items: list[AttentionItem] = []
     for kind in KINDS:

@@ -306,12 +306,7 @@ async def _apply_plan(
 ) -> None:
     for change in plan.resized:
         await _apply_resize(conn, change)
-    debits = {
-        change.leg.client_id: change.debit_change_cents
-        for change in plan.resized
-        if change.leg.client_id
-    }
-    await crud.add_debits(conn, debits)
+    await crud.add_debits(conn, plan.debit_changes)
     await crud.insert_legs(conn, plan.added)
     changed = [(r.leg, _resized_facts(r)) for r in plan.resized]
     await audit_legs(conn, source, "resize", changed, reason)

@@ -35,6 +35,7 @@ from ..parties.preferences_crud import muted_kinds
 from . import notices_crud
 from .attention import KINDS, moments
 from .cash_attention import TOLD_OF_CASH, cash_rows
+from .gone import Gone, read_gone
 from .kinds import Kind
 from .party_news import party_news
 
@@ -46,13 +47,17 @@ COOLDOWN = timedelta(hours=1)
 NEWS_WINDOW = timedelta(days=1)
 RETENTION = timedelta(days=30)
 # A wallet may be short for a moment between two payments.
-GRACE_PERIODS = {"wallet_short": timedelta(minutes=2)}
+GRACE_PERIODS = dict.fromkeys(
+    ("wallet_short", "payments_waiting"), timedelta(minutes=2)
+)
 NOTIFIED_KINDS = (
     "payouts_stopped",
     "leg_failed",
     "quarantined",
     "dispense",
+    "less_arrived",
     "wallet_short",
+    "payments_waiting",
     "offline",
     "balance_used_up",
 )
@@ -80,12 +85,14 @@ async def run_notices(trouble: Mapping[str, str] | None = None) -> int:
     `trouble` is what the super has to know, by name. For the engine, every minute.
     """
     now = utc_now()
+    gone = await read_gone("", True)
     async with db.connect() as conn:
         causes = await _operators_causes(conn, now)
         causes += await _deposits_confirmed(conn, now)
         causes += await _payouts_received(conn, now)
         news = await party_news(conn, now - NEWS_WINDOW, super_user())
     causes += [Cause(**n._asdict(), is_news=True) for n in news]
+    causes += [_gone(cause, user) for cause in gone for user in cause.tell if user]
     causes += [_trouble(name, text) for name, text in (trouble or {}).items()]
     due = await _remember(causes, now)
     for cause in due:
@@ -126,6 +133,18 @@ def _cause(
         subject_type=kind.subject_type,
         subject_id=row["subject_id"],
         machine_id=row["machine_id"],
+    )
+
+
+def _gone(gone: Gone, user_id: str) -> Cause:
+    return Cause(
+        key=f"{gone.kind}:{gone.subject_id}:{user_id}",
+        kind=gone.kind,
+        user_id=user_id,
+        message=f"{gone.message} {gone.action}",
+        subject_type=gone.subject_type,
+        subject_id=gone.subject_id,
+        machine_id=gone.machine_id,
     )
 
 

@@ -155,7 +155,7 @@ async def make_due(conn: Connection, leg_ids: Sequence[str]) -> int:
         conn,
         leg_ids,
         "status = 'pending', attempts = 0, next_try_at = NULL, error_message = NULL, "
-        "wait_code = NULL, retried_at = :now",
+        "wait_code = NULL, waits_since = NULL, retried_at = :now",
         {"now": db_time(utc_now())},
     )
 

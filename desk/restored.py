@@ -22,7 +22,7 @@ from ..base.database import transaction
 from ..base.refusals import ConflictError, NotFoundError
 from ..models import Leg, Machine, Settlement, utc_now
 from ..money import strays_crud
-from ..money.planning import LegMaker, owed_of
+from ..money.planning import FREE_PART, LegMaker, owed_of
 from ..money.replanning import is_open
 from ..money.strays_crud import LOST, UNKNOWN, Stray
 from . import reconciliation_crud
@@ -196,7 +196,8 @@ async def _completed_leg(
     make = LegMaker(fact.settlement, machine, utc_now())
     key = fact.leg_key if not planned else f"{fact.leg_key}:{stray.payment_hash}"
     leg = make.leg(fact.leg_type, key, fact.amount_sats)
-    leg.client_id = fact.leg_key if fact.leg_type == "dca" else None
+    if fact.leg_type == "dca":
+        leg.client_id = fact.leg_key.removesuffix(FREE_PART)
     return await sql.insert_settled_leg(conn, leg, fact.fiat_cents, stray)
 
 
@@ -212,9 +213,13 @@ async def _rebalance(
     ]
     available = owed_of(settlement).available_sats
     total = sum(x.amount_sats for x in legs)
+    # what spends free balance is owed beyond what the sale holds, and stays owed
+    beyond = sum(x.amount_sats for x in legs if x.from_free_balance)
     for leg in [x for x in legs if x.leg_type == "dca" and is_open(x)]:
-        if total <= available:
+        if total - beyond <= available:
             break
+        if leg.from_free_balance:
+            continue
         await void(conn, [leg], NOT_OWED)
         await audit_legs(conn, actor, "void", [(leg, {"status": "voided"})], reason)
         total -= leg.amount_sats

@@ -177,6 +177,21 @@ async def add_note(user_id: str, settlement_id: str, note: str) -> None:
         )
 
 
+async def mark_seen(user_id: str, settlement_id: str, reason: str | None) -> None:
+    """The operator has seen what attention says of a settlement beside its status."""
+    async with transaction() as conn:
+        await crud.lock_ledger(conn)
+        before = await sql.get_own_settlement(conn, settlement_id, user_id)
+        if before.seen_at is not None:
+            raise ConflictError("You have said already that you have seen this.")
+        machine = await crud.get_machine(before.machine_id, conn)
+        after = before.copy(update={"seen_at": utc_now()})
+        await sql.change_settlement(conn, after, ("seen_at",), [before.status])
+        await audit_settlement(
+            conn, user_id, "seen", before, machine, None, None, reason
+        )
+
+
 async def mark_test(
     user_id: str, settlement_id: str, is_test: bool, reason: str
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -21,6 +22,7 @@ from ..base.database import CHUNK, fetch_all, in_list
 from .database import core_connection
 
 EXTENSION_ID = "satmachineadmin"
+_USER_ID = re.compile(r"[0-9a-f]{32}")
 
 
 def super_user() -> str:
@@ -41,9 +43,15 @@ async def usernames_of(user_ids: Iterable[str]) -> dict[str, str | None]:
     return {row["id"]: row["username"] for row in found}
 
 
+def is_user_id(text: str) -> bool:
+    """Whether LNbits could have given this id to a user: what never was an account
+    was not deleted."""
+    return _USER_ID.fullmatch(text) is not None
+
+
 async def accounts_gone(user_ids: Iterable[str]) -> set[str]:
     """Of these users, those whose LNbits account was deleted."""
-    ids = sorted({user for user in user_ids if user})
+    ids = sorted({user for user in user_ids if is_user_id(user)})
     found: set[str] = set()
     async with core_connection() as conn:
         for start in range(0, len(ids), CHUNK):

@@ -12,6 +12,7 @@ from lnbits.settings import settings
 
 from ..base.database import fetch_all, fetch_one, in_lists
 from .database import core_connection
+from .people import is_user_id
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class WalletFacts:
     user_id: str
     wallet_type: str
     is_deleted: bool
+    # whether the LNbits account that it belongs to is still there
+    has_owner: bool = True
 
     @property
     def is_usable(self) -> bool:
@@ -36,8 +39,9 @@ async def wallet_facts(wallet_ids: Iterable[str]) -> dict[str, WalletFacts]:
         for listed, params in in_lists(ids):
             for row in await fetch_all(
                 conn,
-                'SELECT id, "user" AS user_id, wallet_type, deleted '  # noqa: S608
-                f"FROM wallets WHERE id IN {listed}",
+                'SELECT id, "user" AS user_id, wallet_type, deleted, '  # noqa: S608
+                'EXISTS (SELECT 1 FROM accounts a WHERE a.id = wallets."user") '
+                f"AS has_owner FROM wallets WHERE id IN {listed}",
                 params,
             ):
                 facts[row["id"]] = WalletFacts(
@@ -45,6 +49,7 @@ async def wallet_facts(wallet_ids: Iterable[str]) -> dict[str, WalletFacts]:
                     user_id=row["user_id"],
                     wallet_type=row["wallet_type"] or "lightning",
                     is_deleted=bool(row["deleted"]),
+                    has_owner=bool(row["has_owner"]) or not is_user_id(row["user_id"]),
                 )
     return facts
 

@@ -103,12 +103,14 @@ async def _moved_or_gone(payouts: Sequence[Payout]) -> dict[str, str]:
         w for p in payouts for w in (p.source_wallet_id, p.destination_wallet_id) if w
     )
     usable = {w for w, facts in wallets.items() if facts.is_usable}
+    # who owes pays without an account; who receives could not take it out
+    unowned = {w for w, facts in wallets.items() if not facts.has_owner}
     wanted = await forwards_crud.wanted_wallets([p.id for p in payouts])
     found = {}
     for payout in payouts:
         mine = {payout.source_wallet_id, payout.destination_wallet_id} - {None}
         now = {wallet for _, wallet in wanted.get(payout.id, set())}
-        if not mine <= usable:
+        if not mine <= usable or payout.destination_wallet_id in unowned:
             found[payout.id] = WALLET_GONE
         elif payout.is_internal and not now <= {payout.destination_wallet_id}:
             found[payout.id] = RECEIVER_MOVED

@@ -130,10 +130,12 @@ async def set_leg_waits(deferred: Deferred, next_try_at: datetime) -> None:
         await execute_many(
             conn,
             "UPDATE satoshimachine.dca_payments SET error_message = :reason, "
-            "wait_code = :code, next_try_at = :next WHERE id = :id "
+            "wait_code = :code, next_try_at = :next, "
+            "waits_since = COALESCE(waits_since, :now) WHERE id = :id "
             "AND status = 'pending' AND payout_id IS NULL",
             [
                 {
+                    "now": db_time(utc_now()),
                     "id": leg_id,
                     "reason": wait.reason,
                     "code": wait.code,
@@ -261,7 +263,7 @@ async def _join(
     # why they waited until now is over; the payout says what happens from here on
     join = (
         "UPDATE satoshimachine.dca_payments SET payout_id = :payout, "
-        "error_message = NULL, wait_code = NULL WHERE"
+        "error_message = NULL, wait_code = NULL, waits_since = NULL WHERE"
     )
     alone = [(p, legs[0]) for p, legs in payouts_and_legs if len(legs) == 1]
     await execute_many(

@@ -8,7 +8,7 @@ Not guaranteed: that a destination can be paid. That is found out when it is pai
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -18,7 +18,7 @@ from lnbits.helpers import urlsafe_short_hash
 from loguru import logger
 
 from .. import crud
-from ..base.database import transaction
+from ..base.database import db, transaction
 from ..calculations import (
     ConservationError,
     DcaCandidate,
@@ -27,7 +27,9 @@ from ..calculations import (
     cents_text,
     check_conservation,
     held_fee_shares,
+    round_half_up,
 )
+from ..host.people import accounts_gone
 from ..models import (
     CASH_IN,
     CASH_OUT,
@@ -47,6 +49,8 @@ from .targets import is_outside
 
 ALREADY_HERE = "already in this wallet"
 SHORTFALL = "shortfall"
+# behind the key of an LP's leg: the part that the settlement does not hold
+FREE_PART = ":free"
 SHORTFALL_LABEL = "Platform fee, from what is free in the wallet"
 REFUND_LABEL = "Refund to the customer"
 FREE_REFUND_LABEL = "Refund to the customer, from what is free in the wallet"
@@ -61,7 +65,7 @@ UNCLAIMED = "waiting for a destination for the customer's refund"
 class Owed:
     """What is distributed of a settlement: as it landed, or as it was dispensed."""
 
-    principal_sats: int
+    principal_sats: int  # owed to LPs, whatever arrived
     platform_fee_sats: int
     operator_fee_sats: int
     refund_sats: int
@@ -69,15 +73,16 @@ class Owed:
     available_sats: int  # what the wallet received (cash-out) or charged (cash-in)
     loss_sats: int = 0  # of the customer's refund, what the settlement does not hold
     shortfall_sats: int = 0  # of the platform's share, what it does not hold
+    missing_sats: int = 0  # of the principal, what it does not hold
 
 
 def owed_of(settlement: Settlement) -> Owed:
     """The figures that are planned, the network fee taken off what is held of the
     shares: what the fee does not hold of the platform's is a shortfall.
 
-    A network fee larger than the whole fee takes the rest off the principal: the sats
-    are not in the wallet. The customer is owed all the same: what is missing of their
-    refund is the operator's loss.
+    A network fee larger than the whole fee leaves less than the principal in the
+    wallet. LPs and the customer are owed all the same: the house bears what is missing,
+    out of the wallet's free balance.
     """
     principal = settlement.principal_sats
     fee = settlement.fee_sats
@@ -100,7 +105,7 @@ def owed_of(settlement: Settlement) -> Owed:
     left = max(0, available - held - operator)
     refund = min(settlement.refund_sats, left)
     return Owed(
-        min(principal, left - refund),
+        principal,
         held,
         operator,
         refund,
@@ -108,6 +113,7 @@ def owed_of(settlement: Settlement) -> Owed:
         available,
         settlement.refund_sats - refund,
         short,
+        max(0, principal - (left - refund)),
     )
 
 
@@ -264,6 +270,34 @@ def _rate_mark(settlement: Settlement) -> str | None:
     return None
 
 
+def from_free_balance(legs: Sequence[Leg], held_sats: int) -> list[Leg]:
+    """The LPs' legs, those for more than the settlement holds spending free balance;
+    the last ones first, and where it goes through one leg in two parts."""
+    parts: list[Leg] = []
+    for leg in legs:
+        own_sats = min(leg.amount_sats, max(0, held_sats))
+        held_sats -= own_sats
+        if own_sats == leg.amount_sats:
+            parts.append(leg)
+            continue
+        free = leg.copy(
+            update={
+                "from_free_balance": True,
+                "leg_key": f"{leg.leg_key}{FREE_PART}",
+                "amount_sats": leg.amount_sats - own_sats,
+            }
+        )
+        if own_sats:
+            cents = int((leg.amount_fiat or 0) * 100)
+            of_free = round_half_up(cents * free.amount_sats, leg.amount_sats)
+            fiat = {"amount_fiat": Fiat(cents_text(cents - of_free))}
+            parts.append(leg.copy(update={"amount_sats": own_sats, **fiat}))
+            free.id = urlsafe_short_hash()
+            free.amount_fiat = Fiat(cents_text(of_free))
+        parts.append(free)
+    return parts
+
+
 def candidate_of(
     position: Mapping[str, Any], used_cents: Mapping[str, int]
 ) -> DcaCandidate | None:
@@ -316,7 +350,10 @@ def build_plan(
     # borne by what is free in the wallet, not by this settlement
     beyond = make.shortfall(owed.shortfall_sats, config)
     if settlement.tx_type == CASH_OUT:
-        legs += make.dca(owed, positions, used_cents)
+        to_lps = make.dca(owed, positions, used_cents)
+        held_sats = owed.principal_sats - owed.missing_sats
+        for leg in from_free_balance(to_lps, held_sats):
+            (beyond if leg.from_free_balance else legs).append(leg)
         legs += make.refund(owed.refund_sats)
         beyond += make.refund(owed.loss_sats, number=2, is_free=True)
     amounts = [leg.amount_sats for leg in legs]
@@ -328,7 +365,7 @@ def build_plan(
         settlement.fee_sats,
         amounts,
         retained,
-        sum(int(leg.amount_fiat * 100) for leg in legs if leg.amount_fiat),
+        sum(int(leg.amount_fiat * 100) for leg in [*legs, *beyond] if leg.amount_fiat),
         owed.fiat_cents,
     )
     rest = retained - sum(x.amount_sats for x in beyond)
@@ -341,6 +378,9 @@ async def plan_settlement(settlement_id: str, holder: str) -> bool:
     Killed before the commit: nothing was written, and the settlement is still pending.
     After it: the legs stand, and the next round pays them.
     """
+    async with db.connect() as conn:
+        lps = await positions_crud.lps_at_machine_of(conn, settlement_id)
+    gone = await accounts_gone(lps) if lps else set()
     async with transaction() as conn:
         await crud.lock_ledger(conn)
         if not await crud.claim_settlement_for_processing(settlement_id, holder, conn):
@@ -354,7 +394,7 @@ async def plan_settlement(settlement_id: str, holder: str) -> bool:
             await _cannot_be_planned(conn, settlement_id, NO_MACHINE)
             return False
         try:
-            plan = await _plan(conn, settlement, machine)
+            plan = await _plan(conn, settlement, machine, gone)
         except (ConservationError, ValueError, ArithmeticError, TypeError) as exc:
             logger.exception(f"satmachineadmin: planning settlement {settlement_id}")
             await _cannot_be_planned(conn, settlement_id, str(exc))
@@ -380,7 +420,22 @@ async def _cannot_be_planned(conn: Connection, settlement_id: str, why: str) -> 
     )
 
 
-async def _plan(conn: Connection, settlement: Settlement, machine: Machine) -> Plan:
+def present(
+    positions: Sequence[Mapping[str, Any]], gone: Collection[str]
+) -> list[Mapping[str, Any]]:
+    """Without LPs whose LNbits account was deleted: nothing could be paid to them."""
+    for position in positions:
+        if position["user_id"] in gone:
+            logger.warning(
+                f"satmachineadmin: LP {position['client_id']} takes no part: their "
+                "LNbits account was deleted"
+            )
+    return [p for p in positions if p["user_id"] not in gone]
+
+
+async def _plan(
+    conn: Connection, settlement: Settlement, machine: Machine, gone: Collection[str]
+) -> Plan:
     now = utc_now()
     at = settlement.transaction_time or now
     return build_plan(
@@ -390,7 +445,7 @@ async def _plan(conn: Connection, settlement: Settlement, machine: Machine) -> P
         await positions_crud.effective_splits(
             conn, machine.operator_user_id, machine.id
         ),
-        await positions_crud.lp_positions(conn, machine.id, at),
+        present(await positions_crud.lp_positions(conn, machine.id, at), gone),
         await positions_crud.day_debits(conn, machine.id, machine.fiat_code, at),
         now,
     )

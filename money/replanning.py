@@ -47,6 +47,17 @@ class Replan:
     retained_sats: int
     loss_sats: int
 
+    @property
+    def debit_changes(self) -> dict[str, int]:
+        """client id -> minor units; an LP may have two legs in a settlement."""
+        changes: dict[str, int] = {}
+        for resize in self.resized:
+            client_id = resize.leg.client_id
+            if client_id:
+                cents = changes.get(client_id, 0) + resize.debit_change_cents
+                changes[client_id] = cents
+        return changes
+
 
 def is_open(leg: Leg) -> bool:
     """Unpaid and in no payout: whatever is done to it, nothing is on its way."""
@@ -75,7 +86,10 @@ def replan(
     shrunk = _super_fee(own, owed)
     shrunk += _operator_splits(own, owed_of(before), owed)
     shrunk += _dca(own, owed)
-    released_sats = sum(r.leg.amount_sats - r.amount_sats for r in shrunk)
+    # what spends free balance holds nothing that could be released
+    released_sats = sum(
+        r.leg.amount_sats - r.amount_sats for r in shrunk if not r.leg.from_free_balance
+    )
     refunds = [x for x in own if x.leg_type == "refund"]
     given = sum(x.amount_sats for x in refunds if is_fixed(x))
     needed = max(0, after.refund_sats - given)
@@ -153,27 +167,46 @@ def _dca(legs: Sequence[Leg], owed: Owed) -> list[Resize]:
     """The rest of the smaller dispense over the LPs who have not been paid yet."""
     dca = [x for x in legs if x.leg_type == "dca"]
     paid = [x for x in dca if is_fixed(x)]
-    open_legs = {str(x.client_id): x for x in dca if is_open(x)}
-    cents = {c: int((x.amount_fiat or 0) * 100) for c, x in open_legs.items()}
+    open_legs: dict[str, list[Leg]] = {}
+    for leg in dca:
+        if is_open(leg):
+            open_legs.setdefault(str(leg.client_id), []).append(leg)
+    cents = {c: sum(map(_cents, legs)) for c, legs in open_legs.items()}
     rest_sats = owed.principal_sats - sum(x.amount_sats for x in paid)
-    rest_cents = owed.fiat_cents - sum(int((x.amount_fiat or 0) * 100) for x in paid)
-    open_sats = sum(x.amount_sats for x in open_legs.values())
+    rest_cents = owed.fiat_cents - sum(map(_cents, paid))
+    still = [x for legs in open_legs.values() for x in legs]
+    open_sats = sum(x.amount_sats for x in still)
     if open_sats <= rest_sats and sum(cents.values()) <= rest_cents:
-        return [Resize(x, x.amount_sats, cents[c]) for c, x in open_legs.items()]
+        return [Resize(x, x.amount_sats, _cents(x)) for x in still]
     shares = allocate_dca(
         max(0, rest_sats),
         max(0, rest_cents),
         [DcaCandidate(c, cents[c], cents[c]) for c in open_legs],
     ).shares
-    new = {s.client_id: s for s in shares}
+    new = {s.client_id: (s.amount_sats, s.fiat_cents) for s in shares}
     return [
-        Resize(
-            leg,
-            min(leg.amount_sats, new[c].amount_sats) if c in new else 0,
-            new[c].fiat_cents if c in new else 0,
-        )
-        for c, leg in open_legs.items()
+        resize
+        for c, legs in open_legs.items()
+        for resize in _parts(legs, *new.get(c, (0, 0)))
     ]
+
+
+def _cents(leg: Leg) -> int:
+    return int((leg.amount_fiat or 0) * 100)
+
+
+def _parts(legs: Sequence[Leg], sats: int, cents: int) -> list[Resize]:
+    """An LP's new share over their open legs: what the settlement holds first, then
+    what spends free balance. No leg grows."""
+    resized = []
+    for leg in sorted(legs, key=lambda x: x.from_free_balance):
+        part_sats = min(leg.amount_sats, sats)
+        due_cents = round_half_up(cents * part_sats, sats) if sats else 0
+        part_cents = min(_cents(leg), due_cents)
+        resized.append(Resize(leg, part_sats, part_cents))
+        sats -= part_sats
+        cents -= part_cents
+    return resized
 
 
 def _fit(open_legs: Sequence[Leg], total_sats: int) -> list[Resize]:

@@ -40,12 +40,7 @@ async def refit(conn: Connection, settlement_id: str) -> bool:
         return False
     for change in plan.resized:
         await _resize_or_void(conn, change)
-    debits = {
-        str(r.leg.client_id): r.debit_change_cents
-        for r in plan.resized
-        if r.leg.client_id
-    }
-    await crud.add_debits(conn, debits)
+    await crud.add_debits(conn, plan.debit_changes)
     await crud.insert_legs(conn, plan.added)
     await _keep_sums(conn, settlement.id, plan)
     await crud.refresh_settlements(conn, [settlement.id])

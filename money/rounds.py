@@ -342,6 +342,8 @@ def _wallet_problem(
 ) -> str | None:
     if wallet is None or wallet.is_deleted:
         return "The receiving wallet no longer exists."
+    if not wallet.has_owner:
+        return "The LNbits account of who receives this was deleted."
     if not wallet.is_usable:
         return "The receiving wallet is a shared wallet and cannot be paid."
     if leg.leg_type in ("dca", "settlement"):

@@ -32,6 +32,21 @@ async def effective_splits(
     return override or [s for s in found if s.machine_id is None]
 
 
+async def lps_at_machine_of(conn: Connection, settlement_id: str) -> list[str]:
+    """The LNbits user ids of the active LPs at the machine of a settlement that is to
+    be planned for them: a cash-in pays none."""
+    found = await fetch_all(
+        conn,
+        """
+        SELECT DISTINCT c.user_id FROM satoshimachine.dca_clients c
+        JOIN satoshimachine.dca_settlements s ON s.machine_id = c.machine_id
+        WHERE s.id = :settlement AND s.tx_type = 'cash_out' AND c.status = 'active'
+        """,
+        {"settlement": settlement_id},
+    )
+    return [row["user_id"] for row in found]
+
+
 async def lp_positions(
     conn: Connection, machine_id: str, at: datetime
 ) -> list[Mapping[str, Any]]:

@@ -23,6 +23,14 @@
     offline: ['wifi_off', 'bad', 'look'],
     no_profile: ['person_off', 'busy', 'look'],
     wallet_short: ['account_balance_wallet', 'bad', 'look'],
+    payments_waiting: ['hourglass_top', 'warn', 'look'],
+    less_arrived: ['trending_down', 'warn', 'look'],
+    operator_gone: ['person_off', 'bad', 'look'],
+    wallet_gone: ['account_balance_wallet', 'bad', 'look'],
+    lp_gone: ['person_off', 'bad', 'look'],
+    lp_wallet_gone: ['account_balance_wallet', 'bad', 'look'],
+    split_gone: ['account_balance_wallet', 'warn', 'look'],
+    platform_wallet_gone: ['domain', 'bad', 'set'],
     no_fee_wallet: ['domain', 'warn', 'set'],
     relay_deaf: ['hearing_disabled', 'warn', 'set']
   }
@@ -55,7 +63,7 @@
       },
       // Where the reader is already, the form is brought into sight.
       arrive({kind}) {
-        if (kind !== 'no_fee_wallet') return
+        if (!['no_fee_wallet', 'platform_wallet_gone'].includes(kind)) return
         this.$nextTick(() => {
           const form = document.getElementById('fees')
           form?.scrollIntoView()
@@ -70,7 +78,8 @@
           const all = this.isOwn(item.machine_id) ? '' : '&all=1'
           return `${base}lps?show=deposits&status=pending${all}`
         }
-        if (item.kind === 'no_fee_wallet') return `${base}platform#fees`
+        if (['no_fee_wallet', 'platform_wallet_gone'].includes(item.kind))
+          return `${base}platform#fees`
         if (item.kind === 'relay_deaf') return `${base}platform`
         if (item.subject_type === 'visit')
           return `${base}cash/${item.subject_id}`

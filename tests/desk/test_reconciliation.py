@@ -74,7 +74,8 @@ async def a_healthy_machine(make_world: MakeWorld) -> World:
     third = await world.add_lp("50.00")
     body = {
         "wallet_id": own,
-        "exchange_rate": 400,
+        "exchange_rate": 460,
+        "confirm_rate": True,
         "idempotency_key": uuid4().hex,
         **WHY,
     }

@@ -25,7 +25,7 @@ from satmachineadmin.host import limits, payments
 from satmachineadmin.host.payments import LnbitsRow
 from satmachineadmin.host.wallets import WalletFacts
 from satmachineadmin.models import Payout, utc_now
-from satmachineadmin.money import ending, funds, payouts, rounds
+from satmachineadmin.money import ending, funds, payouts, planning, rounds
 from satmachineadmin.money.payouts import Observation, classify
 
 # What becomes of a payment that LNbits is asked to make.
@@ -225,7 +225,8 @@ class FakeLightning:
         ):
             patch.setattr(payouts, name, getattr(self, name))
         patch.setattr(balances, "wallet_facts", self.wallet_facts)
-        patch.setattr(balances, "accounts_gone", self.accounts_gone)
+        for module in (balances, planning):
+            patch.setattr(module, "accounts_gone", self.accounts_gone)
         patch.setattr(refund, "read_refund_target", self.read_refund_target)
         patch.setattr(refund, "local_wallet_of_address", self.local_wallet_of_address)
         patch.setattr(payments, "sides_of", self.lnbits_sides)

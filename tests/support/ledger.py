@@ -82,7 +82,11 @@ def assert_conserves(settlements: list[Any], legs: list[Any]) -> None:
         losses = [x for x in kept if _is_loss(settlement, x)]
         assert row["loss_sats"] <= sum(x["amount_sats"] for x in losses), row["id"]
         assert all(leg["amount_sats"] > 0 for leg in own), row["id"]
-        assert {x["leg_type"] for x in losses} <= {"refund", "super_fee"}, row["id"]
+        assert {x["leg_type"] for x in losses} <= {
+            "dca",
+            "refund",
+            "super_fee",
+        }, row["id"]
         refunds = sum(x["amount_sats"] for x in kept if x["leg_type"] == "refund")
         assert refunds <= settlement.refund_sats, row["id"]
         cents = sum(_cents(x) for x in kept)

@@ -64,7 +64,8 @@ window.i18n.global.mergeLocaleMessage('en', {
         void: 'Voided',
         notes: 'Note added',
         note: 'Note added',
-        test: 'Test mark changed'
+        test: 'Test mark changed',
+        seen: 'Mark seen'
       },
       payment: {
         take_over: 'Payment taken over',
@@ -84,6 +85,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       config: {change: 'Platform fees changed'}
     },
     field: {
+      shortfall_sats: "Platform's share not charged",
       claimed_npub: 'typed key',
       outcome: 'outcome',
       status: 'state',

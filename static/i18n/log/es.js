@@ -64,7 +64,8 @@ window.i18n.global.mergeLocaleMessage('es', {
         void: 'Anulada',
         notes: 'Nota agregada',
         note: 'Nota agregada',
-        test: 'Marca de prueba cambiada'
+        test: 'Marca de prueba cambiada',
+        seen: 'Marca vista'
       },
       payment: {
         take_over: 'Pago hecho constar',
@@ -84,6 +85,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       config: {change: 'Comisiones de la plataforma cambiadas'}
     },
     field: {
+      shortfall_sats: 'Parte de la plataforma sin cobrar',
       claimed_npub: 'clave escrita',
       outcome: 'resultado',
       status: 'estado',
