@@ -79,7 +79,7 @@ async def refund(
 ) -> None:
     """Say where the customer's refund goes; it is paid once, at most what is owed."""
     target = read_refund_target(destination)
-    problem = await _destination_problem(target)
+    problem, is_inside = await _destination_problem(target)
     async with transaction() as conn:
         await crud.lock_ledger(conn)
         settlement = await sql.get_own_settlement(conn, settlement_id, user_id)
@@ -95,10 +95,11 @@ async def refund(
             raise BadInputError(problem)
         legs = await crud.legs_of(settlement_id, conn)
         open_legs = _refunds_to_claim(legs)
-        await _check_refund(conn, target, sum(x.amount_sats for x in open_legs))
+        owed_sats = sum(x.amount_sats for x in open_legs)
+        await _check_refund(conn, target, owed_sats, is_inside)
         if target.amount_sats is not None:
             open_legs = await _only_what_it_takes(
-                conn, legs, open_legs, _with_reserve(target.amount_sats)
+                conn, legs, open_legs, _with_reserve(target.amount_sats, is_inside)
             )
         ids = [leg.id for leg in open_legs]
         set_now = await sql.set_refund_target(conn, ids, target.target, target.address)
@@ -121,10 +122,11 @@ async def refund(
     distribution.wake()
 
 
-def _with_reserve(sats: int) -> int:
-    """What must be owed for an invoice of so many sats to be paid outside."""
+def _with_reserve(sats: int, is_inside: bool) -> int:
+    """What must be owed for an invoice of so many sats to be paid: an invoice of this
+    instance is not routed, and takes LNbits' service fee at most."""
     total = sats
-    while (missing := sats - (total - reserve_sats(total, False))) > 0:
+    while (missing := sats - (total - reserve_sats(total, is_inside))) > 0:
         total += missing
     return total
 
@@ -194,27 +196,32 @@ def _waits_to_be_paid(leg: Leg) -> bool:
     return bool(leg.target) and leg.attempts == 0 and leg.status == "pending"
 
 
-async def _destination_problem(target: RefundTarget) -> str | None:
-    """What LNbits knows against a destination: read before our own database."""
+async def _destination_problem(target: RefundTarget) -> tuple[str | None, bool]:
+    """What LNbits knows against a destination, and whether it is an invoice of this
+    instance: read before our own database."""
     wallets = await crud.machine_wallets()
     if target.payment_hash is None:
         wallet_id = await local_wallet_of_address(target.target)
         if wallet_id in wallets:
-            return "destination is the address of a machine's wallet."
-        return None
+            return "destination is the address of a machine's wallet.", False
+        return None, False
     sides = await host_payments.sides_of(target.payment_hash)
+    is_inside = any(side["amount"] > 0 for side in sides)
+    problem = None
     if any(side["wallet_id"] in wallets for side in sides):
-        return (
+        problem = (
             "destination is an invoice of a machine on this server: the customer must "
             "make one in their own wallet."
         )
-    if any(side["status"] == "success" for side in sides):
-        return "destination: this invoice has been paid already; ask for a new one."
-    return None
+    elif any(side["status"] == "success" for side in sides):
+        problem = "destination: this invoice has been paid already; ask for a new one."
+    return problem, is_inside
 
 
-async def _check_refund(conn: Connection, target: RefundTarget, owed_sats: int) -> None:
-    most = owed_sats - reserve_sats(owed_sats, False)
+async def _check_refund(
+    conn: Connection, target: RefundTarget, owed_sats: int, is_inside: bool
+) -> None:
+    most = owed_sats - reserve_sats(owed_sats, is_inside)
     if most <= 0:
         raise ConflictError(
             f"The {owed_sats} sat owed do not cover the routing: pay them in cash and "

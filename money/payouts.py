@@ -200,33 +200,61 @@ async def fetch_external_invoice(payout: Payout) -> Payout:
     sum less LNbits' reserve.
     """
     kind, _, target = payout.destination.partition(":")
+    if kind == "bolt11":
+        return await _given_invoice(payout, target)
     amount_sats = payout.amount_sats - limits.reserve_sats(payout.amount_sats, False)
     if amount_sats <= 0:
         raise DestinationError(
             f"{payout.amount_sats} sat do not cover the routing reserve of "
             f"{payout.amount_sats - amount_sats} sat."
         )
-    bolt11 = target
-    if kind != "bolt11":
-        bolt11 = await invoice_from_outside(target, amount_sats)
+    bolt11 = await invoice_from_outside(target, amount_sats)
+    sats, payment_hash = _read_invoice(bolt11)
+    if sats != amount_sats:
+        raise DestinationError(
+            f"The destination's invoice is for {sats} sat, not for {amount_sats}."
+        )
+    return await _with_invoice(payout, bolt11, payment_hash, sats)
+
+
+async def _given_invoice(payout: Payout, bolt11: str) -> Payout:
+    """A customer's own invoice: one of this instance is not routed, and may be for all
+    that is owed, less LNbits' service fee where it takes one."""
+    sats, payment_hash = _read_invoice(bolt11)
+    is_inside = bool(await receipts_of(payment_hash))
+    most = payout.amount_sats - limits.reserve_sats(payout.amount_sats, is_inside)
+    if sats > most:
+        raise DestinationError(
+            f"The destination's invoice is for {sats} sat, not for {most}."
+        )
+    return await _with_invoice(payout, bolt11, payment_hash, sats)
+
+
+def _read_invoice(bolt11: str) -> tuple[int, str]:
+    """Its sats and its hash. Raises `DestinationError` where they are not whole."""
     try:
         invoice = bolt11_decode(bolt11)
     except (Bolt11Exception, ValueError) as exc:
         raise DestinationError("The destination's invoice cannot be read.") from exc
     sats, rest = divmod(int(invoice.amount_msat or 0), 1000)
-    wanted = amount_sats if kind != "bolt11" else sats
-    if sats != wanted or rest or not 0 < sats <= amount_sats:
+    if rest or sats <= 0:
         raise DestinationError(
-            f"The destination's invoice is for {sats} sat, not for {amount_sats}."
+            "The destination's invoice is not for a whole amount of sats."
         )
-    if await is_machines_invoice(str(invoice.payment_hash)):
+    return sats, str(invoice.payment_hash)
+
+
+async def _with_invoice(
+    payout: Payout, bolt11: str, payment_hash: str, sats: int
+) -> Payout:
+    if await is_machines_invoice(payment_hash):
         raise DestinationError(
             "The destination gave a machine's own invoice: paid by us, that sale would "
             "never land."
         )
     return payout.copy(
         update={
-            "payment_hash": invoice.payment_hash,
+            "payment_hash": payment_hash,
             "bolt11": bolt11,
             "sent_sats": sats,
         }

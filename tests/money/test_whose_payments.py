@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from api_world import ok, refused
 from lnbits.core.services import pay_invoice
 from unheard import received, second_machine
 from world import MakeWorld, World, edit_core, update
@@ -19,6 +20,7 @@ from satmachineadmin import crud, distribution, tasks
 from satmachineadmin.base.database import db_time
 from satmachineadmin.models import Settlement, utc_now
 from satmachineadmin.money import landing
+from satmachineadmin.money.funds import free_sats
 
 A_LONG_TIME = timedelta(days=180)
 
@@ -64,6 +66,63 @@ async def test_what_a_wallet_received_before_it_was_a_machines_is_held_back(
         assert "older than the registration" in str(settlement.error_message)
     today = await world.cash_out()
     assert (await world.settle(today)).status == "completed"
+
+
+async def test_a_past_is_given_up_together_and_reserves_nothing(
+    make_world: MakeWorld, engine_paused: distribution.Worker
+) -> None:
+    world = await make_world(deposits=["900.00"])
+    wallet_id = world.machine_wallet.id
+    had = await free_sats(wallet_id)
+    hashes = [await received(world, world.stamp()) for _ in range(3)]
+    for payment_hash in hashes:
+        await edit_core(
+            "UPDATE apipayments SET created_at = :c, updated_at = :c "
+            "WHERE payment_hash = :h",
+            c=db_time(utc_now() - A_LONG_TIME),
+            h=payment_hash,
+        )
+    await tasks.sweep(is_full=True)
+    for payment_hash in hashes:
+        assert await held(world, payment_hash) == ("quarantined", landing.PAST)
+    # what came before the machine is owed to nobody: the operator may withdraw it
+    assert await free_sats(wallet_id) == had + 3 * 108_000
+    path = f"/machines/{world.machine.id}/void-past"
+    why = {"reason": "it was another machine's"}
+    items = ok(await world.operator.api.get("/overview"))["needs_attention"]
+    (item,) = [x for x in items if x["kind"] in ("past", "quarantined")]
+    assert (item["kind"], item["subject_id"]) == ("past", world.machine.id)
+    assert "3 payments of 324000 sat" in item["message"]
+    other = await world.make_user("other")
+    refused(await other.api.post(path, json=why), 404)
+    refused(await world.operator.api.post(path, json={}), 400, "reason")
+    # one that was not paid out then is resolved by itself; another reason stays held
+    first, *rest = [await world.settlement(x) for x in hashes]
+    figures = {
+        "tx_type": "cash_out",
+        "principal_sats": 100_000,
+        "fee_sats": 8_000,
+        "fiat_amount": "200.00",
+        "fiat_code": "GTQ",
+        **why,
+    }
+    resolve = f"/settlements/{first.id}/resolve"
+    ok(await world.operator.api.post(resolve, json=figures))
+    bad = await world.landed(await world.cash_out(fee=7_000, sats=108_000))
+    ok(await world.operator.api.post(path, json=why))
+    for settlement in rest:
+        voided = await world.settlement(settlement.payment_hash)
+        assert (voided.status, voided.error_message) == ("voided", why["reason"])
+    assert (await world.settle(first.payment_hash)).status == "completed"
+    assert (await world.settlement(bad.payment_hash)).status == "quarantined"
+    refused(await world.operator.api.post(path, json=why), 409, "no payments")
+    log = ok(await world.operator.api.get("/audit?action=machine.void_past"))
+    assert log["total"] == 1
+    # the sweep finds them again, and leaves them as they are
+    await tasks.sweep(is_full=True)
+    for settlement in rest:
+        assert await world.legs(settlement.payment_hash) == []
+    await world.assert_ledger()
 
 
 async def test_a_wallet_that_changes_machines_keeps_its_first_beginning(
