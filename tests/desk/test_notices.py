@@ -232,7 +232,7 @@ async def test_every_cause_of_an_operators_is_told_to_them_alone(
     await world.settle(short.payment_hash)
     (leg,) = await world.legs(short.payment_hash, "super_fee")
     reason = "The paying wallet holds 0 of the 3000 sat needed."
-    await update("dca_payments", leg.id, error_message=reason)
+    await update("dca_payments", leg.id, error_message=reason, wait_code="wallet_short")
     clock(minutes=3)
     await notices.run_notices()
     told = sorted(mail.take(operator))
