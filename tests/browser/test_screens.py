@@ -119,7 +119,7 @@ async def test_dialogs(stage: Stage, desk: Desk) -> None:
         (
             desk.operator,
             False,
-            {good: ["Report dispense"], "lps": ["Record a deposit", "Enrol an LP"]},
+            {good: ["Report dispense"], "lps": ["Record a deposit", "Invite an LP"]},
         ),
         (desk.lp, True, {"dca": ["Settings", "Statement"]}),
     ):

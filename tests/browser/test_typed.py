@@ -65,7 +65,7 @@ async def test_every_dialog_keeps_what_was_typed(stage: Stage, desk: Desk) -> No
     watched = await stage.open(desk.operator, "machines")
     await _keeps(watched.page, "Add a machine", "Name")
     await stage.goto(watched, "lps")
-    await _keeps(watched.page, "Enrol an LP", "LNbits username")
+    await _keeps(watched.page, "Invite an LP", "LNbits username")
     watched.assert_clean()
     await watched.page.context.close()
     newcomer = await stage.person("typist")

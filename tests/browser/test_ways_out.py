@@ -90,7 +90,7 @@ async def test_the_super_records_a_deposit_and_is_told_who_mends_the_rest(
 ) -> None:
     watched = await stage.open(stage.platform, "lps")
     page = watched.page
-    assert await page.get_by_role("button", name="Enrol an LP").count() == 0
+    assert await page.get_by_role("button", name="Invite an LP").count() == 0
     await page.get_by_role("button", name="Record a deposit").click()
     lp = page.get_by_role("combobox", name="From")
     if not await lp.input_value():  # not the only one
@@ -127,7 +127,7 @@ async def test_who_has_no_lp_to_record_for_is_led_to_enrol_one(stage: Stage) -> 
     dialog = page.get_by_role("dialog")
     await dialog.get_by_text("No LP has chosen a wallet yet").wait_for()
     assert await dialog.get_by_role("textbox").count() == 0
-    await dialog.get_by_role("button", name="Enrol an LP").click()
+    await dialog.get_by_role("button", name="Invite an LP").click()
     await page.get_by_role("textbox", name="LNbits username or user id").wait_for()
     watched.assert_clean()
     await page.context.close()
