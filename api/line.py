@@ -26,7 +26,9 @@ from ..line.relays import MAX_RELAYS, relay_url_of
 from ..models import Machine, utc_now
 from ..parties import machines as registry
 from .cash import publish, touched_bays
-from .fields import Input, Reason, WholeNumber
+from .fields import Input, Npub, Reason, WholeNumber
+from .machines import machine_answer
+from .models import MachineAnswer
 from .route import Caller, MachineId, Super, new_router, refusals
 
 router = new_router()
@@ -54,6 +56,13 @@ class NostrInput(Input):
 
 
 class RotateInput(Input):
+    reason: Reason | None = None
+
+
+class RevokeInput(Input):
+    service_npub: Npub | None = Field(
+        None, description="an old service key; without it, all old ones"
+    )
     reason: Reason | None = None
 
 
@@ -192,6 +201,20 @@ async def api_rotate(account: Super, body: RotateInput | None = None) -> NostrAn
     return await nostr_answer()
 
 
+@router.post(
+    "/super/nostr/revoke",
+    status_code=200,
+    summary="Refuse old service keys now, instead of in 30 days",
+    response_model=NostrAnswer,
+    responses=refusals(400, 409),
+)
+async def api_revoke(account: Super, body: RevokeInput | None = None) -> NostrAnswer:
+    given = body or RevokeInput()
+    await line_keys.revoke(account.id, given.service_npub, given.reason)
+    await line.refresh()
+    return await nostr_answer()
+
+
 # --------------------------------------------------------------------------- pairing
 
 
@@ -223,6 +246,22 @@ async def pairing_answer(machine: Machine) -> PairingAnswer:
 )
 async def api_pairing(account: Caller, machine_id: MachineId) -> PairingAnswer:
     return await pairing_answer(await own_machine(machine_id, account.id))
+
+
+@router.post(
+    "/machines/{machine_id}/unpair",
+    status_code=200,
+    summary="Refuse a machine's key at once: it was stolen, or sold",
+    description="What is planned is still paid; the machine can be paired again.",
+    response_model=MachineAnswer,
+    responses=refusals(400, 404, 409),
+)
+async def api_unpair(
+    account: Caller, machine_id: MachineId, body: RotateInput | None = None
+) -> MachineAnswer:
+    await registry.unpair(account.id, machine_id, body.reason if body else None)
+    await line.refresh()
+    return await machine_answer(account.id, machine_id)
 
 
 @router.post(

@@ -95,6 +95,25 @@ async def replace_key(
     return retired == 1 and await _insert_key(conn, pubkey, nsec_encrypted) == 1
 
 
+async def revoke_retired(conn: Connection, pubkey: str | None) -> list[str]:
+    """Forget keys that were retired, one or all: nothing written to them can be read
+    any more. The public keys that there were."""
+    params = {} if pubkey is None else {"pubkey": pubkey}
+    which = "" if pubkey is None else "AND pubkey = :pubkey"
+    found = await fetch_all(
+        conn,
+        f"SELECT pubkey FROM {S}.dca_nostr_keys "  # noqa: S608
+        f"WHERE id <> 'current' {which}",
+        params,
+    )
+    await execute(
+        conn,
+        f"DELETE FROM {S}.dca_nostr_keys WHERE id <> 'current' {which}",  # noqa: S608
+        params,
+    )
+    return [row["pubkey"] for row in found]
+
+
 # ------------------------------------------------------------------------ settings
 
 

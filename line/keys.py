@@ -90,6 +90,32 @@ async def rotate(actor: str, reason: str | None = None) -> KeyRing:
     return await key_ring()
 
 
+async def revoke(
+    actor: str, npub: str | None = None, reason: str | None = None
+) -> KeyRing:
+    """A retired key, or all of them, is refused now and not only after 30 days.
+    `ConflictError` for the key in use, and where there is none to revoke."""
+    ring = await key_ring()
+    pubkey = None if npub is None else hex_of(npub)
+    if pubkey == ring.current_pubkey:
+        raise ConflictError("This is the key in use: make a new one first.")
+    async with transaction() as conn:
+        gone = await line_crud.revoke_retired(conn, pubkey)
+        if not gone:
+            raise ConflictError("There is no old service key to revoke.")
+        await write_audit(
+            conn,
+            actor,
+            "nostr.revoke",
+            "nostr",
+            "default",
+            {"service_npub": ", ".join(npub_of(key) for key in gone)},
+            None,
+            reason,
+        )
+    return await key_ring()
+
+
 async def _make_first_key() -> None:
     key = ServiceKey.generate()
     await line_crud.insert_key_unless_there(key.pubkey, _encrypted(key))

@@ -386,6 +386,37 @@ async def delete_machine(operator_user_id: str, machine_id: str) -> None:
         )
 
 
+async def unpair(operator_user_id: str, machine_id: str, reason: str | None) -> None:
+    """A machine was stolen or sold: its key is refused from now on, and its code is
+    gone. It still counts as one that traded over its line."""
+    async with transaction() as conn:
+        await lock_ledger(conn)
+        machine = await get_own_machine(conn, machine_id, operator_user_id)
+        if not machine.is_paired:
+            raise ConflictError("This machine is not paired.")
+        await execute(
+            conn,
+            f"""
+            UPDATE {S}.dca_machines SET is_paired = :no, pairing_code = NULL,
+                pairing_expires_at = NULL, updated_at = :now
+            WHERE id = :id
+            """,  # noqa: S608
+            {"id": machine_id, "no": False, "now": db_time(utc_now())},
+        )
+        await write_audit(
+            conn,
+            operator_user_id,
+            "machine.unpair",
+            "machine",
+            machine_id,
+            None,
+            None,
+            reason,
+            operator_user_id=operator_user_id,
+            machine_id=machine_id,
+        )
+
+
 async def _hold_or_wait(conn: Connection, machine: Machine) -> None:
     """Set the key that was typed, or a place in the queue for it.
 

@@ -69,6 +69,8 @@ satmachine.component('client-actions', {
           value: id,
           label: `${name} (${this.fmt.sats(sat)})`
         }))
+      // a rate that was refused as too high, until it is sent again
+      let meant = null
       this.$refs.action.open({
         title: this.t('lps.close_title', {name: this.name}),
         lines: this.t('lps.close_text', {fiat}),
@@ -107,12 +109,17 @@ satmachine.component('client-actions', {
             : ''
         },
         run: async ({wallet_id, exchange_rate, reason}, idempotency_key) => {
-          const leg = await satmachine.api.post(`${this.path}/close-balance`, {
-            wallet_id,
-            reason,
-            idempotency_key,
-            exchange_rate
+          const body = {wallet_id, reason, idempotency_key, exchange_rate}
+          if (meant === exchange_rate) body.confirm_rate = true
+          const path = `${this.path}/close-balance`
+          const leg = await satmachine.api.post(path, body).catch(error => {
+            if (!error.message.includes('confirm_rate')) throw error
+            meant = exchange_rate
+            throw new Error(this.t('lps.close_confirm'))
           })
+          if (leg.offer_id) {
+            return this.t('lps.close_offered', {name: this.name})
+          }
           return this.t('lps.closed', {
             sats: this.fmt.sats(leg.amount_sats),
             name: this.name

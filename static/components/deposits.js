@@ -25,7 +25,7 @@ satmachine.component('deposits', {
         }),
         col('status'),
         col('notes', {sortable: false}),
-        !this.own && col('actions', {sortable: false})
+        col('actions', {sortable: false})
       ].filter(Boolean)
     },
     filters() {
@@ -33,9 +33,13 @@ satmachine.component('deposits', {
         {
           name: 'status',
           label: this.t('deposits.status'),
-          options: ['pending', 'confirmed', 'cancelled', 'reversed'].map(
-            value => ({value, label: this.words('deposit_status', value)})
-          )
+          options: [
+            'pending',
+            'claimed',
+            'confirmed',
+            'cancelled',
+            'reversed'
+          ].map(value => ({value, label: this.words('deposit_status', value)}))
         },
         {name: 'created_at', type: 'range'}
       ]

@@ -44,14 +44,37 @@ satmachine.component('leg', {
       return this.machineName(this.leg.machine_id)
     },
     path() {
-      return this.own
-        ? `/lp/payments/${this.leg.id}`
-        : `/payments/${this.leg.id}`
+      const {id} = this.leg
+      if (this.own) return `/lp/payments/${id}`
+      return this.isPlatforms ? `/super/payments/${id}` : `/payments/${id}`
+    },
+    // The platform's fee is the super's to give up, whoever's machine owes it.
+    isPlatforms() {
+      return this.leg.leg_type === 'super_fee' && this.me.super
+    },
+    decides() {
+      return this.leg.leg_type !== 'super_fee' || this.isPlatforms
+    },
+    // What is owed to an LP is given up only once it has failed.
+    voidable() {
+      const {leg_type, status} = this.leg
+      const owed = ['dca', 'settlement'].includes(leg_type)
+      return this.decides && (!owed || status === 'failed')
+    },
+    isClaimed() {
+      return this.leg.claim?.state === 'waiting'
+    },
+    claimText() {
+      const {state, reference} = this.leg.claim || {}
+      if (state === 'declined' && !this.own) return this.t('claimed.declined')
+      if (state !== 'waiting') return ''
+      return this.t(this.own ? 'claimed.says' : 'claimed.waiting', {reference})
     },
     repairable() {
       const {in_flight, machine_id, leg_type, status} = this.leg
       if (in_flight || !['pending', 'failed'].includes(status)) return false
-      return this.own ? leg_type === 'autoforward' : this.isOwn(machine_id)
+      if (this.own) return leg_type === 'autoforward'
+      return this.isPlatforms || this.isOwn(machine_id)
     },
     // What waits after a failed try may be tried at once; what was not tried yet
     // needs no push.
@@ -149,6 +172,31 @@ satmachine.component('leg', {
         line:
           debits &&
           this.t('leg.void_dca', {fiat: this.fmt.fiat(amount_fiat, this.code)})
+      })
+    },
+    redirect() {
+      const target = {
+        name: 'target',
+        label: this.t('leg.redirect_target'),
+        required: true
+      }
+      this.ask('redirect', [target, this.reason()])
+    },
+    answerClaim(way) {
+      const said = {
+        ...this.told(),
+        reference: this.leg.claim.reference || ''
+      }
+      const path = `${this.path}/${way}`
+      this.$emit('ask', {
+        title: this.t(`claimed.${way}_title`),
+        lines: this.t(`claimed.${way}_text`, said),
+        ok: this.t(`claimed.${way}`),
+        danger: way === 'accept',
+        run: async () => {
+          await satmachine.api.post(path)
+          return this.t(`claimed.${way}_done`)
+        }
       })
     },
     markPaid() {

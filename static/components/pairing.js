@@ -51,6 +51,30 @@ satmachine.component('pairing', {
     }
   },
   methods: {
+    unpairing() {
+      const name = this.machine.name || this.fmt.short(this.machine.id)
+      return {
+        title: this.t('pairing.unpair_title', {name}),
+        lines: this.t('pairing.unpair_text'),
+        ok: this.t('pairing.unpair'),
+        danger: true,
+        fields: [
+          {
+            name: 'reason',
+            type: 'long',
+            label: this.t('common.reason'),
+            required: true
+          }
+        ],
+        run: async values => {
+          await satmachine.api.post(
+            `/machines/${this.machine.id}/unpair`,
+            values
+          )
+          return this.t('pairing.unpair_done', {name})
+        }
+      }
+    },
     open(machine) {
       this.machine = machine
       this.pairing = null

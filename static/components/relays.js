@@ -38,6 +38,18 @@ satmachine.component('relays', {
         this.say(this.t('relays.saved'))
       })
     },
+    revoke() {
+      this.$refs.action.open({
+        title: this.t('relays.revoke_title'),
+        lines: this.t('relays.revoke_text'),
+        ok: this.t('relays.revoke'),
+        danger: true,
+        run: async () => {
+          await satmachine.api.post('/super/nostr/revoke')
+          return this.t('relays.revoked')
+        }
+      })
+    },
     rotate() {
       this.$refs.action.open({
         title: this.t('relays.rotate_title'),

@@ -81,6 +81,39 @@ window.i18n.global.mergeLocaleMessage('en', {
       accept_done: 'You are an LP of {machine} now.',
       decline_done: 'Declined. Who invited you is not told.'
     },
+    offers: {
+      title: 'Offer to pay your balance out',
+      from: '{machine}: an offer to pay your balance out',
+      text: '{fiat} of yours would be paid out as {sats}, at {rate}.',
+      until: 'Nothing happens until you say yes. Good until {time}.',
+      accept: 'Accept',
+      decline: 'Decline',
+      accept_title: '{machine}: accept this offer?',
+      decline_title: '{machine}: decline this offer?',
+      accept_done: 'Accepted: the sats are on their way.',
+      decline_done: 'Declined: nothing changes.'
+    },
+    claimed: {
+      open: 'Report missing cash',
+      title: 'Cash that is not recorded',
+      text: 'The operator confirms it, or says why not. The platform sees it too.',
+      machine: 'Handed over at',
+      amount: 'Amount of cash',
+      notes: 'When and to whom?',
+      done: 'The operator sees that you handed over {amount}.',
+      says: 'The operator says that this was paid to you in another way: {reference}. It counts when you say yes.',
+      accept: 'Yes, I was paid',
+      decline: 'No, I was not',
+      accept_title: 'Were you paid in another way?',
+      decline_title: 'You were not paid?',
+      accept_text:
+        '{sats} are then paid, and never sent to your wallet. Reference: {reference}',
+      decline_text: 'It stays owed to you. Reference: {reference}',
+      accept_done: 'Marked as paid outside.',
+      decline_done: 'It stays owed to you; the operator sees your no.',
+      waiting: 'Waits for the LP’s yes: paid outside, {reference}',
+      declined: 'The LP says that they were not paid outside.'
+    },
     said: {
       dispute: 'Dispute',
       dispute_title: 'Dispute this deposit',
@@ -142,6 +175,12 @@ window.i18n.global.mergeLocaleMessage('en', {
       outside_limits: 'Outside the machine’s limits.'
     },
     leg: {
+      redirect: 'Send elsewhere',
+      redirect_title: 'Send this split elsewhere?',
+      redirect_text:
+        '{sats} to {name} goes to the target you type: a wallet, an invoice key, a Lightning address or an LNURL.',
+      redirect_target: 'New target',
+      redirect_done: '{sats} goes to the new target.',
       in_flight: 'being paid now',
       next: 'next try {when} | next try {when}, tried once | next try {when}, tried {n} times',
       to: 'To',

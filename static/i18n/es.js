@@ -81,6 +81,39 @@ window.i18n.global.mergeLocaleMessage('es', {
       accept_done: 'Ahora es LP de {machine}.',
       decline_done: 'Rechazada. A quien le invitó no se le dice.'
     },
+    offers: {
+      title: 'Oferta de pagar su saldo',
+      from: '{machine}: una oferta de pagar su saldo',
+      text: 'Se pagarían {fiat} suyos como {sats}, a {rate}.',
+      until: 'No pasa nada hasta que usted diga que sí. Vale hasta {time}.',
+      accept: 'Aceptar',
+      decline: 'Rechazar',
+      accept_title: '{machine}: ¿acepta esta oferta?',
+      decline_title: '{machine}: ¿rechaza esta oferta?',
+      accept_done: 'Aceptada: los sats van en camino.',
+      decline_done: 'Rechazada: no cambia nada.'
+    },
+    claimed: {
+      open: 'Avisar de efectivo que falta',
+      title: 'Efectivo que no está registrado',
+      text: 'El operador lo confirma o dice por qué no. La plataforma también lo ve.',
+      machine: 'Entregado en',
+      amount: 'Importe en efectivo',
+      notes: '¿Cuándo y a quién?',
+      done: 'El operador ve que usted entregó {amount}.',
+      says: 'El operador dice que esto se le pagó de otra forma: {reference}. Cuenta cuando usted diga que sí.',
+      accept: 'Sí, me pagaron',
+      decline: 'No, no me pagaron',
+      accept_title: '¿Le pagaron de otra forma?',
+      decline_title: '¿No le pagaron?',
+      accept_text:
+        '{sats} quedan pagados y nunca se envían a su billetera. Referencia: {reference}',
+      decline_text: 'Se le sigue debiendo. Referencia: {reference}',
+      accept_done: 'Marcado como pagado por fuera.',
+      decline_done: 'Se le sigue debiendo; el operador ve su no.',
+      waiting: 'Espera el sí del LP: pagado por fuera, {reference}',
+      declined: 'El LP dice que no le pagaron por fuera.'
+    },
     said: {
       dispute: 'Disputar',
       dispute_title: 'Disputar este depósito',
@@ -143,6 +176,12 @@ window.i18n.global.mergeLocaleMessage('es', {
       outside_limits: 'Fuera de los límites del cajero.'
     },
     leg: {
+      redirect: 'Enviar a otro destino',
+      redirect_title: '¿Enviar esta parte a otro destino?',
+      redirect_text:
+        '{sats} para {name} van al destino que usted escriba: una billetera, una clave de factura, una dirección Lightning o una LNURL.',
+      redirect_target: 'Destino nuevo',
+      redirect_done: '{sats} van al destino nuevo.',
       in_flight: 'pagándose ahora',
       next: 'próximo intento {when} | próximo intento {when}, intentado una vez | próximo intento {when}, intentado {n} veces',
       to: 'A',

@@ -1,6 +1,7 @@
 satmachine.component('screen-dca', {
   needs: [
     'invitations',
+    'offers',
     'lp-form',
     'lp-machine',
     'between',
@@ -129,6 +130,43 @@ satmachine.component('screen-dca', {
       return [...days].map(([date, sats]) => {
         total += sats
         return {date, sats, total}
+      })
+    },
+    // Cash that was handed over and that nobody recorded.
+    claim() {
+      const enrolled = this.machines.filter(one => one.machine_id)
+      this.$refs.action.open({
+        title: this.t('claimed.title'),
+        lines: this.t('claimed.text'),
+        ok: this.t('claimed.open'),
+        once: 'recorded',
+        fields: [
+          {
+            name: 'machine_id',
+            type: 'select',
+            label: this.t('claimed.machine'),
+            value: enrolled.length === 1 ? enrolled[0].machine_id : null,
+            options: enrolled.map(one => ({
+              value: one.machine_id,
+              label: one.machine
+            })),
+            required: true
+          },
+          {
+            name: 'amount',
+            type: 'amount',
+            label: this.t('claimed.amount'),
+            suffix: ({machine_id}) => this.currencyOf(machine_id),
+            required: true
+          },
+          {name: 'notes', type: 'long', label: this.t('claimed.notes')}
+        ],
+        run: async (values, idempotency_key) => {
+          const body = {...values, notes: values.notes || null, idempotency_key}
+          const made = await satmachine.api.post('/lp/deposits', body)
+          const amount = this.fmt.fiat(made.amount, made.currency)
+          return this.t('claimed.done', {amount})
+        }
       })
     },
     async saved() {

@@ -1,5 +1,11 @@
 satmachine.component('screen-lps', {
-  needs: ['client-form', 'deposit-form', 'deposit-row', 'deposits'],
+  needs: [
+    'client-form',
+    'invite-link',
+    'deposit-form',
+    'deposit-row',
+    'deposits'
+  ],
   computed: {
     show() {
       return this.$route.query.show === 'deposits' ? 'deposits' : 'lps'
@@ -32,7 +38,7 @@ satmachine.component('screen-lps', {
         {
           name: 'status',
           label: this.t('lps.status'),
-          options: ['active', 'paused'].map(value => ({
+          options: ['invited', 'active', 'paused', 'left'].map(value => ({
             value,
             label: this.words('client_status', value)
           }))

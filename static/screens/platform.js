@@ -1,5 +1,6 @@
 satmachine.component('screen-platform', {
   needs: [
+    'operators',
     'attention',
     'platform-fees',
     'fee-fields',

@@ -43,6 +43,7 @@ RULES = {
     "/super/operators": SUPER,
     "/super/nostr": SUPER,
     "/super/nostr/rotate": SUPER,
+    "/super/nostr/revoke": SUPER,
     "/health": SUPER,
     "/me": EVERYBODY,
     "/audit": EVERYBODY,

@@ -185,6 +185,11 @@ window.i18n.global.mergeLocaleMessage('en', {
         'Only a machine that never had a settlement, deposit or LP can be removed. Switch any other off in its settings.'
     },
     pairing: {
+      unpair: 'Unpair',
+      unpair_title: 'Unpair {name}?',
+      unpair_text:
+        'Its key is refused at once: for a machine that was stolen or sold. What is planned is still paid, and it can be paired again.',
+      unpair_done: '{name} is not paired any more.',
       pair: 'Pair',
       title: 'Pair {name}',
       how: 'Hold this code before the scanner of the machine. It proves that the machine is yours, once.',
@@ -463,6 +468,20 @@ window.i18n.global.mergeLocaleMessage('en', {
       overrides_text: 'Open a machine to give it splits of its own.'
     },
     lps: {
+      link_open: 'Invite by a link',
+      link_title: 'Invite by a link',
+      link_text:
+        'Whoever opens the link with an LNbits account on this server may say yes, once.',
+      link_label: 'For whom?',
+      link_label_hint: 'What you call them until they say yes.',
+      link_make: 'Make the link',
+      link_done: 'Send this to one person. It can be used once, until {time}.',
+      link_qr: 'QR code of the link',
+      link: 'Link',
+      close_offered:
+        'At this rate {name} is asked first: nothing is paid until they say yes.',
+      close_confirm:
+        'This is more than 3 times the usual rate or the market’s. If it is meant, press again.',
       show_lps: 'LPs',
       show_deposits: 'Deposits',
       enrol: 'Invite an LP',

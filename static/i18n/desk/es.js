@@ -187,6 +187,11 @@ window.i18n.global.mergeLocaleMessage('es', {
         'Solo se puede quitar un cajero que nunca tuvo liquidación, depósito ni LP. Apague cualquier otro en sus ajustes.'
     },
     pairing: {
+      unpair: 'Desemparejar',
+      unpair_title: '¿Desemparejar {name}?',
+      unpair_text:
+        'Su clave se rechaza de inmediato: para un cajero robado o vendido. Lo planificado se paga igual, y se puede emparejar de nuevo.',
+      unpair_done: '{name} ya no está emparejado.',
       pair: 'Emparejar',
       title: 'Emparejar {name}',
       how: 'Ponga este código ante el lector del cajero. Demuestra, una sola vez, que el cajero es suyo.',
@@ -467,6 +472,20 @@ window.i18n.global.mergeLocaleMessage('es', {
       overrides_text: 'Abra un cajero para darle su propio reparto.'
     },
     lps: {
+      link_open: 'Invitar con un enlace',
+      link_title: 'Invitar con un enlace',
+      link_text:
+        'Quien abra el enlace con una cuenta de LNbits en este servidor puede decir que sí, una vez.',
+      link_label: '¿Para quién?',
+      link_label_hint: 'Cómo llama usted a esa persona hasta que diga que sí.',
+      link_make: 'Crear el enlace',
+      link_done: 'Envíelo a una sola persona. Sirve una vez, hasta {time}.',
+      link_qr: 'Código QR del enlace',
+      link: 'Enlace',
+      close_offered:
+        'A este tipo de cambio se pregunta antes a {name}: no se paga nada hasta que diga que sí.',
+      close_confirm:
+        'Es más de 3 veces el tipo de cambio habitual o el de mercado. Si es lo que quiere, pulse otra vez.',
       show_lps: 'LP',
       show_deposits: 'Depósitos',
       enrol: 'Invitar a un LP',

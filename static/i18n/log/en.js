@@ -11,6 +11,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       landed: 'Recorded',
       shared_out: 'Shared out',
       machine: {
+        unpair: 'Unpaired',
         take_over: 'Payments of LNbits taken over',
         undo: 'Undone after a restored LNbits',
         void_past: 'Payments from before given up',
@@ -81,7 +82,11 @@ window.i18n.global.mergeLocaleMessage('en', {
       preferences: {change: 'Preferences changed'},
       visit: {close: 'Visit closed'},
       cash: {hand: 'Cash in hand changed'},
-      nostr: {relays: 'Relays changed', rotate: 'New service key'},
+      nostr: {
+        relays: 'Relays changed',
+        rotate: 'New service key',
+        revoke: 'Old service keys revoked'
+      },
       config: {change: 'Platform fees changed'}
     },
     field: {

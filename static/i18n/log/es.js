@@ -11,6 +11,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       landed: 'Recibida',
       shared_out: 'Repartida',
       machine: {
+        unpair: 'Desemparejado',
         take_over: 'Pagos de LNbits hechos constar',
         undo: 'Deshecho tras restaurar LNbits',
         void_past: 'Pagos de antes abandonados',
@@ -81,7 +82,11 @@ window.i18n.global.mergeLocaleMessage('es', {
       preferences: {change: 'Preferencias cambiadas'},
       visit: {close: 'Visita cerrada'},
       cash: {hand: 'Efectivo en mano cambiado'},
-      nostr: {relays: 'Relays cambiados', rotate: 'Nueva clave de servicio'},
+      nostr: {
+        relays: 'Relays cambiados',
+        rotate: 'Nueva clave de servicio',
+        revoke: 'Claves de servicio antiguas revocadas'
+      },
       config: {change: 'Comisiones de la plataforma cambiadas'}
     },
     field: {

@@ -1,6 +1,20 @@
 // The words of the platform's page.
 window.i18n.global.mergeLocaleMessage('en', {
   satmachine: {
+    operators: {
+      title: 'Operators',
+      text: 'What became of your share, from the payments themselves: whatever an operator marks or voids stays in a sum.',
+      none: 'No operators yet',
+      unnamed: 'without a name',
+      paid: 'Paid to you',
+      owed: 'Owed to you',
+      shortfall: 'of that, not charged to customers',
+      let_go: 'Let go by you',
+      lost: 'Lost with voids',
+      voided: '1 settlement voided | {n} settlements voided',
+      test: '1 marked as a test | {n} marked as tests',
+      quarantined: '1 held back | {n} held back'
+    },
     platform: {
       cash_out: 'Cash-out, all operators',
       cash_in: 'Cash-in, all operators',
@@ -34,6 +48,11 @@ window.i18n.global.mergeLocaleMessage('en', {
       last_seen_at: 'Last word'
     },
     relays: {
+      revoke: 'Revoke old keys',
+      revoke_title: 'Refuse old service keys now?',
+      revoke_text:
+        'Machines that still write to an old key are not heard until they pair again.',
+      revoked: 'The old service keys are refused.',
       title: 'Line to the machines',
       no_key: 'not there: see health',
       list: 'Relays, one a line',

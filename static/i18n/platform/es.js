@@ -1,6 +1,20 @@
 // The words of the platform's page.
 window.i18n.global.mergeLocaleMessage('es', {
   satmachine: {
+    operators: {
+      title: 'Operadores',
+      text: 'Qué fue de su parte, según los propios pagos: lo que un operador marque o anule sigue en alguna suma.',
+      none: 'Aún no hay operadores',
+      unnamed: 'sin nombre',
+      paid: 'Pagado a usted',
+      owed: 'Se le debe',
+      shortfall: 'de eso, no cobrado a clientes',
+      let_go: 'Condonado por usted',
+      lost: 'Perdido con anulaciones',
+      voided: '1 liquidación anulada | {n} liquidaciones anuladas',
+      test: '1 marcada como prueba | {n} marcadas como pruebas',
+      quarantined: '1 retenida | {n} retenidas'
+    },
     platform: {
       cash_out: 'Retiros, todos los operadores',
       cash_in: 'Ingresos, todos los operadores',
@@ -34,6 +48,11 @@ window.i18n.global.mergeLocaleMessage('es', {
       last_seen_at: 'Última señal'
     },
     relays: {
+      revoke: 'Revocar claves antiguas',
+      revoke_title: '¿Rechazar ya las claves de servicio antiguas?',
+      revoke_text:
+        'Los cajeros que aún escriben a una clave antigua no se oyen hasta que se emparejen de nuevo.',
+      revoked: 'Las claves de servicio antiguas se rechazan.',
       title: 'Línea con los cajeros',
       no_key: 'no existe: vea el estado del sistema',
       list: 'Relays, uno por línea',
