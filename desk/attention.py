@@ -90,7 +90,9 @@ def _waiting(why: str) -> Callable[[str], str]:
     return lambda own: (
         f"p.machine_id AS subject_id, p.machine_id, {MACHINE_NAME}, "
         "MIN(COALESCE(p.waits_since, p.created_at)) AS since, "
-        "SUM(p.amount_sats) AS amount_sats, MAX(p.error_message) AS error_message "
+        # PostgreSQL's sum of integers is a decimal, which may be said as 5E+4
+        "CAST(SUM(p.amount_sats) AS BIGINT) AS amount_sats, "
+        "MAX(p.error_message) AS error_message "
         f"FROM {S}.dca_payments p JOIN {S}.dca_machines m ON m.id = p.machine_id "
         f"WHERE p.machine_id IN {own} AND p.status = 'pending' AND p.attempts = 0 "
         "AND p.payout_id IS NULL AND p.leg_type NOT IN ('autoforward', 'refund') "
@@ -104,7 +106,7 @@ def _past(own: str) -> str:
     return (
         f"s.machine_id AS subject_id, s.machine_id, {MACHINE_NAME}, "
         "MIN(s.transaction_time) AS since, COUNT(*) AS payments, "
-        "SUM(s.wire_sats) AS amount_sats "
+        "CAST(SUM(s.wire_sats) AS BIGINT) AS amount_sats "
         f"FROM {S}.dca_settlements s JOIN {S}.dca_machines m ON m.id = s.machine_id "
         f"WHERE s.machine_id IN {own} AND s.status = 'quarantined' "
         "AND s.quarantine_code = 'past' "
@@ -150,7 +152,7 @@ def _shortfalls(own: str) -> str:
     """What customers were not charged of the platform's share, by machine."""
     return (
         f"p.machine_id AS subject_id, p.machine_id, {MACHINE_NAME}, "
-        "MIN(p.created_at) AS since, SUM(p.amount_sats) AS amount_sats "
+        "MIN(p.created_at) AS since, CAST(SUM(p.amount_sats) AS BIGINT) AS amount_sats "
         f"FROM {S}.dca_payments p JOIN {S}.dca_machines m ON m.id = p.machine_id "
         f"WHERE p.machine_id IN {own} AND p.leg_type = 'super_fee' "
         "AND p.leg_key = 'shortfall' AND p.status IN ('pending', 'failed') "
@@ -451,7 +453,8 @@ async def _missing_platform_wallet(conn: Connection) -> list[AttentionItem]:
     found = await fetch_all(
         conn,
         f"""
-        SELECT COUNT(*) AS n, SUM(amount_sats) AS sats, MIN(created_at) AS since
+        SELECT COUNT(*) AS n, CAST(SUM(amount_sats) AS BIGINT) AS sats,
+               MIN(created_at) AS since
         FROM {S}.dca_payments WHERE status = 'pending' AND leg_type = 'super_fee'
           AND wait_code = :no_wallet
         """,  # noqa: S608

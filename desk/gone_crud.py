@@ -29,7 +29,8 @@ async def machines_owing(
                COALESCE(p.sats, 0) AS sats
         FROM {S}.dca_machines m
         LEFT JOIN (
-            SELECT machine_id, SUM(amount_sats) AS sats FROM {S}.dca_payments
+            SELECT machine_id, CAST(SUM(amount_sats) AS BIGINT) AS sats
+            FROM {S}.dca_payments
             WHERE {_UNPAID} AND leg_type <> 'autoforward' GROUP BY machine_id
         ) p ON p.machine_id = m.id
         WHERE m.id IN {own} AND (m.is_active = true OR p.sats > 0)
@@ -55,7 +56,8 @@ async def lps_owing(
             JOIN {S}.dca_machines m ON m.id = c.machine_id
             LEFT JOIN {S}.dca_lp l ON l.user_id = c.user_id
             LEFT JOIN (
-                SELECT client_id, SUM(amount_sats) AS sats FROM {S}.dca_payments
+                SELECT client_id, CAST(SUM(amount_sats) AS BIGINT) AS sats
+            FROM {S}.dca_payments
                 WHERE {_UNPAID} AND leg_type IN ('dca', 'settlement')
                 GROUP BY client_id
             ) p ON p.client_id = c.id
@@ -76,7 +78,7 @@ async def splits_owing(
                p.destination_wallet_id AS wallet_id, MIN(p.id) AS id,
                MIN(p.settlement_id) AS settlement_id, MIN(p.created_at) AS since,
                MIN(COALESCE(p.label, p.target, '')) AS label, COUNT(*) AS legs,
-               SUM(p.amount_sats) AS sats
+               CAST(SUM(p.amount_sats) AS BIGINT) AS sats
         FROM {S}.dca_payments p JOIN {S}.dca_machines m ON m.id = p.machine_id
         WHERE p.machine_id IN {own} AND p.status IN ('pending', 'failed')
           AND p.payout_id IS NULL AND p.leg_type = 'operator_split'
@@ -95,7 +97,8 @@ async def platform_owed(conn: Connection) -> Sequence[Row]:
         conn,
         f"""
         SELECT super_fee_wallet_id AS wallet_id, updated_at AS since,
-               (SELECT COALESCE(SUM(amount_sats), 0) FROM {S}.dca_payments
+               (SELECT COALESCE(CAST(SUM(amount_sats) AS BIGINT), 0)
+                FROM {S}.dca_payments
                 WHERE {_UNPAID} AND leg_type = 'super_fee') AS sats
         FROM {S}.super_config WHERE super_fee_wallet_id IS NOT NULL
         """,  # noqa: S608

@@ -19,7 +19,7 @@ from ..base.refusals import BadInputError, ConflictError
 from ..host import payments as host_payments
 from ..host.limits import reserve_sats
 from ..host.wallets import local_wallet_of_address
-from ..models import Leg
+from ..models import Leg, WaitCode
 from ..money.planning import UNCLAIMED
 from ..money.replanning import Resize, is_open, next_number
 from ..money.targets import normalise_address
@@ -172,6 +172,7 @@ def _rest_of(leg: Leg, sats: int, legs: Sequence[Leg]) -> Leg:
         source_wallet_id=leg.source_wallet_id,
         from_free_balance=leg.from_free_balance,
         error_message=UNCLAIMED,
+        wait_code=WaitCode.UNCLAIMED,
     )
 
 

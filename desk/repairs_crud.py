@@ -216,7 +216,8 @@ async def redirect(
         [leg_id],
         "target = :target, destination_wallet_id = :wallet, "
         "destination_ln_address = :address, status = 'pending', attempts = 0, "
-        "next_try_at = NULL, error_message = NULL",
+        "next_try_at = NULL, error_message = NULL, wait_code = NULL, "
+        "waits_since = NULL",
         {"target": to.target, "wallet": to.wallet_id, "address": address},
     )
 
