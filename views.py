@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from typing import Annotated
 
@@ -21,8 +22,11 @@ from lnbits.core.views.generic import index
 from lnbits.decorators import check_user_exists
 from lnbits.helpers import template_renderer
 
+from .api.cash import own_visit, visit_answer
+from .api.cash_plan import plan_answer
 from .api.line import PairingAnswer, own_machine, pairing_answer
 from .api.route import new_router
+from .base.database import db
 from .books.statement import lp_statement, period_of
 from .host.people import User
 from .models import utc_now
@@ -41,6 +45,8 @@ PAGES = (
     "/invitations/{code}",
     "/lps/{client_id}",
     "/splits",
+    "/cash",
+    "/cash/{visit_id}",
     "/books",
     "/books/{report_id}",
     "/log",
@@ -124,6 +130,73 @@ async def pairing_sheet(
         machine=machine,
         pairing=pairing,
         code=code,
+    )
+
+
+PLACE_WORDS = {
+    "en": {"bay": "Bay", "box": "Cash box", "hand": "Hand", "bays": "A bay"},
+    "es": {"bay": "Ranura", "box": "Caja", "hand": "En mano", "bays": "Una ranura"},
+}
+
+
+def place_words(language: str) -> Callable[[str], str]:
+    """The names of places of cash: `bay:1` is "Bay 1"."""
+    words = PLACE_WORDS["es" if language.startswith("es") else "en"]
+
+    def name(place: str) -> str:
+        kind, _, number = place.partition(":")
+        return f"{words.get(kind, kind)} {number}".strip()
+
+    return name
+
+
+def notes_text(notes: Mapping[str, int] | None) -> str:
+    """`{"20": 48}` as people write it: 48 x 20."""
+    return ", ".join(f"{count} \u00d7 {note}" for note, count in (notes or {}).items())
+
+
+@satmachineadmin_generic_router.get(
+    "/visits/{visit_id}/slip", response_class=HTMLResponse, include_in_schema=False
+)
+async def visit_slip(
+    request: Request, user: Reader, visit_id: str, language: Language = "en"
+) -> Response:
+    """What was counted in a visit, on paper."""
+    async with db.connect() as conn:
+        visit, machine = await own_visit(conn, visit_id, user.id)
+        answer = await visit_answer(conn, visit, machine, user.id)
+    return _print(
+        request,
+        "visit-slip.html",
+        language,
+        visit=answer,
+        machine=machine.name or machine.machine_npub[:12],
+        place=place_words(language),
+        notes=notes_text,
+        now=utc_now(),
+    )
+
+
+@satmachineadmin_generic_router.get(
+    "/cash/plan/print", response_class=HTMLResponse, include_in_schema=False
+)
+async def plan_sheet(
+    request: Request,
+    user: Reader,
+    machines: Annotated[str, Query(max_length=10_000)] = "",
+    language: Language = "en",
+) -> Response:
+    """A round of refills on paper: what to bring and to fetch."""
+    plan = await plan_answer(user.id, machines)
+    return _print(
+        request,
+        "refill-plan.html",
+        language,
+        plan=plan,
+        names={bay.machine_id: bay.machine for bay in plan.bays},
+        place=place_words(language),
+        notes=notes_text,
+        now=utc_now(),
     )
 
 

@@ -490,7 +490,7 @@ async def api_visits_of_machine(
     return VisitPage(data=[VisitInList(**row) for row in listed], total=total)
 
 
-async def _own_visit(
+async def own_visit(
     conn: Connection, visit_id: str, user_id: str
 ) -> tuple[Visit, Machine]:
     visit = await get_own_visit(conn, visit_id, user_id)
@@ -506,7 +506,7 @@ async def _own_visit(
 )
 async def api_visit(account: Caller, visit_id: VisitId) -> VisitAnswer:
     async with db.connect() as conn:
-        visit, machine = await _own_visit(conn, visit_id, account.id)
+        visit, machine = await own_visit(conn, visit_id, account.id)
         return await visit_answer(conn, visit, machine, account.id)
 
 
@@ -524,7 +524,7 @@ async def api_enter(
         at = at.replace(tzinfo=timezone.utc)
     async with transaction() as conn:
         await cash_crud.lock_cash(conn)
-        visit, machine = await _own_visit(conn, visit_id, account.id)
+        visit, machine = await own_visit(conn, visit_id, account.id)
         visits.must_be_open(visit)
         visits.enter(
             visit,
@@ -550,7 +550,7 @@ async def api_close(
     reason = body.reason if body else None
     async with transaction() as conn:
         await cash_crud.lock_cash(conn)
-        visit, machine = await _own_visit(conn, visit_id, account.id)
+        visit, machine = await own_visit(conn, visit_id, account.id)
         bays = await visits.close(conn, visit, machine, account.id, reason)
         await publish(conn, machine, bays, touched_bays(visit, bays), account.id)
         await write_audit(
@@ -585,6 +585,6 @@ async def api_cancel(
 ) -> VisitAnswer:
     async with transaction() as conn:
         await cash_crud.lock_cash(conn)
-        visit, machine = await _own_visit(conn, visit_id, account.id)
+        visit, machine = await own_visit(conn, visit_id, account.id)
         await visits.cancel(conn, visit, account.id)
         return await visit_answer(conn, visit, machine, account.id)

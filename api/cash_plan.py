@@ -68,14 +68,19 @@ async def api_plan(
         str, Query(description="ids between commas; without it all of the caller's")
     ] = "",
 ) -> PlanAnswer:
+    return await plan_answer(account.id, machines)
+
+
+async def plan_answer(user_id: str, machines: str) -> PlanAnswer:
+    """`machines` are ids between commas; without any, all of the user's."""
     ids = [one for one in machines.split(",") if one]
     if len(ids) > 200:
         raise BadInputError("machines: at most 200 at once.")
-    found = await cash_of(account.id, False)
+    found = await cash_of(user_id, False)
     async with db.connect() as conn:
         for machine_id in ids:
-            await registry.get_own_machine(conn, machine_id, account.id)
-        own, params = own_machines_sql(False), whose(account.id, False)
+            await registry.get_own_machine(conn, machine_id, user_id)
+        own, params = own_machines_sql(False), whose(user_id, False)
         bays = await cash_bays.bays(conn, own, params)
         if ids:
             bays = [bay for bay in bays if bay.machine_id in ids]
@@ -103,7 +108,7 @@ async def api_plan(
     answer.bays.sort(
         key=lambda b: (b.days_left is None, b.days_left or 0, b.machine, b.place)
     )
-    answer.boxes = await _boxes(account.id, found, ids)
+    answer.boxes = await _boxes(user_id, found, ids)
     return answer
 
 

@@ -40,6 +40,8 @@
     'lp',
     'splits',
     'log',
+    'cash',
+    'visit',
     'books',
     'report',
     'dca',
@@ -50,7 +52,8 @@
     machines: 'machine',
     settlements: 'settlement',
     lps: 'lp',
-    books: 'report'
+    books: 'report',
+    cash: 'visit'
   }
 
   const asked = {}
@@ -143,6 +146,7 @@
           desk && 'machines',
           desk && 'settlements',
           desk && 'lps',
+          operator && 'cash',
           operator && 'splits',
           desk && 'books',
           (lp || enrolled) && 'dca',

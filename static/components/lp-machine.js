@@ -11,6 +11,13 @@ satmachine.component('lp-machine', {
     }
   },
   computed: {
+    coverage() {
+      const {shows_coverage, coverage} = this.one
+      if (!shows_coverage) return this.t('lp_coverage.hidden')
+      if (coverage === null) return this.t('lp_coverage.not_counted')
+      const share = this.fmt.percent(coverage)
+      return this.t('lp_coverage.share', {share})
+    },
     used() {
       const deposited = Number(this.one.deposited)
       return deposited ? Number(this.one.paid_out) / deposited : 0

@@ -47,6 +47,13 @@
         if (!found) return format.short(id || '')
         return found.name || format.short(found.machine_npub)
       },
+      // A place of cash: bay:1, box, hand ...
+      placeName(place) {
+        const [kind, n] = place.split(':')
+        return kind === 'bay'
+          ? this.t('cash.bay', {n})
+          : this.words('cash_place', place)
+      },
       // The super sees everybody's rows in lists; opening and mending them is
       // their operator's.
       isOwn(machineId) {

@@ -4,6 +4,7 @@ satmachine.component('screen-machine', {
     'fee-fields',
     'pairing',
     'cassettes',
+    'machine-cash',
     'telemetry',
     'machine-card',
     'stopped',

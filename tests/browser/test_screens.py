@@ -8,13 +8,11 @@ from right to left and the greatest length run nothing and break nothing.
 
 from __future__ import annotations
 
-import itertools
 from datetime import datetime, timedelta
 
 import pytest
-from stage import Desk, Stage, Watched
-
-from dev.accounts import UserSession
+from looks import assert_none, screens_of
+from stage import Desk, Stage
 
 pytest_plugins = ("browser_fixtures",)
 pytestmark = [
@@ -26,55 +24,11 @@ pytestmark = [
     pytest.mark.longest,
 ]
 
-LOOKS = list(itertools.product((False, True), (True, False), ("en", "es")))
-# axe takes a second: both sizes, both themes and both languages, once.
-FOR_SCREEN_READERS = ((False, True, "en"), (True, False, "es"))
-# What a screen says that was given what it did not think of.
-NO_WORDS = ("[object", "undefined", "NaN", "satmachine.")
-
-
-async def _look_at(watched: Watched, path: str) -> list[str]:
-    """What is wrong with the open page, in every look."""
-    wrong: list[str] = []
-    for phone, dark, language in LOOKS:
-        look = f"{path} {'phone' if phone else 'desk'} {'dark' if dark else 'light'}"
-        await watched.wear(phone=phone, dark=dark, language=language)
-        if await watched.sideways() > 0:
-            wrong.append(f"{look} {language}: scrolls sideways")
-        wrong += [f"{look} {language}: cut {e}" for e in await watched.cut_off()]
-        if (phone, dark, language) in FOR_SCREEN_READERS:
-            wrong += [f"{look}: {finding}" for finding in await watched.unreadable()]
-    text = await watched.page.locator(".satm").first.inner_text()
-    wrong += [f"{path}: says {word}" for word in NO_WORDS if word in text]
-    if await watched.page.evaluate("'ran' in window"):
-        wrong.append(f"{path}: a name was run")
-    wrong += [f"{path}: {problem}" for problem in watched.problems]
-    watched.problems.clear()
-    return wrong
-
-
-async def _screens(stage: Stage, who: UserSession, paths: list[str]) -> list[str]:
-    watched = await stage.open(who, paths[0])
-    wrong: list[str] = []
-    for path in paths:
-        if path != paths[0]:
-            await stage.turn(watched, path)
-            # a bookmark of it, or a reload, is no 404
-            loaded = await who.core.get(f"/satmachineadmin/{path}")
-            assert loaded.status_code == 200, path
-        wrong += await _look_at(watched, path)
-    await watched.page.context.close()
-    return wrong
-
-
-def _assert_none(wrong: list[str]) -> None:
-    assert not wrong, "\n" + "\n".join(dict.fromkeys(wrong))
-
 
 async def test_operators_lists(stage: Stage, desk: Desk) -> None:
     paths = ["overview", "machines", "settlements", "payments", "lps", "log"]
     paths += ["lps?show=deposits", "books"]
-    _assert_none(await _screens(stage, desk.operator, paths))
+    assert_none(await screens_of(stage, desk.operator, paths))
 
 
 async def test_operators_things(stage: Stage, desk: Desk) -> None:
@@ -86,15 +40,15 @@ async def test_operators_things(stage: Stage, desk: Desk) -> None:
         f"books/{desk.report_id}",
         "splits",
     ]
-    _assert_none(await _screens(stage, desk.operator, paths))
+    assert_none(await screens_of(stage, desk.operator, paths))
 
 
 async def test_lp_super_and_newcomer(stage: Stage, desk: Desk) -> None:
-    wrong = await _screens(stage, desk.lp, ["dca"])
+    wrong = await screens_of(stage, desk.lp, ["dca"])
     paths = ["platform", "settlements", "lps?show=deposits", "books", "log"]
-    wrong += await _screens(stage, stage.platform, paths)
-    wrong += await _screens(stage, await stage.person("new"), [""])
-    _assert_none(wrong)
+    wrong += await screens_of(stage, stage.platform, paths)
+    wrong += await screens_of(stage, await stage.person("new"), [""])
+    assert_none(wrong)
 
 
 async def test_dialogs(stage: Stage, desk: Desk) -> None:
@@ -139,7 +93,7 @@ async def test_dialogs(stage: Stage, desk: Desk) -> None:
                 await dialog.wait_for(state="detached")
         wrong += watched.problems
         await page.context.close()
-    _assert_none(wrong)
+    assert_none(wrong)
 
 
 async def test_the_super_sees_everybodys_rows_and_opens_none_of_them(
