@@ -1,9 +1,10 @@
 """Everybody's whole story, from the first login, in a real browser.
 
 The super sets the platform's fees; an operator adds a machine by its npub, sets splits
-and invites an LP, who says yes and starts their DCA; a deposit is recorded and confirmed; a cash-out
-arrives on the open page by itself and everyone is paid; a leg fails and is paid from
-the screen; a partial dispense and its refund; files that can be opened elsewhere.
+and invites an LP, who says yes and starts their DCA; a deposit is recorded and
+confirmed; a cash-out arrives on the open page by itself and everyone is paid; a leg
+fails and is paid from the screen; a partial dispense and its refund; files that can be
+opened elsewhere.
 """
 
 from __future__ import annotations
