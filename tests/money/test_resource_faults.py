@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asyncpg import InternalClientError
+from lnbits.db import SQLITE
 from lnbits.settings import settings
 from sqlalchemy import text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 from world import MakeWorld, World
@@ -163,3 +165,61 @@ async def test_a_locked_database_delays_and_no_more(
     await engine_paused.run_until_idle()
     await world.run_due()
     await assert_paid_once(world, payment_hash)
+
+
+# asyncpg says it in its own words where it noticed before SQLAlchemy
+CUT = (DBAPIError, OSError, InternalClientError)
+
+
+async def cut_connections(of_whom: Any) -> None:
+    """PostgreSQL ends every connection to a database, whatever it is doing: what a
+    server that is stopped hard, and started again, does to those who use it."""
+    stranger = create_async_engine(of_whom.engine.url, poolclass=NullPool)
+    async with stranger.connect() as conn:
+        await conn.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
+    await stranger.dispose()
+
+
+@pytest.mark.skipif(db.type == SQLITE, reason="SQLite has no connections to cut")
+async def test_connections_cut_in_the_middle_of_sales_pay_everything_once(
+    make_world: MakeWorld, engine_paused: distribution.Worker
+) -> None:
+    world = await make_world(deposits=["900.00", "300.00"])
+    hashes = [await world.cash_out() for _ in range(4)]
+    for payment_hash in hashes:
+        await world.landed(payment_hash)
+
+    async def cut() -> None:
+        while True:
+            await asyncio.sleep(0.1)
+            await cut_connections(db)
+
+    cutting = asyncio.create_task(cut())
+    broken = 0
+    for _ in range(400):
+        try:
+            await engine_paused.run_pass()
+            await asyncio.sleep(0.01)
+        except CUT:
+            broken += 1
+        if broken >= 3:
+            break
+    cutting.cancel()
+    await asyncio.gather(cutting, return_exceptions=True)
+    assert broken, "nothing was cut while it paid"
+    for _ in range(20):  # stale connections of the pools are found one by one
+        try:
+            await lease.acquire_or_renew(distribution.INSTANCE_ID)
+            await engine_paused.run_until_idle()
+            await world.run_due()
+            found = [await world.settlement(x) for x in hashes]
+        except CUT:
+            continue
+        if all(x.status == "completed" for x in found):
+            break
+    await assert_paid_once(world, *hashes)
