@@ -121,13 +121,13 @@ async def test_garbage_from_the_machine_hurts_nobody(make_on_line: MakeOnLine) -
 
 
 # A relay that sends the requests of a key that nobody knows, and of one that is
-# registered and not paired: 200 a second each.
+# registered and not paired: 100 a second each.
 FLOOD = """
 import asyncio, json, sys
 from nostr_sdk import EventBuilder, Keys, Kind, Tag
 from websockets.asyncio.server import serve
 
-SECONDS, PER_SECOND = 10, 200 * (len(sys.argv) - 1)
+SECONDS, PER_SECOND = 10, 100 * (len(sys.argv) - 1)
 service, flooded = sys.argv[1], []
 senders = [Keys.generate(), *(Keys.parse(nsec) for nsec in sys.argv[2:])]
 
@@ -188,7 +188,7 @@ async def test_a_flood_of_strangers_delays_no_machine(
     super_session: UserSession,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """400 requests a second, for ten seconds, of a key nobody knows and of one that is
+    """200 requests a second, for ten seconds, of a key nobody knows and of one that is
     registered and not paired: a real machine is answered within a second, and other
     users wait hardly longer than before. The figures are printed."""
     found, unpaired = await make_on_line(), await make_on_line(is_paired=False)
@@ -219,16 +219,16 @@ async def test_a_flood_of_strangers_delays_no_machine(
             took.append(await ping_seconds(found))
             waited.append(await page_seconds(found))
             await asyncio.sleep(0.2)
-        assert (await ended).startswith(b"done 4000")
+        assert (await ended).startswith(b"done 2000")
     finally:
         flood.kill()
         await flood.wait()
         await set_relays(super_session, *lines.relays)
-    assert len(took) >= 10
+    assert len(took) >= 5
     # nine of ten: what else runs on this machine has its moments
     assert sorted(took)[len(took) * 9 // 10] < max(1, 4 * idle_ping), took
-    assert ignored["unknown key"] - before >= 1_500
-    assert ignored["too many before pairing"] >= 1_500
+    assert ignored["unknown key"] - before >= 750
+    assert ignored["too many before pairing"] >= 750
     busy = statistics.median(waited)
     print(
         f"HTTP median {idle * 1000:.0f} ms idle, {busy * 1000:.0f} ms in the flood; "

@@ -143,8 +143,8 @@ async def test_a_new_code_leaves_a_paired_machine_paired(
 async def test_a_stranger_who_registers_the_npub_first_gets_nothing(
     make_on_line: MakeOnLine, make_user: Any
 ) -> None:
-    """A registration proves nothing: the machine speaks to whose QR it has scanned, and
-    the unpaired registration gives way to the owner's."""
+    """A registration proves nothing and takes nothing: the machine speaks to whose QR
+    it has scanned."""
     stranger = await make_user("stranger")
     owner = await make_user("owner")
     machine = NostrMachine()
@@ -157,7 +157,6 @@ async def test_a_stranger_who_registers_the_npub_first_gets_nothing(
     made = answer(
         await owner.api.post("/machines", json={**body, "wallet_id": owner.wallet.id})
     )
-    assert (await stranger.api.get(f"/machines/{theirs['id']}")).status_code == 404
     found = await make_on_line()  # relays are set
     qr = answer(await owner.api.post(f"/machines/{made['id']}/pairing"))
     try:
@@ -166,10 +165,11 @@ async def test_a_stranger_who_registers_the_npub_first_gets_nothing(
         await machine.go_offline()
     shown = answer(await owner.api.get(f"/machines/{made['id']}"))
     assert shown["is_paired"] is True
-    again = await stranger.api.post(
-        "/machines", json={**body, "wallet_id": stranger.wallet.id}
-    )
-    assert again.status_code == 409
+    assert shown["machine_npub"] == machine.npub
+    kept = answer(await stranger.api.get(f"/machines/{theirs['id']}"))
+    assert kept["is_paired"] is False
+    assert kept["machine_npub"] == f"waiting:{theirs['id']}"
+    assert kept["claimed_npub"] == machine.npub
     del found
 
 

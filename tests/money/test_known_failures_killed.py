@@ -151,7 +151,7 @@ async def test_known_failure_03_killed_after_the_payment_and_before_the_row(
     await world.landed(payment_hash)
     if name != "pay_invoice":
         # an outcome is looked at first thing in a pass, too: let it be the last
-        await kill(engine_paused, monkeypatch, payouts, "pay_invoice", after=True)
+        await kill(engine_paused, monkeypatch, paying, "pay_invoice", after=True)
     await kill(engine_paused, monkeypatch, module, name, after=after)
     assert sum([await lp.balance_sats() for lp in world.lps]) > 0
     assert {x.status for x in await world.legs(payment_hash)} == {"pending"}
@@ -222,7 +222,7 @@ async def test_known_failure_31_lnbits_checks_leave_a_prepared_invoice_alone(
     world = await make_world(deposits=["300.00", "100.00"])
     payment_hash = await world.cash_out()
     await world.landed(payment_hash)
-    await kill(engine_paused, monkeypatch, payouts, "pay_invoice")
+    await kill(engine_paused, monkeypatch, paying, "pay_invoice")
     prepared = [str(p["payment_hash"]) for p in await world.payouts()]
     for _ in range(2):
         await check_pending_payments()
@@ -243,7 +243,7 @@ async def test_known_failure_31_an_invoice_that_died_all_the_same_is_made_anew(
     world = await make_world(deposits=["300.00", "100.00"])
     payment_hash = await world.cash_out()
     await world.landed(payment_hash)
-    await kill(engine_paused, monkeypatch, payouts, "pay_invoice")
+    await kill(engine_paused, monkeypatch, paying, "pay_invoice")
     dead = str((await world.payouts())[0]["payment_hash"])
     await edit_core(
         "UPDATE apipayments SET status = 'failed' WHERE payment_hash = :hash", hash=dead
@@ -455,7 +455,7 @@ async def test_a_dead_engines_lease_is_taken_over_when_its_minute_is_over(
     world = await make_world(deposits=["300.00", "100.00"])
     payment_hash = await world.cash_out()
     await world.landed(payment_hash)
-    await kill(engine_paused, monkeypatch, payouts, "pay_invoice", after=True)
+    await kill(engine_paused, monkeypatch, paying, "pay_invoice", after=True)
     successor = uuid4().hex
     assert await lease.acquire_or_renew(successor) is False
     state = await lease.lease_state()
