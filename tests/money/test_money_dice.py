@@ -271,6 +271,8 @@ class Game:
         for wallet_id in self.gone:
             await self.set_deleted(wallet_id, False)
         await update("dca_machines", self.world.machine.id, min_payout_sats=0)
+        # sales for less fee than the platform's share left the operator a debt
+        await self.world.fund(self.world.machine_wallet.id, 200_000)
         await tasks.sweep(is_full=True)
         for _ in range(8):
             await self.later()
@@ -317,8 +319,18 @@ async def test_dice_leave_nobody_unpaid_and_nobody_paid_twice(
         assert game.deaths > 5
         for payment_hash in game.hashes:
             settlement = await world.settlement(payment_hash)
-            legs = await world.legs(payment_hash)
-            assert settlement.status == "completed", (game.said, settlement, legs)
+            open_legs = [
+                (
+                    leg.leg_type,
+                    leg.status,
+                    leg.amount_sats,
+                    leg.error_message,
+                    leg.label,
+                )
+                for leg in await world.legs(payment_hash)
+                if leg.status in ("pending", "failed")
+            ]
+            assert settlement.status == "completed", (open_legs, game.said)
     await world.assert_ledger()
     await assert_everybody_holds_what_they_were_owed(world, partner.wallet.id, node)
 
