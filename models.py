@@ -71,6 +71,7 @@ class Mark:
     FEE_OFF = "fee_off"  # charged off the fractions by more than 1 % of principal
     RATE_OFF = "rate_off"  # more than 10 % off the usual rate or the market's
     RATE_NOT_CHECKED = "rate_not_checked"  # neither of the two was known
+    MORE_DISPENSED = "more_dispensed"  # more cash left the machine than was sold
     TEST = "test"  # the operator says so
 
 

@@ -43,3 +43,10 @@ def rate_marks(
 def marks_text(marks: Sequence[str]) -> str:
     """As they are kept: a comma before and behind each."""
     return f",{','.join(marks)}," if marks else ""
+
+
+def with_mark(text: str, mark: str) -> str:
+    """The same with one more mark, once."""
+    if f",{mark}," in text:
+        return text
+    return f"{text or ','}{mark},"

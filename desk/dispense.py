@@ -17,6 +17,7 @@ from .. import bitspire, crud, distribution
 from ..base.audit import MACHINE
 from ..base.currencies import check_amount, money
 from ..base.database import transaction
+from ..base.rates import with_mark
 from ..base.refusals import (
     BadInputError,
     ConflictError,
@@ -26,7 +27,7 @@ from ..base.refusals import (
 from ..calculations import cents_text, dispense_split, fiat_cents
 from ..cash.ledger import Report
 from ..cash.postings import post_report
-from ..models import CASH_OUT, Fiat, Machine, Settlement, utc_now
+from ..models import CASH_OUT, Fiat, Machine, Mark, Settlement, utc_now
 from ..money.replanning import Replan, Resize, replan
 from . import repairs_crud as sql
 from .actions import (
@@ -119,7 +120,8 @@ async def apply_dispense(
     `source` is who says so, for the log: a user id or `audit.MACHINE`. Said again,
     nothing changes. After planning it can only become less: legs that are not paid and
     not on their way shrink, and the rest of what the customer is owed comes out of the
-    wallet's free balance. The caller commits, and then wakes the engine.
+    wallet's free balance. More than was sold is planned as all of it, and marked. The
+    caller commits, and then wakes the engine.
     Raises `BadInputError` and `ConflictError`.
     """
     await crud.lock_ledger(conn)
@@ -132,25 +134,17 @@ async def apply_dispense(
         return await _keep_report(
             conn, before, machine, dispensed_cents, source, reason
         )
-    if dispensed_cents != fiat_cents(before.fiat_amount):
-        said = Decimal(cents_text(dispensed_cents))
-        check_amount(said, before.fiat_code, "dispensed_fiat")
-    after = _dispensed(before, dispensed_cents)
-    columns: tuple[str, ...]
+    after = _said(before, dispensed_cents)
+    change: Change | None
     if before.planned_at is None:
-        if _is_known(before, dispensed_cents):
-            return before
-        after.status, after.error_message = "pending", None
-        columns = (*DISPENSED, "status", "error_message")
-        was = ["awaiting_dispense", "attention", "pending"]
+        change = _new_plan(before, after)
+    elif dispensed_cents > fiat_cents(before.fiat_amount):
+        change = _only_marked(before, after)
     else:
-        plan = await _plan_less(conn, before, after, machine)
-        if plan is None:
-            return before
-        await _apply_plan(conn, plan, source, reason)
-        after.retained_sats, after.loss_sats = plan.retained_sats, plan.loss_sats
-        columns = (*DISPENSED, "retained_sats", "loss_sats")
-        was = ["processing", "attention", "completed"]
+        change = await _planned_anew(conn, before, after, machine, source, reason)
+    if change is None:
+        return before
+    after, columns, was = change
     if not await sql.change_settlement(conn, after, columns, was):
         raise ConcurrentChangeError
     await crud.refresh_settlements(conn, [after.id])
@@ -165,6 +159,54 @@ async def apply_dispense(
         reason,
     )
     return await crud.get_settlement(settlement.id, conn) or after
+
+
+PLANNED = ["processing", "attention", "completed"]
+# a settlement as it is to be, the columns that change, and from which statuses
+Change = tuple[Settlement, tuple[str, ...], list[str]]
+
+
+def _said(before: Settlement, dispensed_cents: int) -> Settlement:
+    """The settlement as a report says it: more than was sold is all, and marked."""
+    ordered_cents = fiat_cents(before.fiat_amount)
+    if dispensed_cents != ordered_cents:
+        said = Decimal(cents_text(dispensed_cents))
+        check_amount(said, before.fiat_code, "dispensed_fiat")
+    after = _dispensed(before, min(dispensed_cents, ordered_cents))
+    if dispensed_cents > ordered_cents:
+        after.marks = with_mark(before.marks, Mark.MORE_DISPENSED)
+    return after
+
+
+def _new_plan(before: Settlement, after: Settlement) -> Change | None:
+    if _is_known(before, _planned_cents(after)) and after.marks == before.marks:
+        return None
+    after.status, after.error_message = "pending", None
+    columns = (*DISPENSED, "status", "error_message", "marks")
+    return after, columns, ["awaiting_dispense", "attention", "pending"]
+
+
+def _only_marked(before: Settlement, after: Settlement) -> Change | None:
+    """What is planned stays: nobody gets more sats for notes too many."""
+    if after.marks == before.marks:
+        return None
+    return before.copy(update={"marks": after.marks}), ("marks",), PLANNED
+
+
+async def _planned_anew(
+    conn: Connection,
+    before: Settlement,
+    after: Settlement,
+    machine: Machine,
+    source: str,
+    reason: str | None,
+) -> Change | None:
+    plan = await _plan_less(conn, before, after, machine)
+    if plan is None:
+        return None
+    await _apply_plan(conn, plan, source, reason)
+    after.retained_sats, after.loss_sats = plan.retained_sats, plan.loss_sats
+    return after, (*DISPENSED, "retained_sats", "loss_sats"), PLANNED
 
 
 def _must_be_dispensable(settlement: Settlement) -> None:
@@ -225,9 +267,7 @@ async def apply_kept_report(
     are known; more than was sold counts as all of it."""
     if settlement.reported_fiat is None or settlement.tx_type != CASH_OUT:
         return
-    cents = min(
-        fiat_cents(settlement.reported_fiat), fiat_cents(settlement.fiat_amount)
-    )
+    cents = fiat_cents(settlement.reported_fiat)
     source = settlement.reported_by or MACHINE
     await apply_dispense(conn, settlement, cents, source, reason)
 

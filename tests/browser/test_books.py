@@ -70,7 +70,7 @@ async def test_a_difference_stops_payouts_until_somebody_has_looked(
     alarm = page.get_by_role("alert")
     found = (
         f"{client['username']}: los pagos usaron 200,00 GTQ, "
-        "el total corriente dice 150.00."
+        "el total corriente dice 150,00 GTQ."
     )
     await alarm.filter(
         has_text=f"La conciliación encontró una diferencia: {found}"
