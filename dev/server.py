@@ -61,7 +61,7 @@ class Server:
     def log_tail(self, lines: int = 30) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
-    async def ready(self, timeout_seconds: float = 120) -> Server:
+    async def ready(self, timeout_seconds: float = 300) -> Server:
         """Returns once LNbits answers.
 
         Raises ServerFailedError when it ends first, or does not answer in time.

@@ -121,7 +121,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
 
 async def wait_for(
     condition: Callable[[], Any],
-    timeout_seconds: float = 30,
+    timeout_seconds: float = 60,
     interval_seconds: float = 0.02,
 ) -> Any:
     """Returns the first true value of `condition`, which may be async.
@@ -153,7 +153,7 @@ def seed_price(currency: str, sats_per_unit: float) -> None:
 async def app() -> AsyncIterator[FastAPI]:
     """LNbits, booted, with the extension installed, migrated and started."""
     lnbits = create_app()
-    async with LifespanManager(lnbits, startup_timeout=60, shutdown_timeout=30):
+    async with LifespanManager(lnbits, startup_timeout=300, shutdown_timeout=60):
         settings.first_install = False
         seed_price("USD", 1_000)
         seed_price("GTQ", 133.3333)

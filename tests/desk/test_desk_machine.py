@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 from uuid import uuid4
 
 import pytest
-from examples import examples
+from examples import IS_THOROUGH
 from fake_lightning import FAIL, PAY, PEND, REFUSE, FakeLightning
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -68,13 +68,12 @@ from satmachineadmin.money import landing, payouts_crud, planning, rounds
 from satmachineadmin.money.funds import free_sats
 from satmachineadmin.parties import deposits
 
-import environment
 from ledger import assert_conserves, assert_lp_totals
 
 pytestmark = pytest.mark.longest
 
 # in memory here; PostgreSQL asks a server over a socket each time
-EXAMPLES = examples(200 if environment.DATABASE == "sqlite" else 60)
+EXAMPLES = 300 if IS_THOROUGH else 20
 STEPS = 40
 WHY = "a machine rolled the dice"
 FIAT = st.sampled_from([1, 3_333, 10_000, 20_000, 50_000])
@@ -692,7 +691,7 @@ def skip_the_disk(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(db, "connect", quick)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(4 * 3600 if IS_THOROUGH else 900)
 async def test_any_sequence_of_actions_and_failures_conserves_every_sat(
     engine_paused: distribution.Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,7 +34,7 @@ from dev.wire import Wire
 
 pytestmark = [
     pytest.mark.server,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(900),
     pytest.mark.xdist_group("real_lightning"),
     pytest.mark.longest,
 ]

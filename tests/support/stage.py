@@ -248,7 +248,7 @@ class Stage:
             f'localStorage["lnbits.lang"] = "__q_strn|{language}";'
         )
         page = await context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(60_000)
         watched = Watched(page)
         page.on("console", watched.heard)
         page.on("pageerror", watched.thrown)
