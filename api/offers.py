@@ -32,7 +32,7 @@ def _answer(row: Mapping[str, Any]) -> OfferAnswer:
         rate = Decimal(str(row["exchange_rate"]))
         parts = (cents * rate / 100).as_integer_ratio()
         sats = round_half_up(*parts) if cents > 0 else 0
-    return OfferAnswer(**row, amount_sats=sats)
+    return OfferAnswer(**{**row, "amount_sats": sats})
 
 
 async def _offer(user_id: str, offer_id: str) -> OfferAnswer:

@@ -195,7 +195,9 @@ def settlement_lines(row: Row, legs: Sequence[Row] | None) -> Iterator[dict[str,
         ("fee", figures.fee_sats),
         ("fee: platform share", figures.platform_sats),
         ("fee: operator share", figures.operator_sats),
-        ("fee: surplus", surplus),
+        ("fee: surplus", max(0, surplus)),
+        # of the platform's share, what was not charged: the operator owes it
+        ("fee: shortfall", max(0, -surplus)),
         ("network fee of the payment", int(row["network_fee_sats"] or 0)),
     ):
         if sats or record == "principal":

@@ -23,6 +23,7 @@ OFFER_FIELDS = Fields(
         "exchange_rate": "number",
         "remaining": "fiat",
         "currency": "text",
+        "amount_sats": "int",
         "reason": "text",
         "payment_id": "text",
         "created_at": "time",
@@ -37,13 +38,22 @@ def lp_offers_source(user_id: str, offer_id: str | None = None) -> Source:
     """Offers to close the LP's balance, at every machine, the lapsed ones too."""
     number = "REAL" if db.type == SQLITE else "DOUBLE PRECISION"
     remaining = f"({deposited_cents_sql('c.id')} - {debited_cents_sql('c.id')})"
+    status = (
+        "(CASE WHEN o.state = 'waiting' AND o.expires_at <= :now "
+        "THEN 'lapsed' ELSE o.state END)"
+    )
+    if db.type == SQLITE:
+        rate = "CAST(o.exchange_rate AS REAL)"
+        sats = f"CAST(MAX({remaining}, 0) * {rate} / 100.0 + 0.5 AS BIGINT)"
+    else:
+        rate = "CAST(o.exchange_rate AS NUMERIC)"
+        sats = f"CAST(FLOOR(GREATEST({remaining}, 0) * {rate} / 100 + 0.5) AS BIGINT)"
     columns = {name: f"o.{name}" for name in OFFER_FIELDS.kinds}
     columns |= {
         "machine": "COALESCE(m.name, SUBSTR(m.machine_npub, 1, 12))",
-        "status": (
-            "(CASE WHEN o.state = 'waiting' AND o.expires_at <= :now "
-            "THEN 'lapsed' ELSE o.state END)"
-        ),
+        "status": status,
+        # for sorting and files; what is paid is worked out to the sat when it is taken
+        "amount_sats": f"CASE WHEN {status} = 'waiting' THEN {sats} END",
         "exchange_rate": f"CAST(o.exchange_rate AS {number})",
         "remaining": f"CAST({remaining} AS DECIMAL(20,2)) / 100.0",
         "currency": "m.fiat_code",

@@ -155,6 +155,8 @@ async def test_a_balance_counts_what_is_owed_and_not_what_was_given_back(
             "average_price": 45_597.01,
             # what the tests let LNbits believe: 133.3333 sat for a quetzal
             "price_now": 750_000.19,
+            "shows_coverage": False,
+            "coverage": None,
         }
     ]
 

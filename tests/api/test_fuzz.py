@@ -22,7 +22,7 @@ from fastapi import FastAPI
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from money_rows import add_leg, add_settlement
+from money_rows import add_leg, add_offer, add_settlement
 from schemathesis import Case, GenerationMode
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -89,6 +89,7 @@ async def ids(desk: Desk, make_user: MakeUser) -> dict[str, str]:
     )
     path = f"/machines/{desk.machine['id']}/reconciliation"
     report = await desk.operator.api.post(path)
+    visit = await desk.operator.api.post(f"/machines/{desk.machine['id']}/visits")
     return {
         "machine_id": desk.machine["id"],
         "report_id": report.json()["id"],
@@ -96,6 +97,8 @@ async def ids(desk: Desk, make_user: MakeUser) -> dict[str, str]:
         "deposit_id": desk.deposit["id"],
         "settlement_id": settlement,
         "leg_id": leg,
+        "visit_id": visit.json()["id"],
+        "offer_id": await add_offer(desk.machine, desk.client["id"]),
         "username": (await make_user("newcomer")).username,
         "wallet_id": desk.operator.wallet.id,
         "dca_wallet_id": desk.operator.wallet.id,

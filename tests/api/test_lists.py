@@ -243,9 +243,10 @@ async def test_every_shown_column_can_be_filtered_and_sorted_by(
             for direction in ("asc", "desc"):
                 sort = {"sortby": name, "direction": direction}
                 ok(await api.get(path, params=sort))
-            if value is None or isinstance(value, dict):
+            if value in (None, []) or isinstance(value, dict):
                 continue
-            shown = str(value).lower() if isinstance(value, bool) else value
+            shown = ",".join(value) if isinstance(value, list) else value
+            shown = str(value).lower() if isinstance(value, bool) else shown
             found = ok(await api.get(path, params={name: shown, "limit": 1000}))
             assert row["id"] in [r["id"] for r in found["data"]], (name, value)
             rest = ok(await api.get(path, params={f"{name}[ne]": shown}))

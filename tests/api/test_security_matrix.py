@@ -215,6 +215,46 @@ async def strangers(
         await client.aclose()
 
 
+# first of all: the others leave nothing as it was
+async def test_no_answer_holds_a_key_or_what_logs_somebody_in(
+    app: FastAPI,
+    desk: Desk,
+    super_session: UserSession,
+    ids: dict[str, str],
+) -> None:
+    """What anybody is shown of others: no wallet key, no nsec, nobody's password hash.
+
+    With LNbits' method `user-id-only` a user id is a login: what it may show is its
+    owner's own, and to an operator those of the LPs enrolled by that id.
+    """
+    await add_deposit(desk.operator, desk.client["id"], "1.00", status="pending")
+    everybody = {"operator": desk.operator, "lp": desk.lp, "super": super_session}
+    secrets_of = {
+        f"{name}'s {kind}": value
+        for name, user in everybody.items()
+        for wallet in user.wallets
+        for kind, value in (("admin key", wallet.adminkey), ("key", wallet.inkey))
+    }
+    for route in routes_of(app):
+        if route.method != "GET":
+            continue
+        for name, user in everybody.items():
+            url = route.url(ids)
+            scopes = [{}, {"scope": "all"}] if name == "super" else [{}]
+            for params in scopes:
+                text = (await user.core.get(url, params=params)).text
+                told = [k for k, value in secrets_of.items() if value in text]
+                assert told == [], f"{route.name} tells {name} {told}"
+                assert "nsec1" not in text, f"{route.name} tells {name} an nsec"
+                others = [
+                    other
+                    for other, person in everybody.items()
+                    if other != name and person.user_id in text
+                ]
+                if name == "lp":
+                    assert others == [], f"{route.name} tells an LP who {others} is"
+
+
 async def test_without_a_session_nothing_is_told_and_nothing_done(
     app: FastAPI, strangers: dict[str, httpx.AsyncClient], ids: dict[str, str]
 ) -> None:
@@ -303,42 +343,3 @@ async def test_the_owner_is_let_in_everywhere(
             assert route.path.startswith(
                 (LP_ROWS, LINKS)
             ), f"{route.name}: {answer.text}"
-
-
-async def test_no_answer_holds_a_key_or_what_logs_somebody_in(
-    app: FastAPI,
-    desk: Desk,
-    super_session: UserSession,
-    ids: dict[str, str],
-) -> None:
-    """What anybody is shown of others: no wallet key, no nsec, nobody's password hash.
-
-    With LNbits' method `user-id-only` a user id is a login: what it may show is its
-    owner's own, and to an operator those of the LPs enrolled by that id.
-    """
-    await add_deposit(desk.operator, desk.client["id"], "1.00", status="pending")
-    everybody = {"operator": desk.operator, "lp": desk.lp, "super": super_session}
-    secrets_of = {
-        f"{name}'s {kind}": value
-        for name, user in everybody.items()
-        for wallet in user.wallets
-        for kind, value in (("admin key", wallet.adminkey), ("key", wallet.inkey))
-    }
-    for route in routes_of(app):
-        if route.method != "GET":
-            continue
-        for name, user in everybody.items():
-            url = route.url(ids)
-            scopes = [{}, {"scope": "all"}] if name == "super" else [{}]
-            for params in scopes:
-                text = (await user.core.get(url, params=params)).text
-                told = [k for k, value in secrets_of.items() if value in text]
-                assert told == [], f"{route.name} tells {name} {told}"
-                assert "nsec1" not in text, f"{route.name} tells {name} an nsec"
-                others = [
-                    other
-                    for other, person in everybody.items()
-                    if other != name and person.user_id in text
-                ]
-                if name == "lp":
-                    assert others == [], f"{route.name} tells an LP who {others} is"

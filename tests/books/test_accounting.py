@@ -124,6 +124,20 @@ async def test_a_balance_paid_out_is_a_line_of_its_own(
     )
 
 
+async def test_a_sale_that_charged_less_than_the_platforms_share(
+    make_world: MakeWorld, engine_paused: distribution.Worker
+) -> None:
+    """The share is owed all the same: the lines say so, and still add up."""
+    world = await make_world(deposits=["900.00"])
+    await world.fund(world.machine_wallet.id, 10_000)
+    await world.settle(await world.cash_out(fee=1_000))
+    found = sums(await books(world.operator))
+    assert found["fee"][0] == 1_000
+    assert found["fee: platform share"][0] == 3_000
+    assert found["fee: shortfall"][0] == 2_000
+    assert "fee: surplus" not in found
+
+
 async def test_whose_books_and_of_when(
     make_world: MakeWorld,
     engine_paused: distribution.Worker,

@@ -17,7 +17,7 @@ from scenes import OUTSIDE_ADDRESS, OWN_DOMAIN, in_test
 
 from satmachineadmin import bitspire, crud
 from satmachineadmin.host import paying
-from satmachineadmin.money import payouts, payouts_crud
+from satmachineadmin.money import forwards, payouts
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def hush(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(bitspire, "is_bitspire_payment", is_ours)
     monkeypatch.setattr(crud, "EXTERNAL_BATCH_DELAY", timedelta(0))
-    monkeypatch.setattr(payouts_crud, "EXTERNAL_BATCH_DELAY", timedelta(0))
+    monkeypatch.setattr(forwards, "EXTERNAL_BATCH_DELAY", timedelta(0))
     monkeypatch.setattr(payouts, "UNCREDITED_SECONDS", 0)
     monkeypatch.setattr(settings, "lnbits_baseurl", f"https://{OWN_DOMAIN}/")
     monkeypatch.setattr(FakeWallet, "get_payment_status", _what_the_node_knows)
