@@ -117,7 +117,8 @@ async def test_questions_about_a_wallet(make_user: MakeUser, fund: Fund) -> None
     assert await payments.debited_hashes(receiver, [payment_hash]) == set()
     (row,) = await payments.receipts_since([receiver], BEGINNING)
     assert (row["payment_hash"], row["amount"]) == (payment_hash, 1_000_000)
-    assert await payments.receipts_since([receiver], utc_now() + timedelta(days=1)) == []
+    later = utc_now() + timedelta(days=1)
+    assert await payments.receipts_since([receiver], later) == []
     first = await payments.successful_page([receiver], (db_time(BEGINNING), ""), 10)
     assert [payments.as_payment(r).payment_hash for r in first] == [payment_hash]
     after = (first[-1]["updated_at"], first[-1]["checking_id"])

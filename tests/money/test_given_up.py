@@ -27,7 +27,7 @@ from world import (
 )
 
 from satmachineadmin import crud, distribution
-from satmachineadmin.base.database import fetch_all, transaction
+from satmachineadmin.base.database import db_time, fetch_all, transaction
 from satmachineadmin.models import Leg, WaitCode, utc_now
 from satmachineadmin.money import ending, hosts_crud, payouts, planning
 
@@ -289,7 +289,8 @@ async def test_a_host_that_timed_out_is_not_asked_again_at_once_by_anybody(
         assert until
         assert timedelta(0) < until - utc_now() <= timedelta(minutes=1)
         shop.is_silent = False
-        await update("dca_paused_hosts", host, key="host", paused_until=0)
+        long_ago = db_time(utc_now() - timedelta(hours=1))
+        await update("dca_paused_hosts", host, key="host", paused_until=long_ago)
         await first.run_due()
         await second.run_due()
         for world in (first, second):

@@ -7,6 +7,7 @@ depend on the HTTP API; sats move only through LNbits.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -459,7 +460,17 @@ async def engine_paused(
     Landing goes on, and this process stays the engine: the lease is renewed.
     """
     await wait_for(lambda: tasks.state.is_engine)
-    monkeypatch.setattr(tasks, "is_ready", lambda: False)
+    stands_still = asyncio.Event()
+
+    def is_ready() -> bool:
+        if sys._getframe(1).f_code is tasks.work_once.__code__:
+            stands_still.set()
+        return False
+
+    monkeypatch.setattr(tasks, "is_ready", is_ready)
+    distribution.wake()
+    # a turn that had begun would plan behind the test's back, and die of its faults
+    await wait_for(stands_still.is_set, 120)
     worker = distribution.worker
     async with worker.lock:
         # the pass that was under way is over, and no other one begins

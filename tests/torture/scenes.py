@@ -15,6 +15,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from datetime import timedelta
 from decimal import Decimal
@@ -25,10 +26,11 @@ from lnbits.core.services import create_invoice, pay_invoice
 from lnbits.wallets import get_funding_source
 from lnbits.wallets.fake import FakeWallet
 from lnurl_server import LnurlServer
-from world import World, age_core, edit_core
+from world import World, age_core, edit_core, update
 
 from satmachineadmin import crud, distribution, tasks
 from satmachineadmin.base.database import db_time, execute, fetch_all, transaction
+from satmachineadmin.base.refusals import ConflictError
 from satmachineadmin.desk import (
     balances,
     dispense,
@@ -37,6 +39,7 @@ from satmachineadmin.desk import (
     refund,
     settlements,
 )
+from satmachineadmin.host.limits import reserve_sats
 from satmachineadmin.line import payout as line_payout
 from satmachineadmin.line.answers import CALLS
 from satmachineadmin.line.calls import Call
@@ -232,7 +235,8 @@ class Scene:
                     await self._refund_anew(leg)
 
     async def _refund_anew(self, leg: Leg) -> None:
-        made: Any = await get_funding_source().create_invoice(50_000, "once more")
+        sats = leg.amount_sats - reserve_sats(leg.amount_sats, False)
+        made: Any = await get_funding_source().create_invoice(sats, "once more")
         await refund.refund(
             self.world.operator.user_id,
             str(leg.settlement_id),
@@ -242,7 +246,11 @@ class Scene:
         )
 
     async def refund(self) -> None:
-        made: Any = await get_funding_source().create_invoice(50_000, "my refund")
+        """For all that is owed and can leave: the rest of less would stay owed."""
+        legs = await self.world.legs(self.hashes[-1], "refund")
+        owed = sum(leg.amount_sats for leg in legs)
+        sats = owed - reserve_sats(owed, False)
+        made: Any = await get_funding_source().create_invoice(sats, "my refund")
         self.refund_bolt11 = getattr(self, "refund_bolt11", str(made.payment_request))
         await self.refund_to(self.refund_bolt11)
 
@@ -534,8 +542,11 @@ class Desk(Scene):
         leg = await self._open_leg("dca")
         if leg:
             operator = self.world.operator.user_id
-            await legs.retry_leg(operator, leg.id, "once more")
+            with suppress(ConflictError):  # a minute has not passed since the last one
+                await legs.retry_leg(operator, leg.id, "once more")
             await settle()
+            # as after its last attempt
+            await update("dca_payments", leg.id, status="failed")
             await legs.void_leg(operator, leg.id, "the wallet is gone")
 
     async def take_deposit(self) -> None:

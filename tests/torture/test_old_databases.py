@@ -252,6 +252,7 @@ async def old_parties_are_paid(world: World, cast: Cast, shop: LnurlServer) -> N
         Decimal("500"),
         "moving away",
         "close ana",
+        confirm_rate=True,
     )
     await settle()
     # 310.00 - 10.00 that she had too much - 200.00
