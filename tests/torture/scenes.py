@@ -580,6 +580,7 @@ class Desk(Scene):
             Decimal("500"),
             "moving away",
             f"close-{self.hashes[0]}",
+            confirm_rate=True,
         )
 
 

@@ -363,4 +363,6 @@ def assert_every_module_is_in_the_story(orders: dict[str, list[Point]]) -> None:
         is_met = any(name.startswith(f"{short}.") for name in met)
         if own and not is_met and not short.startswith("lnbits."):
             unmet.append(short)
-    assert unmet == [], "tell it in scenes.py, or exclude it in points.py and say why"
+    assert (
+        unmet == []
+    ), f"{unmet}: tell it in scenes.py, or exclude it in points.py and say why"
