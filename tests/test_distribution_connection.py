@@ -56,6 +56,9 @@ async def test_killed_among_the_invoices_there_are_none(
         await real(*args)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        # the customers of the tests before this one are none of its
+        patch.setattr(distribution, "debouncer", PayoutDebouncer())
+        patch.setattr(distribution, "MAX_CONNECTION_SECONDS", 60)
         patch.setattr(paying, "update_payment_checking_id", third_kills)
         await engine_paused.run_until_idle()
     assert await invoices_in_lnbits(world) == 0
@@ -83,6 +86,8 @@ async def test_killed_between_two_holds_of_invoices_others_are_made(
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
         patch.setattr(distribution, "MAX_CONNECTION_SECONDS", 0)
+        # the customers of the tests before this one are none of its
+        patch.setattr(distribution, "debouncer", PayoutDebouncer())
         patch.setattr(paying, "update_payment_checking_id", third_kills)
         await engine_paused.run_until_idle()
     assert await invoices_in_lnbits(world) == 2
@@ -102,11 +107,11 @@ async def test_killed_between_two_holds_of_payments_nobody_is_paid_again(
     real = payouts.try_to_pay
     tried: list[str] = []
 
-    async def third_kills(*args: Any) -> str | None:
+    async def third_kills(*args: Any, **kwargs: Any) -> str | None:
         tried.append(args[0].id)
         if len(tried) == 3:
             killed_at()
-        return await real(*args)
+        return await real(*args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
         patch.setattr(distribution, "MAX_CONNECTION_SECONDS", 0)
@@ -157,9 +162,9 @@ async def test_nothing_is_paid_after_the_lease_was_lost_between_two_holds(
             patch.setattr(distribution, "OUTCOME_INTERVAL_SECONDS", 0)
             return await real_store(*args)
 
-        async def pay(*args: Any) -> str | None:
+        async def pay(*args: Any, **kwargs: Any) -> str | None:
             tried.append(args[0].id)
-            return await real_pay(*args)
+            return await real_pay(*args, **kwargs)
 
         async def holds(*args: Any) -> bool:
             return not tried and await real_holds(*args)
