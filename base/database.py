@@ -189,6 +189,9 @@ def from_db_time(value: Any) -> datetime | None:
         return None
     if isinstance(value, datetime):
         return value.replace(tzinfo=timezone.utc)
+    if isinstance(value, str) and "-" in value:
+        # what SQLite's own CURRENT_TIMESTAMP wrote, where a row came without a time
+        return datetime.fromisoformat(value).replace(tzinfo=timezone.utc)
     return datetime.fromtimestamp(float(value), timezone.utc)
 
 
