@@ -190,7 +190,11 @@ async def sweep_once() -> None:
             await look_for_strays()
         await sweep(is_full=is_full)
         state.sweep_error = None
-    except (SQLAlchemyError, OSError) as exc:
+    except (
+        *(SQLAlchemyError, OSError),
+        # a row that cannot be read: nothing is paid before it was, so somebody is told
+        *(ArithmeticError, LookupError, TypeError, ValueError),
+    ) as exc:
         state.sweep_error = f"{type(exc).__name__}: {str(exc)[:200]}"
         logger.exception("satmachineadmin: sweep")
         return
