@@ -78,7 +78,7 @@ async def test_a_difference_stops_payouts_until_somebody_has_looked(
     difference = page.get_by_role("article").filter(
         has=page.get_by_role("heading", name="El saldo de un LP no coincide")
     )
-    await difference.get_by_text("el total corriente dice 150.00").wait_for()
+    await difference.get_by_text("el total corriente dice 150,00 GTQ").wait_for()
     link = difference.locator("dd a")
     assert await link.get_attribute("href") == f"/satmachineadmin/lps/{client['id']}"
     stopped = answer(await api.get(f"/machines/{machine['id']}"))

@@ -6,6 +6,8 @@ planned changes. The report is answered like any other.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from api_world import ok
 from line_world import MakeOnLine
@@ -16,7 +18,7 @@ from satmachineadmin import distribution
 WHY = {"reason": "counted twice"}
 
 
-async def report(world: World, settlement_id: str, dispensed: str) -> dict[str, object]:
+async def report(world: World, settlement_id: str, dispensed: str) -> dict[str, Any]:
     path = f"/settlements/{settlement_id}/dispense"
     body = {"dispensed_fiat": dispensed, **WHY}
     return dict(ok(await world.operator.api.post(path, json=body)))
