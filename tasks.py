@@ -24,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from . import bitspire, crud, distribution
 from .base import cursors, lease, rates_crud
 from .base.database import CHUNK, db, db_time, transaction
-from .base.events import wait_for_event
+from .base.events import in_own_task, wait_for_event
 from .desk import notices, reconciliation
 from .host import limits
 from .host.payments import as_payment, successful_page
@@ -78,9 +78,10 @@ async def on_invoice_paid(payment: Payment) -> None:
     """A hint from LNbits that an invoice of any wallet was paid.
 
     An exception here would lose the hint in LNbits' queue: the sweep finds the payment.
+    A CancelledError would end the listener for good.
     """
     state.listener_at = utc_now()
-    landed = await landing.land_payment(payment)
+    landed = await in_own_task(landing.land_payment(payment))
     if landed and landed.is_new:
         debouncer.landed()
         distribution.wake()
@@ -313,9 +314,12 @@ def is_ready() -> bool:
 def _every(
     seconds: float, func: Callable[[], Coroutine[Any, Any, None]]
 ) -> Callable[[], Coroutine[Any, Any, None]]:
+    """A loop that ends when it is cancelled or LNbits stops, and not by what it does:
+    what goes wrong in a turn, LNbits begins it again after."""
+
     async def loop() -> None:
         while limits.is_running():
-            await func()
+            await in_own_task(func())
             if seconds:
                 await asyncio.sleep(seconds)
 
@@ -331,8 +335,8 @@ async def lease_loop() -> None:
     """
     try:
         while limits.is_running():
-            await renew_lease_once()
-            await asyncio.sleep(await _until_next_look())
+            await in_own_task(renew_lease_once())
+            await asyncio.sleep(await in_own_task(_until_next_look()))
     except asyncio.CancelledError:
         state.is_engine = False
         await lease.release_lease(distribution.INSTANCE_ID)
@@ -357,7 +361,7 @@ TASKS: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
     f"{PREFIX}_sweep": _every(SWEEP_SECONDS, sweep_once),
     f"{PREFIX}_worker": _every(0, work_once),
     f"{PREFIX}_desk": _every(DESK_SECONDS, notify_and_reconcile),
-    f"{PREFIX}_line": keep_line,
+    f"{PREFIX}_line": _every(SWEEP_SECONDS, keep_line),
     f"{PREFIX}_prices": _every(SWEEP_SECONDS, ask_prices),
 }
 

@@ -130,7 +130,11 @@ class Line:
         logger.info("satmachineadmin: the line to the machines is closed")
 
     async def turn(self) -> None:
-        """What is done every second, most of it less often."""
+        """What is done every second, most of it less often.
+
+        Raises if the relays' loops have ended: the line is then opened anew.
+        """
+        self.pool.assert_alive()
         if changed.is_set() or self._is_time("settings", SETTINGS_SECONDS):
             changed.clear()
             await self.read_settings()

@@ -145,6 +145,7 @@ class RelayPool:
         self._is_full = False
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._permanent: list[asyncio.Task[Any]] = []
         self._wanted: tuple[Filter | None, Filter, list[str]] = (None, {}, [])
         self._key: ServiceKey | None = None
 
@@ -154,9 +155,22 @@ class RelayPool:
         uniffi_set_event_loop(asyncio.get_running_loop())
         options = ClientOptions().automatic_authentication(False)
         self._client = ClientBuilder().opts(options).build()
-        self._start_task(self._listen(self._client))
-        self._start_task(self._send_loop())
-        self._start_task(self._look_loop())
+        self._permanent = [
+            self._start_task(loop)
+            for loop in (
+                self._listen(self._client),
+                self._send_loop(),
+                self._look_loop(),
+            )
+        ]
+
+    def assert_alive(self) -> None:
+        """Raises RuntimeError if one of its loops has ended, of an error or cancelled
+        by something within: a line that looks open and is deaf or dumb."""
+        for task in self._permanent:
+            if self._client is not None and task.done():
+                why = "cancelled" if task.cancelled() else repr(task.exception())
+                raise RuntimeError(f"a loop of the relays ended: {why}")
 
     async def stop(self) -> None:
         client, self._client = self._client, None
@@ -168,10 +182,11 @@ class RelayPool:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._relays.clear()
 
-    def _start_task(self, work: Any) -> None:
+    def _start_task(self, work: Any) -> asyncio.Task[Any]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _listen(self, client: Client) -> None:
         listener = _Listener(self._heard, self._told)

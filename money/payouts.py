@@ -27,6 +27,7 @@ from lnbits.core.models import Payment
 from loguru import logger
 
 from .. import bitspire, crud
+from ..base.events import CancelledWithinError
 from ..host import limits, paying
 from ..host.database import CoreConn
 from ..host.payments import LnbitsRow, receipts_of, rows_by_hash
@@ -393,7 +394,10 @@ class InFlightPayments:
     payout_ids: set[str] = field(default_factory=set)
 
     async def run(self, payout_ids: Iterable[str], coro: Any) -> Any:
-        """Await a coroutine that survives the cancellation of its caller."""
+        """Await a coroutine that survives the cancellation of its caller.
+
+        Cancelled by something within, it raises an error like any other.
+        """
         ids = set(payout_ids)
         task = asyncio.create_task(coro)
         self.tasks.add(task)
@@ -404,7 +408,11 @@ class InFlightPayments:
             self.payout_ids.difference_update(ids)
 
         task.add_done_callback(done)
-        return await asyncio.shield(task)
+        # a wait leaves what it waits for alone, as a shield does
+        await asyncio.wait({task})
+        if task.cancelled():
+            raise CancelledWithinError("a payment was cancelled from within")
+        return task.result()
 
 
 in_flight_payments = InFlightPayments()

@@ -326,3 +326,25 @@ def test_an_address_has_one_spelling() -> None:
     for text in ("", "relay", "http://a.com", "wss://", "wss://a b", "ws://a:99999"):
         with pytest.raises(ValueError, match="not the address of a relay"):
             relay_url_of(text)
+
+
+@pytest.mark.parametrize("how", ["cancelled", "raised"])
+async def test_a_loop_of_the_pool_that_ends_is_noticed(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever keeps the line opens it anew: an open line that nobody reads is deaf."""
+    pool = RelayPool(lambda text: None)
+
+    async def end() -> None:
+        if how == "raised":
+            raise OSError("no more")
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(pool, "_send_loop", end)
+    await pool.start()
+    pool.assert_alive()
+    await asyncio.sleep(0.05)
+    with pytest.raises(RuntimeError, match=how if how == "cancelled" else "no more"):
+        pool.assert_alive()
+    await pool.stop()
+    pool.assert_alive()
