@@ -74,8 +74,8 @@ bench: setup ## measures against LNbits without us, on both databases
 screenshots: setup ## docs/screenshots, made anew
 	@$(PY) -m dev.screenshots $(ARGS)
 
-dist: setup ## the release zip and its manifest (URL=where they will be served)
-	@$(PY) -m dev.dist $(URL)
+dist: setup ## the release zip and its manifest (URL=where they are served, REPO=, TAG=)
+	@$(PY) -m dev.dist $(if $(URL),--url "$(URL)") $(if $(REPO),--repo "$(REPO)") $(if $(TAG),--tag "$(TAG)")
 
 clean: ## forgets the demo's data
 	rm -rf .data dist .cache

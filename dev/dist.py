@@ -1,21 +1,29 @@
 """`make dist`: the release that LNbits installs, in dist/.
 
-    python -m dev.dist [URL]
+    python -m dev.dist [--url URL] [--repo REPO] [--tag vX.Y.Z]
 
 writes satmachineadmin-VERSION.zip, manifest.json, and what LNbits shows of a release
-before it is installed: config.json, description.md and icon.png. URL is the address
-of the folder that they will be served from; the manifest carries it, and the zip's
-SHA-256, which LNbits checks before it installs.
+before it is installed: its config, description, icon and pictures, each with the
+version in its name. URL is the address of the folder that they will be served from, by
+default the repository's own release of that version; every address in the manifest and
+the config begins with it, because LNbits' page of details fails on a relative one. The
+manifest carries the zip's SHA-256, which LNbits checks before it installs.
 
-The zip has the flat layout that LNbits expects, one folder with the package at its
-root, and only what runs: no tests, no tools. The same commit gives the same bytes.
+A manifest.json that lies in dist/ already keeps its other releases: people who run an
+older LNbits still find theirs.
+
+The zip has the layout that LNbits' registry asks for, one folder named like the
+repository and the version, and only what runs: no tests, no tools. The archive that a
+forge makes of a tag holds the same files (`.gitattributes`). The same commit gives the
+same bytes.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
-import sys
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -26,6 +34,7 @@ DIST = ROOT / "dist"
 TOP_LEVEL = ("config.json", "manifest.json", "description.md")
 DOCUMENTS = ("README.md", "LICENSE")
 FOLDERS = ("static", "templates")
+PICTURES = ("overview.png", "settlement.png", "dca-phone.png")
 # The oldest time a zip can hold: file times are no part of a release.
 STAMP = (1980, 1, 1, 0, 0, 0)
 
@@ -46,57 +55,119 @@ def read_config(root: Path = ROOT) -> dict[str, Any]:
     return json.loads((root / "config.json").read_text(encoding="utf-8"))
 
 
+def _read_release(root: Path = ROOT) -> dict[str, Any]:
+    """What manifest.json in the sources says of the one release that they are."""
+    manifest = json.loads((root / "manifest.json").read_text(encoding="utf-8"))
+    (release,) = manifest["extensions"]
+    return release
+
+
+def versions(root: Path = ROOT) -> dict[str, str]:
+    """The version by the file that names it."""
+    project = (root / "pyproject.toml").read_text(encoding="utf-8")
+    (of_project,) = re.findall(r'(?m)^version = "(.+)"$', project)
+    return {
+        "config.json": read_config(root)["version"],
+        "manifest.json": _read_release(root)["version"],
+        "pyproject.toml": of_project,
+    }
+
+
+def version(root: Path = ROOT) -> str:
+    """Raises ValueError when the files name different versions."""
+    found = versions(root)
+    if len(set(found.values())) > 1:
+        said = ", ".join(f"{name} {number}" for name, number in found.items())
+        raise ValueError(f"One version in all of them, please: {said}.")
+    return found["config.json"]
+
+
 def build_zip(target: Path, root: Path = ROOT) -> str:
     """Writes the zip to `target` and returns its SHA-256 as LNbits wants it."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    folder = f"{EXTENSION_ID}-{read_config(root)['version']}"
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in runtime_files(root):
-            entry = zipfile.ZipInfo(f"{EXTENSION_ID}/{path.as_posix()}", STAMP)
+            entry = zipfile.ZipInfo(f"{folder}/{path.as_posix()}", STAMP)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, (root / path).read_bytes())
     return hashlib.sha256(target.read_bytes()).hexdigest()
 
 
-def build(folder: Path = DIST, url: str = "") -> Path:
+def build(folder: Path = DIST, url: str = "", repo: str = "") -> Path:
     """Writes the whole release to `folder` and returns the manifest's path.
 
-    Raises ValueError when config.json and manifest.json name different versions.
+    Raises ValueError when the sources name different versions, or `url` is no address.
     """
-    config = read_config()
-    manifest = json.loads((ROOT / "manifest.json").read_text(encoding="utf-8"))
-    (release,) = manifest["extensions"]
-    if release["version"] != config["version"]:
-        raise ValueError(
-            f"config.json says version {config['version']}, manifest.json "
-            f"{release['version']}: set both to the version you release"
-        )
-    archive = f"{EXTENSION_ID}-{config['version']}.zip"
-    prefix = url.rstrip("/") + "/" if url else ""
-    release["hash"] = build_zip(folder / archive)
-    release["archive"] = prefix + archive
-    release["icon"] = prefix + "icon.png"
-    release["details_link"] = prefix + "config.json"
+    number = version()
+    release = _read_release()
+    repo = (repo or release["repo"]).rstrip("/")
+    prefix = (url or f"{repo}/releases/download/v{number}").rstrip("/")
+    if not prefix.startswith(("https://", "http://")):
+        raise ValueError(f"URL={prefix} is no address: it begins with https://.")
+
+    def put(name: str, content: bytes) -> str:
+        """Writes a file with the version in its name; returns its address."""
+        stem, _, kind = name.rpartition(".")
+        named = f"{stem}-{number}.{kind}"
+        (folder / named).write_bytes(content)
+        return f"{prefix}/{named}"
+
+    archive = f"{EXTENSION_ID}-{number}.zip"
+    digest = build_zip(folder / archive)
     tile = ROOT / "static" / "image" / f"{EXTENSION_ID}.png"
-    (folder / "icon.png").write_bytes(tile.read_bytes())
-    (folder / "description.md").write_bytes((ROOT / "description.md").read_bytes())
-    config |= {"description_md": prefix + "description.md", "tile": release["icon"]}
-    _write_json(folder / "config.json", config)
-    return _write_json(folder / "manifest.json", manifest)
+    icon = put("icon.png", tile.read_bytes())
+    pictures = ROOT / "docs" / "screenshots"
+    config = read_config() | {
+        "description_md": put("description.md", (ROOT / "description.md").read_bytes()),
+        "tile": icon,
+        "images": [
+            {"uri": put(name, (pictures / name).read_bytes())} for name in PICTURES
+        ],
+    }
+    release |= {
+        "repo": repo,
+        "html_url": repo,
+        "archive": f"{prefix}/{archive}",
+        "hash": digest,
+        "icon": icon,
+        "details_link": put("config.json", _json(config)),
+    }
+    return _add(folder / "manifest.json", release)
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> Path:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+def _add(path: Path, release: dict[str, Any]) -> Path:
+    """Puts the release first in the manifest; the others stay."""
+    source = json.loads((ROOT / "manifest.json").read_text(encoding="utf-8"))
+    older = []
+    if path.exists():
+        older = json.loads(path.read_text(encoding="utf-8"))["extensions"]
+    others = [one for one in older if one["version"] != release["version"]]
+    path.write_bytes(_json(source | {"extensions": [release, *others]}))
     return path
 
 
+def _json(content: dict[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2) + "\n").encode()
+
+
 def main() -> None:
-    url = sys.argv[1] if len(sys.argv) > 1 else ""
-    manifest = build(url=url)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--url", default="", help="where dist/ will be served")
+    parser.add_argument("--repo", default="", help="the repository's address")
+    parser.add_argument("--tag", default="", help="refuse unless it is this version's")
+    asked = parser.parse_args()
+    try:
+        if asked.tag and asked.tag != f"v{version()}":
+            raise ValueError(f"The tag {asked.tag} is not v{version()}: mend one.")
+        manifest = build(url=asked.url, repo=asked.repo)
+    except ValueError as refused:
+        raise SystemExit(str(refused)) from None
     for path in sorted(manifest.parent.iterdir()):
         print(f"{path.relative_to(ROOT)}  {path.stat().st_size} bytes")
-    if not url:
-        print("To serve it: make dist URL=https://where.it/will/be")
+    newest, *_ = json.loads(manifest.read_text(encoding="utf-8"))["extensions"]
+    print(f"To be served at {newest['archive'].rpartition('/')[0]}/")
 
 
 if __name__ == "__main__":

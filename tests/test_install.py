@@ -49,7 +49,7 @@ def release(tmp_path: Path) -> Iterator[str]:
 
 
 async def _install(admin: UserSession, manifest: str, url: str) -> None:
-    version = dist.read_config()["version"]
+    version = dist.version()
     answer(
         await admin.core.post(
             "/api/v1/extension",
@@ -106,9 +106,12 @@ async def test_release_installs_through_the_extension_api(
         assert (await admin.api.get("/me")).status_code == 404
         details = await admin.core.get(
             f"/api/v1/extension/{EXTENSION_ID}/details",
-            params={"details_link": f"{release}/config.json"},
+            params={"details_link": f"{release}/config-{dist.version()}.json"},
         )
-        assert "exactly once" in answer(details)["description_md"]
+        shown = answer(details)
+        assert "exactly once" in shown["description_md"]
+        for url in [shown["icon"], *(image["uri"] for image in shown["images"])]:
+            assert (await admin.core.get(url)).status_code == 200, url
 
         await _install(admin, manifest, release)
         await _works(server, admin)
@@ -141,7 +144,7 @@ def test_release_holds_what_runs_and_nothing_else(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / f"{EXTENSION_ID}-{version}.zip") as archive:
         names = archive.namelist()
     # LNbits takes the first folder of the zip for the package.
-    assert {name.split("/")[0] for name in names} == {EXTENSION_ID}
+    assert {name.split("/")[0] for name in names} == {f"{EXTENSION_ID}-{version}"}
     inside = {name.partition("/")[2] for name in names}
     assert {"__init__.py", "config.json", "LICENSE", "static/routes.json"} <= inside
     unwanted = ("tests/", "dev/", "bench/", "docs/", ".ci/", ".git", ".venv")
