@@ -15,9 +15,8 @@ from typing import Any
 
 from lnbits.db import Connection
 
-from ..base.database import fetch_all, from_db_time
-
-S = "satoshimachine"
+from ..base.database import from_db_time
+from . import bays_crud
 
 
 @dataclass
@@ -86,32 +85,12 @@ async def bays(
     """Bays with notes in them; of machines that are switched on, unless all are asked
     for. `own_machines` is SQL for their ids, with `params`. Two statements.
     """
-    only = " AND m.is_active = true" if is_active else ""
-    found = await fetch_all(
-        conn,
-        f"""
-        SELECT k.*, COALESCE(m.name, SUBSTR(m.machine_npub, 1, 12)) AS machine,
-            m.low_cash_fraction, m.fiat_code, m.bay_capacities,
-            COALESCE(b.notes, 0) AS held,
-            EXISTS (SELECT 1 FROM {S}.cash_counts c
-                WHERE c.machine_id = k.machine_id AND c.source <> 'upgrade'
-                  AND c.place = 'bay:' || k.position) AS is_counted,
-            EXISTS (SELECT 1 FROM {S}.dca_cursors u WHERE u.id = 'cash_book_began'
-                AND k.state_count IS NOT NULL AND k.state_at >= u.updated_at)
-                AS has_reported
-        FROM {S}.cassette_configs k
-        JOIN {S}.dca_machines m ON m.id = k.machine_id
-        LEFT JOIN {S}.cash_balances b ON b.machine_id = k.machine_id
-            AND b.operator_user_id = m.operator_user_id AND b.currency = m.fiat_code
-            AND b.place = 'bay:' || k.position AND b.denomination = k.denomination
-        WHERE k.machine_id IN {own_machines} AND k.denomination > 0{only}
-        ORDER BY k.machine_id, k.position
-        """,  # noqa: S608
-        params,
-    )
+    found = await bays_crud.bay_rows(conn, own_machines, params, is_active=is_active)
     all_bays = [_bay(row) for row in found]
     if any(bay.reported is not None for bay in all_bays):
-        await _carry_on(conn, all_bays, own_machines, params)
+        moved = await bays_crud.moved_since_reports(conn, own_machines, params)
+        for bay in all_bays:
+            bay.moved_since_report = moved.get((bay.machine_id, bay.position), 0)
     return all_bays
 
 
@@ -149,27 +128,3 @@ def _bay(row: Mapping[str, Any]) -> Bay:
         reported=None if reported is None else int(reported),
         reported_at=from_db_time(row["state_at"]),
     )
-
-
-async def _carry_on(
-    conn: Connection, all_bays: list[Bay], own_machines: str, params: Mapping[str, Any]
-) -> None:
-    found = await fetch_all(
-        conn,
-        f"""
-        SELECT k.machine_id, k.position,
-            SUM(CASE WHEN v.to_place = 'bay:' || k.position THEN v.notes
-                ELSE -v.notes END) AS moved
-        FROM {S}.cassette_configs k
-        JOIN {S}.cash_movements v ON v.machine_id = k.machine_id AND v.at > k.state_at
-            AND v.denomination = k.denomination
-            AND (v.to_place = 'bay:' || k.position OR
-                v.from_place = 'bay:' || k.position)
-        WHERE k.machine_id IN {own_machines} AND k.state_count IS NOT NULL
-        GROUP BY k.machine_id, k.position
-        """,  # noqa: S608
-        params,
-    )
-    moved = {(r["machine_id"], int(r["position"])): int(r["moved"] or 0) for r in found}
-    for bay in all_bays:
-        bay.moved_since_report = moved.get((bay.machine_id, bay.position), 0)

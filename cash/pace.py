@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, timedelta
 from typing import Any
 
-from lnbits.db import SQLITE, Connection
+from lnbits.db import Connection
 
-from ..base.database import db, db_time, fetch_all, in_list
+from ..base.database import in_list
 from ..models import utc_now
 from . import bays as cash
-from . import ledger
+from . import ledger, pace_crud
 from .forecast import WEEKS, Forecast, days_until
-
-S = "satoshimachine"
 
 
 @dataclass(frozen=True)
@@ -28,10 +26,6 @@ class CashOfMachine:
     days_left: float | None = None
 
 
-# (machine id, place, denomination; 0: by amount) -> day -> notes (or minor units)
-Moved = dict[tuple[str, str, int], dict[date, int]]
-
-
 async def cash_of_machines(
     conn: Connection, machine_ids: Sequence[str]
 ) -> dict[str, CashOfMachine]:
@@ -39,7 +33,7 @@ async def cash_of_machines(
     params: dict[str, Any] = {}
     listed = in_list("machine", machine_ids, params)
     found = await cash.bays(conn, listed, params)
-    inside = await _inside(conn, listed, params)
+    inside = await pace_crud.inside(conn, listed, params)
     forecasts = await bay_forecasts(conn, listed, params, found)
     result = {}
     for machine_id in {bay.machine_id for bay in found} | inside.keys():
@@ -54,18 +48,6 @@ async def cash_of_machines(
     return result
 
 
-async def _inside(
-    conn: Connection, listed: str, params: Mapping[str, Any]
-) -> dict[str, int]:
-    found = await fetch_all(
-        conn,
-        f"SELECT machine_id, SUM(cents) AS cents FROM {S}.cash_balances "  # noqa: S608
-        f"WHERE machine_id IN {listed} GROUP BY machine_id",
-        params,
-    )
-    return {row["machine_id"]: int(row["cents"] or 0) for row in found}
-
-
 async def bay_forecasts(
     conn: Connection,
     listed: str,
@@ -73,8 +55,8 @@ async def bay_forecasts(
     bays: Sequence[cash.Bay],
 ) -> dict[tuple[str, int], Forecast | None]:
     """When each bay is empty, by (machine id, position)."""
-    moved = await daily(conn, listed, params, is_out=True)
-    first = await first_days(conn, listed, params)
+    moved = await pace_crud.daily(conn, listed, params, since=_since(), is_out=True)
+    first = await pace_crud.first_days(conn, listed, params)
     now = utc_now()
     return {
         (bay.machine_id, bay.position): days_until(
@@ -95,8 +77,8 @@ async def box_forecasts(
     room: Mapping[str, int],
 ) -> dict[str, Forecast | None]:
     """When each box is full, by machine id; `room` is how many notes still fit."""
-    moved = await daily(conn, listed, params, is_out=False)
-    first = await first_days(conn, listed, params)
+    moved = await pace_crud.daily(conn, listed, params, since=_since(), is_out=False)
+    first = await pace_crud.first_days(conn, listed, params)
     into: dict[str, dict[date, int]] = {}
     for (machine_id, place, _), by_day in moved.items():
         if place == ledger.BOX:
@@ -121,53 +103,6 @@ def share_of_day(now: datetime) -> float:
     return (now.hour * 3600 + now.minute * 60 + now.second) / 86_400
 
 
-async def daily(
-    conn: Connection, listed: str, params: Mapping[str, Any], *, is_out: bool
-) -> Moved:
-    """What left the bays to customers, or came into the box, on each UTC day."""
-    place, other = ("from_place", "to_place") if is_out else ("to_place", "from_place")
-    sign = f"CASE WHEN v.{other} = 'customer' THEN 1 ELSE -1 END"
-    if db.type == SQLITE:
-        day = "CAST(v.at / 86400 AS BIGINT)"
-    else:
-        day = "CAST(FLOOR(EXTRACT(EPOCH FROM v.at) / 86400) AS BIGINT)"
-    found = await fetch_all(
-        conn,
-        f"""
-        SELECT v.machine_id, CASE WHEN v.{other} = 'customer' THEN v.{place}
-                ELSE v.{other} END AS place,
-            COALESCE(v.denomination, 0) AS denomination, {day} AS day,
-            SUM({sign} * COALESCE(v.notes, 0)) AS notes
-        FROM {S}.cash_movements v
-        WHERE v.machine_id IN {listed} AND v.at >= :since
-          AND (v.{other} = 'customer' OR v.{place} = 'customer')
-        GROUP BY 1, 2, 3, 4
-        """,  # noqa: S608
-        {**params, "since": db_time(utc_now() - timedelta(weeks=WEEKS, days=1))},
-    )
-    moved: Moved = {}
-    for row in found:
-        key = (row["machine_id"], row["place"], int(row["denomination"]))
-        when = date(1970, 1, 1) + timedelta(days=int(row["day"]))
-        moved.setdefault(key, {})[when] = int(row["notes"] or 0)
-    return moved
-
-
-async def first_days(
-    conn: Connection, listed: str, params: Mapping[str, Any]
-) -> dict[str, date]:
-    """The first day of each machine's history in the cash book."""
-    found = await fetch_all(
-        conn,
-        f"SELECT machine_id, MIN(at) AS first_at FROM {S}.cash_movements "  # noqa: S608
-        f"WHERE machine_id IN {listed} GROUP BY machine_id",
-        params,
-    )
-    return {
-        row["machine_id"]: (
-            row["first_at"].date()
-            if isinstance(row["first_at"], datetime)
-            else datetime.fromtimestamp(float(row["first_at"]), timezone.utc).date()
-        )
-        for row in found
-    }
+def _since() -> datetime:
+    """No earlier day is asked for."""
+    return utc_now() - timedelta(weeks=WEEKS, days=1)

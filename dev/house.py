@@ -36,8 +36,6 @@ _SQL = re.compile(r"\b(SELECT|INSERT INTO|DELETE FROM)\b|\bUPDATE \S+ SET\b")
 _ONE_QUESTION = "the statement is the question; its rows are read where they are told"
 _EDITED = "is being changed by others as this is written"
 STILL_MIXED = {
-    "cash.bays": _ONE_QUESTION,
-    "cash.pace": _ONE_QUESTION,
     "desk.attention": _ONE_QUESTION,
     "parties.deposits": _EDITED,
     "parties.lps": _EDITED,
