@@ -35,7 +35,7 @@ from ..cash.visits_crud import OPEN, Visit, get_own_visit, save_entries
 from ..line import cassettes
 from ..line import engine as line
 from ..models import Machine, utc_now
-from ..parties import machines as registry
+from ..parties import machines_crud
 from .fields import Choice, FiatCode, FiatFigure, Input, Reason
 from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
 from .route import Caller, InScope, MachineId, new_router, refusals
@@ -216,7 +216,7 @@ async def api_cash(
 ) -> CashAnswer:
     if machine_id is not None and not scope.is_all:
         async with db.connect() as conn:
-            await registry.get_own_machine(conn, machine_id, scope.user_id)
+            await machines_crud.get_own_machine(conn, machine_id, scope.user_id)
     return await cash_answer(scope.user_id, scope.is_all, machine_id)
 
 
@@ -442,7 +442,7 @@ async def api_open_visit(
     account: Caller, machine_id: MachineId, body: EmptyInput | None = None
 ) -> VisitAnswer:
     async with transaction() as conn:
-        machine = await registry.get_own_machine(conn, machine_id, account.id)
+        machine = await machines_crud.get_own_machine(conn, machine_id, account.id)
         visit = await visits.open_visit(conn, machine, account.id)
         return await visit_answer(conn, visit, machine, account.id)
 
@@ -482,7 +482,7 @@ async def api_visits_of_machine(
     account: Caller, machine_id: MachineId, query: AskedOfVisits
 ) -> VisitPage:
     async with db.connect() as conn:
-        await registry.get_own_machine(conn, machine_id, account.id)
+        await machines_crud.get_own_machine(conn, machine_id, account.id)
     source = visits_source(account.id, False)
     source.where.append("v.machine_id = :machine_id")
     source.params["machine_id"] = machine_id
@@ -494,7 +494,7 @@ async def own_visit(
     conn: Connection, visit_id: str, user_id: str
 ) -> tuple[Visit, Machine]:
     visit = await get_own_visit(conn, visit_id, user_id)
-    machine = await registry.get_own_machine(conn, visit.machine_id, user_id)
+    machine = await machines_crud.get_own_machine(conn, visit.machine_id, user_id)
     return visit, machine
 
 

@@ -15,7 +15,7 @@ from ..calculations import cents_text
 from ..cash import bays as cash_bays
 from ..cash import ledger
 from ..cash.pace import bay_forecasts, box_forecasts
-from ..parties import machines as registry
+from ..parties import machines_crud
 from .cash import cash_of
 from .route import Caller, new_router, refusals
 
@@ -79,7 +79,7 @@ async def plan_answer(user_id: str, machines: str) -> PlanAnswer:
     found = await cash_of(user_id, False)
     async with db.connect() as conn:
         for machine_id in ids:
-            await registry.get_own_machine(conn, machine_id, user_id)
+            await machines_crud.get_own_machine(conn, machine_id, user_id)
         own, params = own_machines_sql(False), whose(user_id, False)
         bays = await cash_bays.bays(conn, own, params)
         if ids:

@@ -19,6 +19,8 @@ from ..books.summaries import client_balance
 from ..host.people import enable_extension, user_named
 from ..parties import deposits, lps
 from ..parties import invitations_crud as invitations
+from ..parties.deposits_crud import NO_DEPOSIT
+from ..parties.lps_crud import NO_CLIENT
 from .inputs import (
     ClientChanges,
     ClientInput,
@@ -49,7 +51,7 @@ AskedOfDeposits = Annotated[ListQuery, Depends(asked_of(DEPOSIT_FIELDS))]
 
 async def _client_answer(user_id: str, client_id: str) -> ClientAnswer:
     source = clients_source(user_id, False, client_id)
-    return ClientAnswer(**await fetch_row(source, CLIENT_FIELDS, lps.NO_CLIENT))
+    return ClientAnswer(**await fetch_row(source, CLIENT_FIELDS, NO_CLIENT))
 
 
 @router.get(
@@ -152,7 +154,7 @@ async def api_balance(account: Caller, client_id: ClientId) -> BalanceAnswer:
 
 async def _deposit_answer(account: Account, deposit_id: str) -> DepositAnswer:
     source = deposits_source(account.id, acts_as_super(account), deposit_id)
-    row = await fetch_row(source, DEPOSIT_FIELDS, deposits.NO_DEPOSIT)
+    row = await fetch_row(source, DEPOSIT_FIELDS, NO_DEPOSIT)
     return DepositAnswer.of(row)
 
 

@@ -25,6 +25,7 @@ from ..line import keys as line_keys
 from ..line.relays import MAX_RELAYS, relay_url_of
 from ..models import Machine, utc_now
 from ..parties import machines as registry
+from ..parties import machines_crud
 from .cash import publish, touched_bays
 from .fields import Input, Npub, Reason, WholeNumber
 from .machines import machine_answer
@@ -220,7 +221,7 @@ async def api_revoke(account: Super, body: RevokeInput | None = None) -> NostrAn
 
 async def own_machine(machine_id: str, user_id: str) -> Machine:
     async with db.connect() as conn:
-        return await registry.get_own_machine(conn, machine_id, user_id)
+        return await machines_crud.get_own_machine(conn, machine_id, user_id)
 
 
 async def pairing_answer(machine: Machine) -> PairingAnswer:

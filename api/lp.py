@@ -17,7 +17,8 @@ from ..books.reports import DEPOSIT_FIELDS, lp_deposits_source
 from ..books.summaries import lp_history, lp_summary
 from ..host.wallets import wallets_of
 from ..money.targets import check_own_wallet
-from ..parties import deposits, lps
+from ..parties import deposits, lps, lps_crud
+from ..parties.deposits_crud import NO_DEPOSIT
 from .inputs import AnswerInput, DepositClaim, LpChanges, LpInput, ReasonInput
 from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
 from .models import DepositAnswer, DepositPage, LegAnswer, LegPage, LpAnswer, pick
@@ -32,7 +33,7 @@ NULLABLE = ("fixed_mode_daily_limit", "autoforward_ln_address")
 
 async def _answer(user_id: str) -> LpAnswer:
     async with db.connect() as conn:
-        profile = await lps.get_profile(conn, user_id)
+        profile = await lps_crud.get_profile(conn, user_id)
     if profile is None:
         raise NotFoundError("You have no LP profile yet: choose a wallet first.")
     shown = pick(profile, LpAnswer)
@@ -112,7 +113,7 @@ async def api_lp_deposits_csv(scope: InScope, query: AskedOfDeposits) -> Any:
 
 async def _deposit_answer(user_id: str, deposit_id: str) -> DepositAnswer:
     source = lp_deposits_source(user_id, deposit_id)
-    row = await fetch_row(source, DEPOSIT_FIELDS, deposits.NO_DEPOSIT)
+    row = await fetch_row(source, DEPOSIT_FIELDS, NO_DEPOSIT)
     return DepositAnswer.of(row)
 
 

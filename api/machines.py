@@ -22,6 +22,7 @@ from ..models import CommissionSplit
 from ..money.funds import funds_of
 from ..money.targets import check_own_wallet, resolve_target
 from ..parties import machines as registry
+from ..parties import machines_crud
 from ..parties import splits as split_sets
 from .advice import payout_advice
 from .inputs import MachineChanges, MachineInput, PreviewInput, SplitInput, SplitsInput
@@ -59,7 +60,7 @@ async def _facts(
 
     The shown wallet of somebody else's machine is shortened, its balance is not.
     """
-    known = await registry.wallets_and_owners(machine_ids)
+    known = await machines_crud.wallets_and_owners(machine_ids)
     sats = await _wallet_sats([wallet for wallet, _ in known.values()])
     names: Mapping[str, str | None] = {}
     if with_operators:
@@ -130,7 +131,7 @@ async def machine_answer(
     query = ListQuery(MACHINE_FIELDS, limit=1)
     page = await _answers(source, query, with_operators=is_all)
     if not page.data:
-        raise NotFoundError(registry.NO_MACHINE)
+        raise NotFoundError(machines_crud.NO_MACHINE)
     answer = page.data[0]
     async with db.connect() as conn:
         answer.payout_advice = await payout_advice(
@@ -203,7 +204,7 @@ async def api_update_machine(
     account: Caller, machine_id: MachineId, body: MachineChanges
 ) -> MachineAnswer:
     async with db.connect() as conn:
-        present = await registry.get_own_machine(conn, machine_id, account.id)
+        present = await machines_crud.get_own_machine(conn, machine_id, account.id)
     changes = _kept_capacities(named_fields(body, NULLABLE))
     if changes.get("wallet_id") != present.wallet_id:
         await _check_wallet(changes, account.id)
@@ -324,7 +325,7 @@ async def api_replace_machine_splits(
     account: Caller, machine_id: MachineId, body: SplitsInput
 ) -> SplitsAnswer:
     async with db.connect() as conn:
-        await registry.get_own_machine(conn, machine_id, account.id)
+        await machines_crud.get_own_machine(conn, machine_id, account.id)
     new = await _resolved(body.splits, account.id)
     return _splits_answer(await split_sets.replace_splits(account.id, machine_id, new))
 

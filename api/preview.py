@@ -15,7 +15,7 @@ from ..host.people import accounts_gone
 from ..models import CASH_OUT, CommissionSplit, Fiat, Machine, Settlement, utc_now
 from ..money.planning import build_plan, candidate_of, present
 from ..parties import positions_crud
-from ..parties.machines import get_own_machine
+from ..parties.machines_crud import get_own_machine
 from .inputs import PreviewInput
 from .models import PreviewAnswer, PreviewLeg, fiat_text
 

@@ -14,8 +14,9 @@ from ..books.summaries import platform_sums
 from ..crud import get_super_config
 from ..host.people import usernames_of
 from ..money.targets import check_own_wallet
-from ..parties import deposits
+from ..parties import deposits, machines_crud
 from ..parties import machines as registry
+from ..parties.deposits_crud import NO_DEPOSIT
 from .inputs import DecisionInput, SuperConfigInput
 from .machines import machine_answer
 from .models import (
@@ -65,7 +66,7 @@ async def api_update_super_config(
 
 
 async def _operator_name(machine_id: str) -> str | None:
-    _, owner = (await registry.wallets_and_owners([machine_id]))[machine_id]
+    _, owner = (await machines_crud.wallets_and_owners([machine_id]))[machine_id]
     return (await usernames_of([owner])).get(owner)
 
 
@@ -123,5 +124,5 @@ async def api_decide_deposit(
     granted = body.outcome == "accepted"
     await deposits.decide(account.id, deposit_id, granted, body.reason)
     source = deposits_source(account.id, True, deposit_id)
-    row = await fetch_row(source, DEPOSIT_FIELDS, deposits.NO_DEPOSIT)
+    row = await fetch_row(source, DEPOSIT_FIELDS, NO_DEPOSIT)
     return DepositAnswer.of(row)

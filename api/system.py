@@ -17,7 +17,7 @@ from ..desk.attention import everything_that_waits
 from ..host.people import super_user
 from ..line import crud as line_crud
 from ..line import keys as line_keys
-from ..parties import machines as registry
+from ..parties import machines_crud
 from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
 from .models import AuditAnswer, AuditPage, Changes, Health, Me, Overview, SuperOverview
 from .route import Caller, InScope, Super, acts_as_super, new_router, refusals
@@ -34,7 +34,7 @@ AskedOfAudit = Annotated[ListQuery, Depends(asked_of(AUDIT_FIELDS))]
     responses=refusals(),
 )
 async def api_me(account: Caller) -> Me:
-    roles = await registry.roles(account.id)
+    roles = await machines_crud.roles(account.id)
     return Me(
         user_id=account.id,
         super=acts_as_super(account),

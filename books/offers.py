@@ -8,7 +8,7 @@ from lnbits.db import SQLITE
 
 from ..base.database import db, db_time
 from ..models import utc_now
-from ..parties.lps import debited_cents_sql, deposited_cents_sql
+from ..parties.lps_crud import debited_cents_sql, deposited_cents_sql
 from .lists import Fields, Source
 
 S = "satoshimachine"

@@ -18,7 +18,7 @@ from lnbits.db import SQLITE
 from ..base.database import db, db_time
 from ..models import utc_now
 from ..parties.invitations_crud import UNANSWERED_SQL
-from ..parties.lps import (
+from ..parties.lps_crud import (
     debited_cents_sql,
     deposited_cents_sql,
     on_the_way_sql,

@@ -21,7 +21,7 @@ from ..crud import ARRIVED_SQL, RECEIVED_SQL
 from ..host.rates import price_now
 from ..models import CASH_OUT, utc_now
 from ..parties.invitations_crud import UNANSWERED_SQL
-from ..parties.lps import (
+from ..parties.lps_crud import (
     NO_CLIENT,
     debited_cents_sql,
     deposited_cents_sql,

@@ -20,7 +20,7 @@ from ..base.database import db, db_time, fetch_all, fetch_one, from_db_time
 from ..books.payments import UNNAMED_ERROR
 from ..books.reports import own_machines_sql, whose
 from ..models import WaitCode, utc_now
-from ..parties.lps import deposited_cents_sql
+from ..parties.lps_crud import deposited_cents_sql
 from .cash_attention import cash_rows
 from .gone import Gone, read_gone
 from .kinds import MACHINE_NAME, Kind, Row

@@ -11,7 +11,7 @@ from typing import Any
 from lnbits.db import Connection
 
 from ..base.database import fetch_all
-from ..parties.lps import debited_cents_sql, deposited_cents_sql
+from ..parties.lps_crud import debited_cents_sql, deposited_cents_sql
 
 S = "satoshimachine"
 _MACHINE = "COALESCE(m.name, SUBSTR(m.machine_npub, 1, 12)) AS machine"

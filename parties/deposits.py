@@ -16,43 +16,28 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from lnbits.db import Connection, dict_to_model
+from lnbits.db import Connection
 from lnbits.helpers import urlsafe_short_hash
 
 from ..base.audit import changed, write_audit
 from ..base.currencies import check_amount, money
-from ..base.database import (
-    db_time,
-    execute,
-    fetch_one,
-    insert_sql,
-    row_params,
-    transaction,
-)
+from ..base.database import transaction
 from ..base.idempotency import claim_key, fingerprint
-from ..base.refusals import BadInputError, ConflictError, NotFoundError
+from ..base.refusals import BadInputError, ConflictError
 from ..cash.postings import post_deposit
 from ..crud import lock_ledger
 from ..models import Client, Deposit, utc_now
-from .lps import (
-    LEFT,
-    NO_CLIENT,
-    debited_cents_sql,
-    deposited_cents_sql,
-    get_own_client,
-    get_profile,
-    owner_sql,
-)
+from . import deposits_crud as sql
+from .deposits_crud import Found
+from .lps import LEFT
+from .lps_crud import get_own_client, get_profile
 
-S = "satoshimachine"
-NO_DEPOSIT = "There is no such deposit of yours."
 NO_WALLET_YET = (
     "This LP has not chosen a wallet yet. Ask them to open the extension and say where "
     "their sats go; then record the deposit."
 )
 ALONE_WITHIN = timedelta(hours=1)
 CLAIMS_AT_MOST = 5
-CHANGED = "Somebody else has just changed this deposit."
 
 # From which statuses a deposit may go to which.
 DEPOSIT_STEPS = {
@@ -62,69 +47,11 @@ DEPOSIT_STEPS = {
 }
 
 
-class Found(NamedTuple):
-    """A deposit, its operator and its LP's user id."""
-
-    deposit: Deposit
-    operator: str
-    lp: str
-
-
 class Recorded(NamedTuple):
     """A deposit's id, and whether it was made just now."""
 
     id: str
     is_new: bool
-
-
-async def get_own_deposit(
-    conn: Connection, deposit_id: str, user_id: str, is_super: bool = False
-) -> Found:
-    """A deposit at the operator's machines. `NotFoundError` otherwise."""
-    params = {"id": deposit_id} if is_super else {"id": deposit_id, "user": user_id}
-    return await _found(conn, owner_sql("m", is_super), params)
-
-
-async def _lps_deposit(conn: Connection, deposit_id: str, user_id: str) -> Found:
-    """A deposit of this LP's own."""
-    params = {"id": deposit_id, "user": user_id}
-    return await _found(conn, "c.user_id = :user", params)
-
-
-async def _found(conn: Connection, whose: str, params: Mapping[str, Any]) -> Found:
-    row = await fetch_one(
-        conn,
-        f"""
-        SELECT d.*, m.operator_user_id, c.user_id AS lp_user_id
-        FROM {S}.dca_deposits d
-        JOIN {S}.dca_machines m ON m.id = d.machine_id
-        LEFT JOIN {S}.dca_clients c ON c.id = d.client_id
-        WHERE d.id = :id AND {whose}
-        """,  # noqa: S608
-        params,
-    )
-    if row is None:
-        raise NotFoundError(NO_DEPOSIT)
-    deposit = dict_to_model(dict(row), Deposit)
-    return Found(deposit, row["operator_user_id"], row["lp_user_id"] or "")
-
-
-async def _write(
-    conn: Connection, before: Deposit, changes: Mapping[str, Any]
-) -> Deposit:
-    """Write the changes, if the row still is as it was read."""
-    after = before.copy(update=dict(changes))
-    params = row_params(after)
-    written = await execute(
-        conn,
-        f"UPDATE {S}.dca_deposits "  # noqa: S608
-        f"SET {', '.join(f'{k} = :{k}' for k in changes)} "
-        "WHERE id = :id AND status = :was",
-        {**{k: params[k] for k in (*changes, "id")}, "was": before.status},
-    )
-    if not written:
-        raise ConflictError(CHANGED)
-    return after
 
 
 async def _audit(
@@ -185,7 +112,7 @@ async def create_deposit(
             raise ConflictError(LEFT)
         if await get_profile(conn, client.user_id) is None:
             raise ConflictError(NO_WALLET_YET)
-        await _insert(conn, new)
+        await sql.insert_deposit(conn, new)
         await _audit(
             conn,
             actor,
@@ -217,18 +144,13 @@ def _new(
     )
 
 
-async def _insert(conn: Connection, deposit: Deposit) -> None:
-    params = row_params(deposit)
-    await execute(conn, insert_sql("dca_deposits", params), params)
-
-
 async def update_deposit(
     actor: str, is_super: bool, deposit_id: str, changes: Mapping[str, Any]
 ) -> Deposit:
     """Correct a deposit while it is pending."""
     async with transaction() as conn:
         await lock_ledger(conn)
-        found = await get_own_deposit(conn, deposit_id, actor, is_super)
+        found = await sql.get_own_deposit(conn, deposit_id, actor, is_super)
         before = found.deposit
         if before.status != "pending":
             raise ConflictError(
@@ -239,7 +161,7 @@ async def update_deposit(
             return before
         if "amount" in new:
             check_amount(new["amount"], before.currency, "amount")
-        after = await _write(conn, before, new)
+        after = await sql.write_deposit(conn, before, new)
         await _audit(conn, actor, "change", found, old, new)
     return after
 
@@ -264,7 +186,7 @@ async def set_deposit_status(
         raise BadInputError("reason is missing: the LP sees why it was reversed.")
     async with transaction() as conn:
         await lock_ledger(conn)
-        found = await get_own_deposit(conn, deposit_id, actor, is_super)
+        found = await sql.get_own_deposit(conn, deposit_id, actor, is_super)
         before = found.deposit
         if before.status not in was:
             raise ConflictError(
@@ -282,7 +204,7 @@ async def set_deposit_status(
             step["reason"] = reason
         if status == "confirmed":
             step["confirmed_at"] = utc_now()
-        after = await _write(conn, before, step)
+        after = await sql.write_deposit(conn, before, step)
         if status == "confirmed":
             await post_deposit(conn, after, found.operator, actor)
         facts = {"amount": before.amount, "currency": before.currency}
@@ -326,7 +248,7 @@ async def _take_back(
         return await _reverse(conn, actor, found, wanted, reason, "reversed")
     if before.reversal_state == "requested":
         raise ConflictError("You have asked the LP already: they have not answered.")
-    after = await _write(
+    after = await sql.write_deposit(
         conn,
         before,
         {
@@ -346,16 +268,7 @@ async def _may_alone(conn: Connection, deposit: Deposit) -> bool:
     confirmed = deposit.confirmed_at or deposit.created_at
     if utc_now() - confirmed > ALONE_WITHIN:
         return False
-    row = await fetch_one(
-        conn,
-        f"""
-        SELECT EXISTS (SELECT 1 FROM {S}.dca_payments
-            WHERE client_id = :client AND leg_type IN ('dca', 'settlement')
-              AND created_at >= :since) AS yes
-        """,  # noqa: S608
-        {"client": deposit.client_id, "since": db_time(confirmed)},
-    )
-    return not (row and row["yes"])
+    return not await sql.was_planned_since(conn, deposit.client_id, confirmed)
 
 
 async def _reverse(
@@ -372,7 +285,7 @@ async def _reverse(
     if before.reversal_state:
         asked["reversal_state"] = "accepted"
     if amount == before.amount:
-        after = await _write(
+        after = await sql.write_deposit(
             conn,
             before,
             {"status": "reversed", "reason": reason, "reversed_at": now, **asked},
@@ -384,8 +297,10 @@ async def _reverse(
             "reversal_reason": reason,
             "reversal_at": before.reversal_at or now,
         }
-        after = await _write(conn, before, {"amount": before.amount - amount, **asked})
-        await _insert(conn, _part_of(before, amount, reason, now))
+        after = await sql.write_deposit(
+            conn, before, {"amount": before.amount - amount, **asked}
+        )
+        await sql.insert_deposit(conn, _part_of(before, amount, reason, now))
     await post_deposit(
         conn,
         before,
@@ -426,16 +341,7 @@ def _part_of(deposit: Deposit, amount: Decimal, reason: str, now: datetime) -> D
 
 
 async def _check_balance(conn: Connection, deposit: Deposit, amount: Decimal) -> None:
-    row = await fetch_one(
-        conn,
-        f"""
-        SELECT {deposited_cents_sql("c.id")} AS deposited,
-               {debited_cents_sql("c.id")} AS debited
-        FROM {S}.dca_clients c WHERE c.id = :id
-        """,  # noqa: S608
-        {"id": deposit.client_id},
-    )
-    left = int(row["deposited"]) - int(row["debited"]) if row else 0
+    left = await sql.balance_cents(conn, deposit.client_id)
     if left < int(amount * 100):
         raise ConflictError(
             f"The LP has {money(left, deposit.currency)} left of their deposits: "
@@ -449,7 +355,7 @@ async def answer_reversal(
     """The LP's yes or no to a reversal that was asked of them."""
     async with transaction() as conn:
         await lock_ledger(conn)
-        found = await _lps_deposit(conn, deposit_id, lp_user_id)
+        found = await sql.lps_deposit(conn, deposit_id, lp_user_id)
         await _decide_reversal(conn, lp_user_id, found, accept, reason)
     return deposit_id
 
@@ -466,7 +372,7 @@ async def _decide_reversal(
         why = before.reversal_reason or ""
         await _reverse(conn, actor, found, amount, why, "reversal_accepted")
         return
-    await _write(conn, before, {"reversal_state": "declined"})
+    await sql.write_deposit(conn, before, {"reversal_state": "declined"})
     facts = {"amount": amount, "currency": before.currency}
     await _audit(conn, actor, "reversal_declined", found, None, facts, reason)
 
@@ -485,7 +391,7 @@ async def claim_deposit(
     refuses it. `ConflictError` for a sixth that waits at one machine."""
     async with transaction() as conn:
         await lock_ledger(conn)
-        client, currency, operator = await _enrolled(
+        client, currency, operator = await sql.enrolled(
             conn, lp_user_id, client_or_machine
         )
         check_amount(amount, currency, "amount")
@@ -499,7 +405,7 @@ async def claim_deposit(
         if await get_profile(conn, lp_user_id) is None:
             raise ConflictError("Say first where your sats go: choose a wallet.")
         await _check_claims(conn, client)
-        await _insert(conn, new)
+        await sql.insert_deposit(conn, new)
         await _audit(
             conn,
             lp_user_id,
@@ -511,32 +417,8 @@ async def claim_deposit(
     return Recorded(new.id, True)
 
 
-async def _enrolled(
-    conn: Connection, lp_user_id: str, client_or_machine: str
-) -> tuple[Client, str, str]:
-    """Where the LP said yes, by our id of them there or by the machine's."""
-    row = await fetch_one(
-        conn,
-        f"""
-        SELECT c.*, m.fiat_code, m.operator_user_id
-        FROM {S}.dca_clients c JOIN {S}.dca_machines m ON m.id = c.machine_id
-        WHERE c.user_id = :user AND (c.id = :id OR c.machine_id = :id)
-        """,  # noqa: S608
-        {"user": lp_user_id, "id": client_or_machine},
-    )
-    if row is None:
-        raise NotFoundError(NO_CLIENT)
-    return dict_to_model(dict(row), Client), row["fiat_code"], row["operator_user_id"]
-
-
 async def _check_claims(conn: Connection, client: Client) -> None:
-    row = await fetch_one(
-        conn,
-        f"SELECT COUNT(*) AS n FROM {S}.dca_deposits "  # noqa: S608
-        "WHERE client_id = :id AND status = 'claimed'",
-        {"id": client.id},
-    )
-    if row and int(row["n"]) >= CLAIMS_AT_MOST:
+    if await sql.open_claims(conn, client.id) >= CLAIMS_AT_MOST:
         raise ConflictError(
             f"You have {CLAIMS_AT_MOST} claims at this machine that wait for an "
             "answer: wait for it."
@@ -547,10 +429,10 @@ async def dispute(lp_user_id: str, deposit_id: str, reason: str) -> str:
     """The LP's word that this deposit is wrong; it changes nothing of the money."""
     async with transaction() as conn:
         await lock_ledger(conn)
-        found = await _lps_deposit(conn, deposit_id, lp_user_id)
+        found = await sql.lps_deposit(conn, deposit_id, lp_user_id)
         if found.deposit.dispute_state == "open":
             raise ConflictError("You dispute this deposit already.")
-        await _write(
+        await sql.write_deposit(
             conn,
             found.deposit,
             {
@@ -581,7 +463,7 @@ async def withdraw_dispute(
     """Close a dispute, by who opened it."""
     async with transaction() as conn:
         await lock_ledger(conn)
-        found = await _lps_deposit(conn, deposit_id, lp_user_id)
+        found = await sql.lps_deposit(conn, deposit_id, lp_user_id)
         await _close_dispute(conn, found, "withdrawn")
         await _audit(
             conn, lp_user_id, "dispute_withdrawn", found, None, _facts(found), reason
@@ -592,7 +474,7 @@ async def withdraw_dispute(
 async def _close_dispute(conn: Connection, found: Found, outcome: str) -> None:
     if found.deposit.dispute_state != "open":
         raise ConflictError("Nobody disputes this deposit.")
-    await _write(
+    await sql.write_deposit(
         conn,
         found.deposit,
         {
@@ -611,7 +493,7 @@ async def decide(super_id: str, deposit_id: str, granted: bool, reason: str) -> 
     dispute. `granted`: the reversal is made, the dispute is upheld."""
     async with transaction() as conn:
         await lock_ledger(conn)
-        found = await get_own_deposit(conn, deposit_id, super_id, is_super=True)
+        found = await sql.get_own_deposit(conn, deposit_id, super_id, is_super=True)
         asks = found.deposit.reversal_state == "requested"
         if not asks and found.deposit.dispute_state != "open":
             raise ConflictError("There is nothing to decide about this deposit.")
@@ -621,6 +503,6 @@ async def decide(super_id: str, deposit_id: str, granted: bool, reason: str) -> 
             facts = {**_facts(found), "outcome": outcome}
             await _audit(conn, super_id, "decided", found, None, facts, reason)
         if asks:
-            found = await get_own_deposit(conn, deposit_id, super_id, is_super=True)
+            found = await sql.get_own_deposit(conn, deposit_id, super_id, is_super=True)
             await _decide_reversal(conn, super_id, found, granted, reason)
     return deposit_id

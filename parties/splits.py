@@ -1,4 +1,4 @@
-"""SQL of commission splits: who shares the operator's fee."""
+"""Commission splits: who shares the operator's fee."""
 
 from __future__ import annotations
 
@@ -9,32 +9,14 @@ from lnbits.db import Connection
 from lnbits.helpers import urlsafe_short_hash
 
 from ..base.audit import write_audit
-from ..base.database import (
-    execute,
-    execute_many,
-    fetch_models,
-    insert_sql,
-    row_params,
-    transaction,
-)
+from ..base.database import transaction
 from ..base.refusals import BadInputError, NotFoundError
 from ..crud import lock_ledger
 from ..models import CommissionSplit
-from .machines import get_own_machine
+from .machines_crud import get_own_machine
+from .splits_crud import read_set, write_set
 
-S = "satoshimachine"
 MAX_SPLITS = 100
-
-
-def _set_sql(machine_id: str | None) -> str:
-    """Rows of one set: the operator's defaults, or a machine's override."""
-    which = "machine_id IS NULL" if machine_id is None else "machine_id = :machine"
-    return f"operator_user_id = :user AND {which}"
-
-
-def _set_params(operator_user_id: str, machine_id: str | None) -> dict[str, str]:
-    params = {"user": operator_user_id}
-    return params if machine_id is None else {**params, "machine": machine_id}
 
 
 async def get_splits(
@@ -43,13 +25,7 @@ async def get_splits(
     """The set's rows in order. `NotFoundError` for somebody else's machine."""
     if machine_id is not None:
         await get_own_machine(conn, machine_id, operator_user_id)
-    return await fetch_models(
-        conn,
-        f"SELECT * FROM {S}.dca_commission_splits "  # noqa: S608
-        f"WHERE {_set_sql(machine_id)} ORDER BY sort_order, id",
-        CommissionSplit,
-        _set_params(operator_user_id, machine_id),
-    )
+    return await read_set(conn, operator_user_id, machine_id)
 
 
 def check_set(splits: Sequence[CommissionSplit]) -> None:
@@ -118,15 +94,7 @@ async def _replace(
     new: Sequence[CommissionSplit],
 ) -> None:
     old = await get_splits(conn, operator_user_id, machine_id)
-    await execute(
-        conn,
-        f"DELETE FROM {S}.dca_commission_splits "  # noqa: S608
-        f"WHERE {_set_sql(machine_id)}",
-        _set_params(operator_user_id, machine_id),
-    )
-    params = [row_params(s) for s in new]
-    if params:
-        await execute_many(conn, insert_sql("dca_commission_splits", params[0]), params)
+    await write_set(conn, operator_user_id, machine_id, new)
     await write_audit(
         conn,
         operator_user_id,

@@ -95,8 +95,10 @@ NOT_THE_MONEY_PATH = {
     "money.targets": "reads what a target means, and pays nothing",
     "parties.invitations_crud": "keeps who may be an LP: no sats",
     "parties.machines": "keeps machines and their settings",
+    "parties.machines_crud": "the same, in SQL",
     "parties.preferences_crud": "keeps what people prefer to see",
     "parties.splits": "keeps an operator's splits; they are read at planning",
+    "parties.splits_crud": "the same, in SQL",
     "views": "serves pages",
     "views_api": "gathers the routers",
 }

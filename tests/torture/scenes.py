@@ -45,7 +45,7 @@ from satmachineadmin.line.answers import CALLS
 from satmachineadmin.line.calls import Call
 from satmachineadmin.line.nostr import RPC_KIND, Incoming, LineError
 from satmachineadmin.models import CASH_IN, CASH_OUT, Leg, Machine, Settlement, utc_now
-from satmachineadmin.parties import deposits
+from satmachineadmin.parties import deposits, deposits_crud
 
 OUTSIDE_ADDRESS = "shop@elsewhere.example"
 OWN_DOMAIN = "sats.example"
@@ -564,7 +564,7 @@ class Desk(Scene):
     async def _step_deposit(self, was: str, status: str, reason: str | None) -> None:
         operator = self.world.operator.user_id
         async with transaction() as conn:
-            deposit, _, _ = await deposits.get_own_deposit(
+            deposit, _, _ = await deposits_crud.get_own_deposit(
                 conn, self.deposit_id, operator, False
             )
         if deposit.status == was:
