@@ -88,7 +88,7 @@ NOT_THE_MONEY_PATH = {
     "line.relays": "connects to relays",
     "migrations": "has tests of its own, which kill it after every statement",
     "money.resizing_crud": (
-        "after an attempt that failed, what is planned anew: see desk/test_repairs"
+        "after an attempt that failed, what is planned anew: see desk/test_dispense"
     ),
     "money.rush": "waits for customers, and changes nothing",
     "money.strays": "looks for payments of ours after a start: see desk/test_restored",
