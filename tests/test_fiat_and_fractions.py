@@ -190,7 +190,7 @@ def test_fractions_that_are_refused(value: Any, expected: str) -> None:
 @given(st.lists(st.integers(0, MAX_FIAT_CENTS), min_size=1, max_size=20))
 @example([MAX_FIAT_CENTS, MAX_FIAT_CENTS - 1, 2_999_999_999_999_999])
 def test_sqlite_gives_every_cent_back(amounts_cents: list[int]) -> None:
-    # The column and the sum of 10-schema.md; SQLite keeps a DECIMAL as a float.
+    # The column and the sum that are kept; SQLite keeps a DECIMAL as a float.
     with sqlite3.connect(":memory:") as connection:
         connection.execute("CREATE TABLE t (amount DECIMAL(10,2) NOT NULL)")
         connection.executemany(
