@@ -1,6 +1,6 @@
 """How others lost money with a wallet's funds and LNbits' limits; each a test here.
 
-The numbers are those of docs/known-failures.md. A real LNbits in this process; the engine
+Numbers as in docs/known-failures.md. A real LNbits in this process; the engine
 is paused and called by the test. LNbits' limits are its settings, changed for a test
 and only after the customer paid, so that they meet our payments and nobody else's.
 """

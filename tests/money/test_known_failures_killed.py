@@ -1,6 +1,6 @@
 """How others lost money when a process died, froze, or was two; each a test here.
 
-The numbers are those of docs/known-failures.md. The engine of this process is paused and
+Numbers as in docs/known-failures.md. The engine of this process is paused and
 called by the test. To be killed at a step is a `BaseException` out of the function of
 that step; the database stands as a killed process leaves it, and the next pass is the
 restart. To be frozen is another engine that takes the lease over and does its work

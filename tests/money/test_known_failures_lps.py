@@ -1,6 +1,6 @@
 """How others lost money with who an LP is, and with two hands at once; tests.
 
-The numbers are those of docs/known-failures.md. A real LNbits in this process; the engine
+Numbers as in docs/known-failures.md. A real LNbits in this process; the engine
 is paused and called by the test.
 """
 

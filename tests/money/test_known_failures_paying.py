@@ -1,6 +1,6 @@
 """How others lost money with a target, an outcome or a leg; each a test here.
 
-The numbers are those of docs/known-failures.md. A real LNbits in this process; the engine
+Numbers as in docs/known-failures.md. A real LNbits in this process; the engine
 is paused and called by the test, waiting times are skipped by `run_due()`. Somebody
 outside is a loopback LNURL server; what the node answers is patched on LNbits' funding
 source where a real node would not say it on demand.

@@ -1,6 +1,6 @@
 """How others lost money by whose payment it was and what was said of it.
 
-The numbers are those of docs/known-failures.md. A real LNbits in this process, with our
+Numbers as in docs/known-failures.md. A real LNbits in this process, with our
 listener, sweep and engine; LNbits' rows are edited by hand only where a crash, a slow
 check or the passing of time would have left them so. The listener is made deaf by
 patching what it asks first.
