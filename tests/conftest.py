@@ -36,6 +36,7 @@ from lnbits.core.crud.payments import create_payment
 from lnbits.core.crud.users import get_account, update_account
 from lnbits.core.models import Account, CreatePayment, PaymentState, Wallet
 from lnbits.core.models.extensions import UserExtension
+from lnbits.core.services import notifications
 from lnbits.core.services.users import create_user_account_no_ckeck
 from lnbits.helpers import create_access_token
 from lnbits.settings import settings
@@ -149,12 +150,23 @@ def seed_price(currency: str, sats_per_unit: float) -> None:
     )
 
 
+async def _nobody_has_one(*_: Any) -> None:
+    """Stands for LNbits' look for chats and browsers to tell of a payment.
+
+    It reads the user, their wallets and their subscriptions for each payment and each
+    side of it, a fifth of all that a test does, and finds that nobody here has any. The
+    servers that tests start as processes look.
+    """
+
+
 @pytest_asyncio.fixture(scope="session")
 async def app() -> AsyncIterator[FastAPI]:
     """LNbits, booted, with the extension installed, migrated and started."""
     lnbits = create_app()
     async with LifespanManager(lnbits, startup_timeout=300, shutdown_timeout=60):
         settings.first_install = False
+        notifications.send_chat_payment_notification = _nobody_has_one
+        notifications.send_payment_push_notification = _nobody_has_one
         seed_price("USD", 1_000)
         seed_price("GTQ", 133.3333)
         # Tests plant the prices that sales are compared with; they trade at any rate.
