@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from .base.database import db
 from .tasks import start as satmachineadmin_start
 from .tasks import stop as satmachineadmin_stop
-from .views import satmachineadmin_generic_router
+from .views import satmachineadmin_generic_router, satmachineadmin_page_router
 from .views_api import satmachineadmin_api_router
 
 satmachineadmin_ext: APIRouter = APIRouter(
@@ -17,6 +17,8 @@ satmachineadmin_ext: APIRouter = APIRouter(
 )
 satmachineadmin_ext.include_router(satmachineadmin_generic_router)
 satmachineadmin_ext.include_router(satmachineadmin_api_router)
+# last: it answers whatever nobody else does
+satmachineadmin_ext.include_router(satmachineadmin_page_router)
 
 satmachineadmin_static_files = [
     {

@@ -1,10 +1,10 @@
 """The pages: one Vue page behind every address a reader can bookmark, and two
 documents to print.
 
-LNbits serves the same shell for each page and the browser's router shows the section,
-so an address missing here works by clicking and is a 404 on reload. The documents are
-HTML made here, without scripts: a machine's pairing sheet for its operator, an LP's
-statement for the LP.
+LNbits serves the same shell for each page and the browser's router shows the section:
+`satmachineadmin_page_router` answers every address that nothing else of ours has, so it
+is put in last. The documents are HTML made here, without scripts: a machine's pairing
+sheet for its operator, an LP's statement for the LP.
 """
 
 from __future__ import annotations
@@ -13,18 +13,23 @@ import io
 import json
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
+from http import HTTPStatus
 from typing import Annotated
 
 import pyqrcode
-from fastapi import Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse
+from fastapi.routing import APIRoute
 from lnbits.core.views.generic import index
 from lnbits.decorators import check_user_exists
 from lnbits.helpers import template_renderer
+from starlette.routing import Match
+from starlette.types import Scope
 
 from .api.cash import own_visit, visit_answer
 from .api.cash_plan import plan_answer
 from .api.line import PairingAnswer, own_machine, pairing_answer
+from .api.page_bundle import LANGUAGES, page_bundle, script_answer, words_bundle
 from .api.route import new_router
 from .base.database import db
 from .books.statement import lp_statement, period_of
@@ -33,36 +38,46 @@ from .models import utc_now
 
 satmachineadmin_generic_router = new_router()
 
-PAGES = (
-    "/",
-    "/overview",
-    "/machines",
-    "/machines/{machine_id}",
-    "/settlements",
-    "/settlements/{settlement_id}",
-    "/payments",
-    "/lps",
-    "/invitations/{code}",
-    "/lps/{client_id}",
-    "/splits",
-    "/cash",
-    "/cash/{visit_id}",
-    "/books",
-    "/books/{report_id}",
-    "/log",
-    "/dca",
-    "/platform",
-    "/welcome",
+# Of these beginnings nothing is a page: a mistyped one is a 404, not a shell.
+NO_PAGES = ("api", "static")
+
+
+class PageRoute(APIRoute):
+    """Any address under ours but those of the API and of files."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, found = super().matches(scope)
+        path = found.get("path_params", {}).get("path", "")
+        if path.partition("/")[0] in NO_PAGES:
+            return Match.NONE, {}
+        return match, found
+
+
+satmachineadmin_page_router = APIRouter(route_class=PageRoute)
+satmachineadmin_page_router.add_api_route(
+    "/{path:path}",
+    endpoint=index,
+    methods=["GET"],
+    response_class=HTMLResponse,
+    include_in_schema=False,
 )
 
-for page in PAGES:
-    satmachineadmin_generic_router.add_api_route(
-        page,
-        endpoint=index,
-        methods=["GET"],
-        response_class=HTMLResponse,
-        include_in_schema=False,
-    )
+
+@satmachineadmin_generic_router.get("/page.js", include_in_schema=False)
+async def page_script(request: Request) -> Response:
+    """What `static/index.js` loads: every style, template and component at once."""
+    return script_answer(request, page_bundle())
+
+
+@satmachineadmin_generic_router.get("/words/{language}.js", include_in_schema=False)
+async def words_script(request: Request, language: str) -> Response:
+    """The messages of a language; LNbits takes English where there are none."""
+    if language not in LANGUAGES:
+        raise HTTPException(
+            HTTPStatus.NOT_FOUND, "There are no words of that language."
+        )
+    return script_answer(request, words_bundle(language))
+
 
 Reader = Annotated[User, Depends(check_user_exists)]
 Language = Annotated[str, Query(alias="lang", max_length=10)]

@@ -576,3 +576,4 @@ class Changes(BaseModel):
     version: str = Field(
         ..., description="differs from the last one when the caller's data may have"
     )
+    now: datetime = Field(..., description="the server's clock, which ages go by")

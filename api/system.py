@@ -17,6 +17,7 @@ from ..desk.attention import everything_that_waits
 from ..host.people import super_user
 from ..line import crud as line_crud
 from ..line import keys as line_keys
+from ..models import utc_now
 from ..parties import machines_crud
 from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
 from .models import AuditAnswer, AuditPage, Changes, Health, Me, Overview, SuperOverview
@@ -93,7 +94,7 @@ async def api_health() -> Health:
     responses=refusals(),
 )
 async def api_changes(account: Caller) -> Changes:
-    return Changes(version=await version_of(account.id))
+    return Changes(version=await version_of(account.id), now=utc_now())
 
 
 @router.get(

@@ -1,49 +1,18 @@
-// The page: finds out who is looking, loads the parts of the section asked for
-// and shows it. Everything else is in lib/, components/ and screens/.
+// The page: finds out who is looking and shows the section asked for. Everything
+// else is in lib/, components/ and screens/.
 ;(() => {
-  const BASE = '/satmachineadmin/static'
-
-  // lib: in this order. The rest: any order, a .vue and a .js of one name, with
-  // whatever they need in turn.
-  const LIB = [
-    'api',
-    'format',
-    'typed',
-    'sentences',
-    'store',
-    'components',
-    'contrast'
-  ]
-  const COMMON = [
-    'navigation',
-    'state',
-    'tile',
-    'chip',
-    'list',
-    'action',
-    'dialog',
-    'copyable',
-    'qr',
-    'pick'
-  ]
-  // What each needs besides, it says itself (`needs`).
-  const SCREENS = [
+  const PAGES = [
     'welcome',
     'invitations',
     'overview',
     'machines',
-    'machine',
     'settlements',
-    'settlement',
     'payments',
     'lps',
-    'lp',
     'splits',
     'log',
     'cash',
-    'visit',
     'books',
-    'report',
     'dca',
     'platform'
   ]
@@ -56,64 +25,27 @@
     cash: 'visit'
   }
 
-  const asked = {}
-  const once = (key, load) => {
-    asked[key] ??= load().catch(error => {
-      delete asked[key]
-      throw error
-    })
-    return asked[key]
-  }
-  const script = path =>
-    once(path, () => LNbits.utils.loadScript(`${BASE}/${path}.js`))
-  async function part(path) {
-    await Promise.all([
-      once(`${path}.vue`, () =>
-        LNbits.utils.loadTemplate(`${BASE}/${path}.vue`)
-      ),
-      script(path)
-    ])
-    const name = path.replace('components/', '').replace('screens/', 'screen-')
-    const needs = window.satmachine.needs[name] || []
-    await Promise.all(needs.map(one => part(`components/${one}`)))
+  // Those that no section is named after.
+  const TITLES = {
+    payments: 'settlements.legs',
+    welcome: 'welcome.title',
+    invitations: 'invitations.title'
   }
 
-  async function loadLib() {
-    for (const name of LIB) await script(`lib/${name}`)
-  }
-  const loadScreen = name =>
-    Promise.all([
-      ...COMMON.map(one => part(`components/${one}`)),
-      part(`screens/${name}`)
-    ])
+  // Everything at once, made by the server (api/page_bundle.py); asked for again
+  // where it did not come.
+  let loading = null
+  const loadPage = () =>
+    (loading ??= LNbits.utils
+      .loadScript('/satmachineadmin/page.js')
+      .catch(error => {
+        loading = null
+        throw error
+      }))
 
-  const style = name =>
-    once(
-      `${name}.css`,
-      () =>
-        new Promise((resolve, reject) => {
-          const link = document.createElement('link')
-          link.rel = 'stylesheet'
-          link.href = LNbits.utils.url_for(`${BASE}/css/${name}.css`)
-          link.onload = resolve
-          link.onerror = () => reject(new Error(`Failed to load ${name}.css`))
-          document.head.appendChild(link)
-        })
-    )
-  const loadStyle = () => Promise.all(['page', 'parts', 'screens'].map(style))
-
-  // LNbits loads i18n/ itself; the words of operators, the log and the platform
-  // are files of their own, registered with LNbits so that a change of language
-  // loads them too.
-  const loadWords = () =>
-    Promise.all(
-      ['desk', 'log', 'platform', 'cash'].map(part =>
-        LNbits.utils.loadExtI18n(
-          `${BASE}/i18n/${part}`,
-          window.i18n.global.locale
-        )
-      )
-    )
+  // Where the reader was on the screens that Back leads to.
+  const places = new Map()
+  let came = 0
 
   // LNbits reads the id of the wallet in view whenever a payment arrives, and
   // there is none before a wallet's page was opened.
@@ -133,26 +65,39 @@
       loadingText() {
         return this.$t('satmachine.common.loading')
       },
+      retryText() {
+        return this.$t('satmachine.common.try_again')
+      },
       // One sentence for all parts: they fail for one reason at a time.
       stale() {
         const [why] = this.store?.stale.values() || []
         return why && this.$t('satmachine.common.behind', {why})
       },
+      lost() {
+        const {lostSince, loggedOut} = this.store || {}
+        return !!(lostSince || loggedOut)
+      },
+      lostText() {
+        const time = window.satmachine.format.time(
+          new Date(this.store.lostSince).toISOString(),
+          {timeStyle: 'short'}
+        )
+        return this.$t('satmachine.common.lost_since', {time})
+      },
       sections() {
-        const {operator, lp, enrolled} = this.me
-        const desk = operator || this.me.super
+        const may = section => this.may(section)
         return [
-          operator && 'overview',
-          desk && 'machines',
-          desk && 'settlements',
-          desk && 'lps',
-          operator && 'cash',
-          operator && 'splits',
-          desk && 'books',
-          (lp || enrolled) && 'dca',
-          this.me.super && 'platform',
-          desk && 'log'
-        ].filter(Boolean)
+          'overview',
+          'machines',
+          'settlements',
+          'lps',
+          'cash',
+          'splits',
+          'books',
+          'dca',
+          'platform',
+          'log'
+        ].filter(may)
       },
       // The roles that this reader could take besides those they have.
       others() {
@@ -162,11 +107,15 @@
           Boolean
         )
       },
+      // The address behind /satmachineadmin/: a section, and the id of one thing.
+      parts() {
+        return [this.$route.params.path || []].flat().filter(Boolean)
+      },
       asked() {
-        return this.$route.params.section || ''
+        return this.parts[0] || ''
       },
       id() {
-        return this.$route.params.id || ''
+        return this.parts[1] || ''
       },
       // Where a reader lands who asked for nothing in particular.
       home() {
@@ -174,12 +123,26 @@
         if (this.me.super) return 'platform'
         return this.me.lp || this.me.enrolled ? 'dca' : 'welcome'
       },
-      screen() {
-        if (this.id && ONE[this.asked]) return ONE[this.asked]
-        return SCREENS.includes(this.asked) ? this.asked : this.home
+      // Why this address leads home: nothing is there, or it is somebody else's desk.
+      astray() {
+        const [section, id, ...more] = this.parts
+        if (!section) return ''
+        const isPage = PAGES.includes(section) && !more.length
+        if (!isPage || (id && !ONE[section] && section !== 'invitations')) {
+          return 'no_such_page'
+        }
+        return this.may(section) ? '' : 'not_your_page'
       },
       current() {
-        return SCREENS.includes(this.asked) ? this.asked : this.home
+        return this.asked && !this.astray ? this.asked : this.home
+      },
+      screen() {
+        return (this.id && !this.astray && ONE[this.asked]) || this.current
+      },
+      title() {
+        if (!this.store) return ''
+        const key = TITLES[this.current] || `nav.${this.current}`
+        return this.$t(`satmachine.${key}`)
       }
     },
     methods: {
@@ -209,12 +172,56 @@
         })
       },
       readAgain() {
-        window.satmachine.live.readAgain()
+        window.satmachine.live.again()
+      },
+      // Whose page it is. What an LP or a newcomer has nothing on is not theirs.
+      may(section) {
+        const {operator, lp, enrolled} = this.me
+        const desk = operator || this.me.super
+        return (
+          {
+            overview: operator,
+            splits: operator,
+            cash: operator,
+            dca: lp || enrolled,
+            platform: this.me.super,
+            welcome: true,
+            invitations: true
+          }[section] ?? desk
+        )
+      },
+      toMain() {
+        document.getElementById('satm-main').focus()
+      },
+      // Somebody who comes from another screen hears and sees where they are now;
+      // who comes back finds what they had before their eyes.
+      async arrive() {
+        const isFirst = !came
+        came += 1
+        const {fullPath} = this.$route
+        const {position} = window.history.state || {}
+        const was = places.get(`${position} ${fullPath}`)
+        for (let tries = 0; tries < 40; tries++) {
+          await new Promise(resolve => setTimeout(resolve, 50))
+          if (this.$.isUnmounted) return
+          const waits = this.$el.querySelector?.('.satm-skeleton')
+          if (waits || !this.$el.querySelector?.('h1')) continue
+          if (was) window.scrollTo(0, was)
+          else if (!isFirst) this.focusHeading()
+          return
+        }
+      },
+      focusHeading() {
+        const {activeElement} = document
+        if (activeElement?.matches('input, textarea, .q-dialog *')) return
+        const heading = this.$el.querySelector('h1')
+        heading.setAttribute('tabindex', '-1')
+        heading.focus({preventScroll: true})
       },
       async boot() {
         this.state = 'loading'
         try {
-          await Promise.all([loadStyle(), loadLib(), loadWords()])
+          await loadPage()
           const {live, store, loadSentences} = window.satmachine
           await loadSentences(this.$i18n.locale)
           // A link is opened by who has never had the extension: it enables it.
@@ -226,21 +233,35 @@
           if (!store.me) await live.loadMe()
           this.store = store
           const machines = this.me.operator || this.me.super
-          await Promise.all([
-            loadScreen(this.screen),
+          if (
             machines &&
-              !(store.machines.length + store.otherMachines.length) &&
-              live.loadMachines()
-          ])
+            !(store.machines.length + store.otherMachines.length)
+          ) {
+            await live.loadMachines()
+          }
           live.start()
           this.state = 'ready'
+          this.arrive()
         } catch (error) {
-          this.error = error.message
+          // a file that did not come has no sentence of its own
+          const isOurs = error.status !== undefined
+          this.error = isOurs
+            ? error.message
+            : this.$t('satmachine.common.no_connection')
           this.state = 'error'
         }
       }
     },
     watch: {
+      // One window among many is found by its name.
+      title: {
+        immediate: true,
+        handler(title) {
+          document.title = [title, 'Satoshi Machine']
+            .filter(Boolean)
+            .join(' · ')
+        }
+      },
       '$i18n.locale'(language) {
         window.satmachine.loadSentences?.(language)
       }
@@ -249,9 +270,20 @@
       this.boot()
       window.addEventListener('beforeunload', this.beforeUnload)
       this.unguard = this.$router.beforeEach(() => this.mayLeave())
+      this.position = window.history.state?.position
+      this.path = this.$route.fullPath
+      this.unmark = this.$router.afterEach(to => {
+        places.set(`${this.position} ${this.path}`, this.scrolled)
+        this.position = window.history.state?.position
+        this.path = to.fullPath
+      })
+      this.onScroll = () => (this.scrolled = window.scrollY)
+      window.addEventListener('scroll', this.onScroll, {passive: true})
     },
     unmounted() {
       this.unguard()
+      this.unmark()
+      window.removeEventListener('scroll', this.onScroll)
       window.removeEventListener('beforeunload', this.beforeUnload)
       window.satmachine.live?.stop()
     }

@@ -1,6 +1,5 @@
 // The books of a period as one CSV file: settlements, legs and fees.
 satmachine.component('accounting', {
-  needs: ['cash-books'],
   data() {
     return {between: satmachine.thisMonth(), machine: null}
   },

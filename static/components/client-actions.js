@@ -4,7 +4,7 @@ satmachine.component('client-actions', {
     client: {type: Object, required: true},
     balance: {type: Object, required: true}
   },
-  emits: ['changed', 'deposit', 'removed'],
+  emits: ['changed', 'deposit'],
   computed: {
     paused() {
       return this.client.status === 'paused'
@@ -53,10 +53,11 @@ satmachine.component('client-actions', {
         lines: this.t('lps.remove_text'),
         ok: this.t('machine.remove'),
         danger: true,
-        run: async () => {
-          await satmachine.api.delete(this.path)
-          this.$emit('removed')
-        }
+        run: () =>
+          satmachine.live.ending(async () => {
+            await satmachine.api.delete(this.path)
+            await this.go('lps')
+          })
       })
     },
     close() {

@@ -86,7 +86,7 @@ satmachine.component('leg', {
     next() {
       const {status, next_try_at, attempts} = this.leg
       if (status !== 'pending' || !next_try_at) return ''
-      const when = this.fmt.ago(next_try_at)
+      const when = this.fmt.until(next_try_at)
       return this.t('leg.next', {when, n: attempts}, attempts)
     },
     reasonClass() {

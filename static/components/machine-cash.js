@@ -1,6 +1,5 @@
 // What is in one machine: the book's figure, its places, how long they last.
 satmachine.component('machine-cash', {
-  needs: ['cash-places', 'open-visit'],
   mixins: [satmachine.autoReload],
   props: {machine: {type: Object, required: true}},
   data() {

@@ -1,6 +1,12 @@
 window.i18n.global.mergeLocaleMessage('en', {
   satmachine: {
     common: {
+      lost_since: 'No connection since {time}. What you see is from then.',
+      skip: 'To the content',
+      no_such_page:
+        'There is no page at this address. You are where you begin.',
+      not_your_page:
+        'That page is for another role than yours. You are where you begin.',
       discard: 'What you typed is not saved. Discard it?',
       keep_typing: 'Go on typing',
       discard_yes: 'Discard',
@@ -31,6 +37,17 @@ window.i18n.global.mergeLocaleMessage('en', {
       reason: 'Why? (kept in the log)',
       yes: 'yes',
       no: 'no'
+    },
+    session: {
+      out: 'You were logged out',
+      text: 'Log in as {name}, and everything is as it was, with what you typed.',
+      login: 'Log in',
+      password: 'Password',
+      wrong_password: 'The password is not right.',
+      not_possible:
+        'This LNbits does not take a password now. Log in another way, and come back to this page.',
+      elsewhere: 'Log in',
+      go_on: 'Go on where you were logged out'
     },
     nav: {
       label: 'Sections',

@@ -1,6 +1,12 @@
 window.i18n.global.mergeLocaleMessage('es', {
   satmachine: {
     common: {
+      lost_since: 'Sin conexión desde las {time}. Lo que ve es de entonces.',
+      skip: 'Ir al contenido',
+      no_such_page:
+        'No hay ninguna página en esa dirección. Está en su página de inicio.',
+      not_your_page:
+        'Esa página es de otro papel que el suyo. Está en su página de inicio.',
       discard: 'Lo que escribió no está guardado. ¿Descartarlo?',
       keep_typing: 'Seguir escribiendo',
       discard_yes: 'Descartar',
@@ -31,6 +37,17 @@ window.i18n.global.mergeLocaleMessage('es', {
       reason: '¿Por qué? (queda en el registro)',
       yes: 'sí',
       no: 'no'
+    },
+    session: {
+      out: 'Su sesión terminó',
+      text: 'Entre como {name} y todo estará como antes, con lo que había escrito.',
+      login: 'Entrar',
+      password: 'Contraseña',
+      wrong_password: 'La contraseña no es correcta.',
+      not_possible:
+        'Este LNbits no acepta contraseñas ahora. Entre de otra manera y vuelva a esta página.',
+      elsewhere: 'Entrar',
+      go_on: 'Seguir donde terminó su sesión'
     },
     nav: {
       label: 'Secciones',

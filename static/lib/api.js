@@ -19,14 +19,22 @@
     })
   }
 
-  async function request(method, path, data, params) {
+  // What was asked and is not answered yet.
+  const open = new Set()
+
+  async function request(method, path, data, params, timeout = 0) {
+    const url = BASE + path
+    const asked = axios({method, url, data, params, timeout})
+    open.add(asked)
     try {
-      const answer = await axios({method, url: BASE + path, data, params})
-      return answer.data
+      return (await asked).data
     } catch (error) {
       const failure = new Error(sentence(error))
       failure.status = error.response?.status || 0
+      if (failure.status === 401) window.satmachine.store.loggedOut = true
       throw failure
+    } finally {
+      open.delete(asked)
     }
   }
 
@@ -52,7 +60,9 @@
 
   window.satmachine.api = {
     all,
-    get: (path, params) => request('GET', path, undefined, params),
+    get: (path, params, timeout) =>
+      request('GET', path, undefined, params, timeout),
+    settled: () => Promise.allSettled(open),
     post: (path, data) => request('POST', path, data || {}),
     put: (path, data) => request('PUT', path, data),
     delete: path => request('DELETE', path),

@@ -82,7 +82,7 @@
         return satmachine.machine(id)?.fiat_code
       },
       go(path, query) {
-        this.$router.push({path: `/satmachineadmin/${path}`, query})
+        return this.$router.push({path: `/satmachineadmin/${path}`, query})
       },
       say(message, type = 'positive') {
         this.$q.notify({
@@ -103,7 +103,7 @@
   // What says nothing about what is on the screen: no connection, too many
   // requests, a server that restarts.
   const isTransient = ({status}) =>
-    status === 0 || status === 429 || status >= 500
+    status === 0 || status === 401 || status === 429 || status >= 500
 
   // Loads once and again whenever the server says that something changed; a
   // component gives `load()` and shows `state`, `error` and what it loaded. What
@@ -122,6 +122,8 @@
     },
     methods: {
       async reload(quiet = false) {
+        // What is being deleted is not read any more, nor by who has left.
+        if (this.store.ending || this.$.isUnmounted) return
         if (!quiet) this.state = 'loading'
         const round = (this.round = (this.round || 0) + 1)
         try {
@@ -185,14 +187,10 @@
   }
 
   Object.assign(window.satmachine, {shared, autoReload, saving, keepsTyped})
-  // `needs` names the components that this one shows and that may not be there yet.
-  window.satmachine.needs = {}
-  window.satmachine.component = (name, {needs, ...definition}) => {
-    window.satmachine.needs[name] = needs
-    return window.app.component(`satm-${name}`, {
+  window.satmachine.component = (name, definition) =>
+    window.app.component(`satm-${name}`, {
       template: `#satm-${name}`,
       ...definition,
       mixins: [shared, ...(definition.mixins || [])]
     })
-  }
 })()

@@ -91,10 +91,14 @@
     ['minute', 60],
     ['second', 1]
   ]
-  function ago(iso) {
+  // Nothing that was is in the future, whatever this device's clock says, nor the
+  // other way round: `until` is for what comes.
+  const ago = iso => distance(iso, seconds => Math.min(0, seconds))
+  const until = iso => distance(iso, seconds => Math.max(0, seconds))
+  function distance(iso, within) {
     const at = parse(iso)
     if (!at || isNaN(at)) return NOTHING
-    const seconds = Math.round((at - clock.now) / 1000)
+    const seconds = within(Math.round((at - clock.now) / 1000))
     const [unit, size] = STEPS.find(
       ([name, step]) => name === 'second' || Math.abs(seconds) >= step
     )
@@ -120,6 +124,7 @@
     time,
     day,
     ago,
+    until,
     short
   }
 })()

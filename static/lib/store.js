@@ -7,6 +7,8 @@
   // sooner where the last try was refused.
   const REREAD_MS = 60000
   const REREAD_BEHIND_MS = 20000
+  // Who has not answered by then does not answer.
+  const ANSWER_MS = 10000
 
   const store = Vue.reactive({
     me: null,
@@ -17,6 +19,12 @@
     version: 0,
     // Which parts show something older than they should, and why.
     stale: new Map(),
+    // Since when nobody answers, as a time of this device; what is shown is from then.
+    lostSince: null,
+    // The session is over; whatever is shown stays until somebody logs in again.
+    loggedOut: false,
+    // Something is being deleted: nothing is read meanwhile.
+    ending: false,
     // Which parts hold something typed that is not saved.
     unsaved: new Set(),
     all: false
@@ -70,21 +78,65 @@
     store.version += 1
   }
 
+  // How far this device's clock is from the server's: ages go by the server's.
+  let skew = 0
+  let failures = 0
+  let answeredAt = Date.now()
+
+  function heard(now) {
+    const wasLost = store.lostSince || store.loggedOut
+    answeredAt = Date.now()
+    skew = now ? Date.parse(now) - answeredAt : 0
+    clock.now = answeredAt + skew
+    failures = 0
+    store.lostSince = null
+    store.loggedOut = false
+    if (wasLost) readAgain()
+  }
+
+  function unheard({status}) {
+    if (status === 401) {
+      store.loggedOut = true
+      return
+    }
+    failures += 1
+    if (failures > 1 || !navigator.onLine) store.lostSince ??= answeredAt
+  }
+
   async function poll() {
-    clock.now = Date.now()
-    if (document.visibilityState !== 'visible' || asking) return
+    clock.now = Date.now() + skew
+    if (document.visibilityState !== 'visible' || asking || store.ending) return
     asking = true
     try {
-      const {version} = await api.get('/changes')
+      const {version, now} = await api.get('/changes', undefined, ANSWER_MS)
+      heard(now)
       const most = store.stale.size ? REREAD_BEHIND_MS : REREAD_MS
       const isOld = Date.now() - readAt >= most
       if (isOld || (seen !== null && version !== seen)) readAgain()
       seen = version
     } catch (error) {
-      // Offline or restarting: the next round asks again, the page stays.
-      if (error.status === 401) stop()
+      // Offline, restarting or logged out: the next round asks again, the page stays.
+      unheard(error)
     } finally {
       asking = false
+    }
+  }
+
+  async function again() {
+    await poll()
+    if (!store.lostSince) readAgain()
+  }
+
+  // Deletes a thing and leaves its screen: what is being read of it is awaited, and
+  // nothing more is read of what will not be there.
+  async function ending(work) {
+    store.ending = true
+    try {
+      await api.settled()
+      store.unsaved.clear()
+      await work()
+    } finally {
+      store.ending = false
     }
   }
 
@@ -93,15 +145,28 @@
     poll()
     timer = setInterval(poll, POLL_MS)
     document.addEventListener('visibilitychange', poll)
+    window.addEventListener('online', poll)
+    window.addEventListener('offline', poll)
   }
 
   function stop() {
     clearInterval(timer)
     document.removeEventListener('visibilitychange', poll)
+    window.removeEventListener('online', poll)
+    window.removeEventListener('offline', poll)
   }
 
   window.satmachine.store = store
   window.satmachine.machine = machine
   window.satmachine.machineStatus = machineStatus
-  window.satmachine.live = {start, stop, readAgain, loadMe, loadMachines}
+  window.satmachine.live = {
+    start,
+    stop,
+    readAgain,
+    again,
+    ending,
+    heard,
+    loadMe,
+    loadMachines
+  }
 })()

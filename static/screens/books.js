@@ -1,5 +1,4 @@
 satmachine.component('screen-books', {
-  needs: ['between', 'accounting', 'reconcile', 'report-row', 'outcome'],
   computed: {
     columns() {
       const col = (name, extra) => ({

@@ -1,6 +1,5 @@
 // Cash: what every place holds, what moved, who was there, what to bring.
 satmachine.component('screen-cash', {
-  needs: ['cash-hand', 'cash-places', 'open-visit', 'cash-plan'],
   mixins: [satmachine.autoReload],
   data() {
     return {

@@ -1,18 +1,4 @@
 satmachine.component('screen-dca', {
-  needs: [
-    'invitations',
-    'offers',
-    'lp-form',
-    'lp-machine',
-    'between',
-    'statement',
-    'chart',
-    'period',
-    'deposit-row',
-    'deposits',
-    'leg',
-    'legs'
-  ],
   mixins: [satmachine.autoReload],
   data() {
     return {profile: null, machines: [], series: [], days: 30}

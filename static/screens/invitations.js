@@ -1,6 +1,5 @@
 // Where a link that invites leads: who invites, to which machine, yes or no.
 satmachine.component('screen-invitations', {
-  needs: ['invitations'],
   props: {id: String},
   data() {
     return {isIn: false}

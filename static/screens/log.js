@@ -1,5 +1,4 @@
 satmachine.component('screen-log', {
-  needs: ['history'],
   computed: {
     columns() {
       return [

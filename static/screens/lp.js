@@ -1,12 +1,4 @@
 satmachine.component('screen-lp', {
-  needs: [
-    'client-actions',
-    'deposit-form',
-    'deposit-row',
-    'deposits',
-    'leg',
-    'legs'
-  ],
   mixins: [satmachine.autoReload],
   props: {id: String},
   data() {

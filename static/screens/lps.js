@@ -1,11 +1,4 @@
 satmachine.component('screen-lps', {
-  needs: [
-    'client-form',
-    'invite-link',
-    'deposit-form',
-    'deposit-row',
-    'deposits'
-  ],
   computed: {
     show() {
       return this.$route.query.show === 'deposits' ? 'deposits' : 'lps'

@@ -1,25 +1,8 @@
 satmachine.component('screen-machine', {
-  needs: [
-    'machine-form',
-    'fee-fields',
-    'pairing',
-    'cassettes',
-    'machine-cash',
-    'telemetry',
-    'machine-card',
-    'stopped',
-    'reconcile',
-    'report-row',
-    'outcome',
-    'machine-books',
-    'advice',
-    'flow',
-    'splits-editor'
-  ],
   mixins: [satmachine.autoReload],
   props: {id: String},
   data() {
-    return {one: null, gone: false}
+    return {one: null}
   },
   computed: {
     interval() {
@@ -43,13 +26,13 @@ satmachine.component('screen-machine', {
         lines: this.t('machine.remove_text'),
         ok: this.t('machine.remove'),
         danger: true,
-        run: async () => {
-          await satmachine.api.delete(`/machines/${this.id}`)
-          await satmachine.live.loadMachines()
-          await satmachine.live.loadMe()
-          this.gone = true
-          this.go(this.me.operator ? 'machines' : '')
-        }
+        run: () =>
+          satmachine.live.ending(async () => {
+            await satmachine.api.delete(`/machines/${this.id}`)
+            await satmachine.live.loadMachines()
+            await satmachine.live.loadMe()
+            await this.go(this.me.operator ? 'machines' : '')
+          })
       })
     }
   }

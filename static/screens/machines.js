@@ -1,5 +1,4 @@
 satmachine.component('screen-machines', {
-  needs: ['machine-card', 'machine-form', 'fee-fields', 'pairing'],
   mixins: [satmachine.autoReload],
   data() {
     return {machines: [], total: 0, search: '', sort: 'name', limit: 24}

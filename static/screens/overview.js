@@ -1,5 +1,4 @@
 satmachine.component('screen-overview', {
-  needs: ['attention', 'chart', 'settlement-row', 'period'],
   mixins: [satmachine.autoReload],
   data() {
     return {days: 7, overview: null, recent: [], fresh: new Set()}

@@ -1,3 +1,1 @@
-satmachine.component('screen-payments', {
-  needs: ['leg', 'legs']
-})
+satmachine.component('screen-payments', {})

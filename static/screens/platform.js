@@ -1,16 +1,4 @@
 satmachine.component('screen-platform', {
-  needs: [
-    'operators',
-    'attention',
-    'platform-fees',
-    'fee-fields',
-    'period',
-    'chart',
-    'leg',
-    'legs',
-    'relays',
-    'health'
-  ],
   mixins: [satmachine.autoReload],
   data() {
     return {days: 30, overview: null}

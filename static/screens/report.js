@@ -1,5 +1,4 @@
 satmachine.component('screen-report', {
-  needs: ['reconcile', 'report-row', 'outcome', 'difference', 'stopped'],
   mixins: [satmachine.autoReload],
   props: {id: String},
   data() {

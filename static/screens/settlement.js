@@ -1,5 +1,4 @@
 satmachine.component('screen-settlement', {
-  needs: ['flow', 'leg', 'history', 'settlement-actions'],
   mixins: [satmachine.autoReload],
   props: {id: String},
   data() {

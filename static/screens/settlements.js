@@ -1,5 +1,4 @@
 satmachine.component('screen-settlements', {
-  needs: ['settlement-row'],
   computed: {
     columns() {
       const col = (name, extra) => ({

@@ -1,3 +1,1 @@
-satmachine.component('screen-splits', {
-  needs: ['splits-editor', 'flow']
-})
+satmachine.component('screen-splits', {})

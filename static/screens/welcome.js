@@ -1,6 +1,5 @@
 // The first visit: choose to run machines or to provide liquidity.
 satmachine.component('screen-welcome', {
-  needs: ['machine-form', 'fee-fields', 'lp-form'],
   methods: {
     async added(machine) {
       await satmachine.live.loadMe()
