@@ -26,14 +26,15 @@ from .base.currencies import check_amount
 from .base.rates import median_rate, rate_marks
 from .base.text import storable_text
 from .calculations import (
+    FeeTerms,
     cents_text,
     exact_number,
     fee_mismatch_sats,
+    fee_shares,
     fee_shortfall_sats,
     fiat_cents,
     lock_fee_shares,
     shown,
-    split_principal_based,
 )
 from .models import CASH_IN, CASH_OUT, Machine, Mark, Settlement, SuperConfig
 
@@ -65,12 +66,17 @@ class SettlementInvariantError(ValueError):
 
 @dataclass(frozen=True)
 class FeeFractions:
-    """The four fractions (of principal) in force when a settlement lands."""
+    """The four fractions (of principal) in force when a settlement lands, the
+    operator's two fixed fees (fiat), and the discount that the sale took."""
 
     super_cash_in_fee_fraction: Decimal
     super_cash_out_fee_fraction: Decimal
     operator_cash_in_fee_fraction: Decimal
     operator_cash_out_fee_fraction: Decimal
+    operator_cash_in_fixed_fee: Decimal = Decimal(0)
+    operator_cash_out_fixed_fee: Decimal = Decimal(0)
+    operator_discount: Decimal = Decimal(0)
+    platform_discount: Decimal = Decimal(0)
 
     @classmethod
     def of(cls, machine: Machine, super_config: SuperConfig) -> FeeFractions:
@@ -80,6 +86,23 @@ class FeeFractions:
             super_config.super_cash_out_fee_fraction,
             machine.operator_cash_in_fee_fraction,
             machine.operator_cash_out_fee_fraction,
+            machine.operator_cash_in_fixed_fee,
+            machine.operator_cash_out_fixed_fee,
+        )
+
+    def terms(self, tx_type: str) -> FeeTerms:
+        """All that makes the fee of a cash-out or a cash-in."""
+        is_out = tx_type == CASH_OUT
+        fixed = (
+            self.operator_cash_out_fixed_fee
+            if is_out
+            else self.operator_cash_in_fixed_fee
+        )
+        return FeeTerms(
+            *self.for_direction(tx_type),
+            fiat_cents(fixed),
+            self.operator_discount,
+            self.platform_discount,
         )
 
     def for_direction(self, tx_type: str) -> tuple[Decimal, Decimal]:
@@ -90,10 +113,42 @@ class FeeFractions:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """How much cash a trade at a machine has at least and at most, in minor units."""
+
+    min_cents: int | None = None
+    max_cents: int | None = None
+
+    @classmethod
+    def of(cls, machine: Machine) -> Limits:
+        """Those that are in force now."""
+        least, most = machine.min_fiat, machine.max_fiat
+        return cls(
+            None if least is None else fiat_cents(least),
+            None if most is None else fiat_cents(most),
+        )
+
+    def refusal(self, cents: int, code: str) -> str | None:
+        """Why no trade of so much may begin, or None."""
+        if self.min_cents is not None and cents < self.min_cents:
+            return (
+                f"This machine trades from {cents_text(self.min_cents)} {code}: "
+                f"{cents_text(cents)} is less."
+            )
+        if self.max_cents is not None and cents > self.max_cents:
+            return (
+                f"This machine trades up to {cents_text(self.max_cents)} {code} at "
+                f"once: {cents_text(cents)} is more."
+            )
+        return None
+
+
+@dataclass(frozen=True)
 class Figures:
     """Checked figures of one settlement, the fee shares locked.
 
-    `fee_mismatch_sats` is the fee less what the fractions give; `exchange_rate` is
+    `fee_mismatch_sats` is the fee less what fractions, fixed fee and discount give; the
+    two shares are net of the two discounts. `exchange_rate` is
     sats for one unit of fiat, for display only: money is never computed from it.
     """
 
@@ -107,6 +162,8 @@ class Figures:
     fiat_cents: int
     fiat_code: str
     exchange_rate: float
+    operator_discount_sats: int = field(default=0, kw_only=True)
+    platform_discount_sats: int = field(default=0, kw_only=True)
     marks: tuple[str, ...] = field(default=(), compare=False, kw_only=True)
 
     @property
@@ -183,6 +240,7 @@ def read_payment(
     report: Mapping[str, Any] | None = None,
     recent_rates: Sequence[Decimal] = (),
     market: Fraction | None = None,
+    fractions: FeeFractions | None = None,
 ) -> Reading:
     """All that can be known of a payment from its stamp, else from a `report`.
 
@@ -199,6 +257,7 @@ def read_payment(
             super_config,
             recent_rates=recent_rates,
             market=market,
+            fractions=fractions,
         )
     except SettlementInvariantError as exc:
         problem = str(exc)
@@ -256,19 +315,22 @@ def parse_report(
     *,
     recent_rates: Sequence[Decimal] = (),
     market: Fraction | None = None,
+    fractions: FeeFractions | None = None,
 ) -> ParsedSettlement:
     """The same for the fields of a Nostr `settlement` report about `payment`.
 
     A report adds facts, never money: the amount and the direction are the payment's,
-    and a report that says otherwise fails. Raises `SettlementInvariantError`.
+    and a report that says otherwise fails. `fractions` are those of the sale, if it
+    took a discount; else those in force. Raises `SettlementInvariantError`.
     """
     figures = check_figures(
         fields,
         amount_msat=payment.amount,
         fiat_code=machine.fiat_code,
-        fractions=FeeFractions.of(machine, super_config),
+        fractions=fractions or FeeFractions.of(machine, super_config),
         recent_rates=recent_rates,
         market=market,
+        limits=Limits.of(machine),
     )
     return _with_facts(figures, payment, fields, _dispense(fields, figures.tx_type))
 
@@ -281,13 +343,15 @@ def check_figures(
     fractions: FeeFractions,
     recent_rates: Sequence[Decimal] = (),
     market: Fraction | None = None,
+    limits: Limits | None = None,
 ) -> Figures:
     """The figures in `fields` after every check of a settlement, the fee split.
 
     For a stamp, a report and an operator's correction alike. `fields` has `tx_type`,
     `principal_sats`, `fee_sats`, `fiat_amount`, `fiat_code` and maybe
     `exchange_rate`; `amount_msat` is the LNbits payment, positive when received;
-    `fiat_code` is the machine's; `fractions` those in force at landing. Raises
+    `fiat_code` is the machine's; `fractions` those in force at landing; `limits` the
+    machine's, of which a trade outside is marked. Raises
     `SettlementInvariantError` with one sentence for the first check that fails.
     """
     if not isinstance(fields, Mapping):
@@ -315,14 +379,15 @@ def check_figures(
         _check_stated_rate(stated_rate, exact_rate)
     _check_usual_rate(exact_rate, recent_rates, cents, code)
     _check_market_rate(exact_rate, market, cents, code)
-    platform, operator = split_principal_based(
-        principal_sats, *fractions.for_direction(tx_type)
-    )
-    mismatch_sats = fee_mismatch_sats(fee_sats, platform, operator)
+    shares = fee_shares(principal_sats, cents, fractions.terms(tx_type), fee_sats)
+    due = (shares.platform_sats, shares.operator_sats)
+    mismatch_sats = fee_mismatch_sats(fee_sats, *due)
     marks = rate_marks(exact_rate, recent_rates, market)
     if abs(mismatch_sats) * 100 > principal_sats:
         marks = (Mark.FEE_OFF, *marks)
-    platform_locked, operator_locked = lock_fee_shares(fee_sats, platform, operator)
+    if limits and limits.refusal(cents, code):
+        marks = (*marks, Mark.OUTSIDE_LIMITS)
+    platform_locked, operator_locked = lock_fee_shares(fee_sats, *due)
     return Figures(
         tx_type=tx_type,
         wire_sats=wire_sats,
@@ -334,6 +399,8 @@ def check_figures(
         fiat_cents=cents,
         fiat_code=code,
         exchange_rate=float(exact_rate if stated_rate is None else stated_rate),
+        operator_discount_sats=shares.operator_discount_sats,
+        platform_discount_sats=shares.platform_discount_sats,
         marks=marks,
     )
 

@@ -286,9 +286,87 @@ def split_principal_based(
     )
 
 
+@dataclass(frozen=True)
+class FeeTerms:
+    """What a customer is asked for a trade, and who forgives a part of it.
+
+    `fixed_cents` is the operator's, beside the fraction. The two discounts are shares
+    of the owner's own gross fee: nobody can give away another's.
+    """
+
+    platform_fraction: Decimal
+    operator_fraction: Decimal
+    fixed_cents: int = 0
+    operator_discount: Decimal = Decimal(0)
+    platform_discount: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True)
+class FeeShares:
+    """The parts of a trade's fee, in sats: what each owner is due, and what of their
+    gross fee they forgave. Due and forgiven add up to what the terms give."""
+
+    platform_sats: int
+    operator_sats: int
+    platform_discount_sats: int = 0
+    operator_discount_sats: int = 0
+
+    @property
+    def fee_sats(self) -> int:
+        """What the customer is charged when nothing is off."""
+        return self.platform_sats + self.operator_sats
+
+
+def fixed_fee_sats(fixed_cents: int, principal_sats: int, fiat_cents: int) -> int:
+    """A fixed fee in sats, at the rate of its own trade: half_up(fixed x P / F)."""
+    _check_amount("fixed_cents", fixed_cents)
+    _check_amount("principal_sats", principal_sats)
+    _check_int("fiat_cents", fiat_cents)
+    return round_half_up(fixed_cents * principal_sats, fiat_cents)
+
+
+def fee_shares(
+    principal_sats: int,
+    fiat_cents: int,
+    terms: FeeTerms,
+    fee_sats: int | None = None,
+) -> FeeShares:
+    """The fee that the terms give, shared between platform and operator.
+
+    A discount is half_up(gross x share), the operator's gross being fraction and fixed
+    fee. It counts only as far as the fee charged (`fee_sats`; without one what the
+    terms give) is below the gross fee, the operator's first: who stamps a discount
+    that no customer got forgives nothing.
+    """
+    platform, operator = split_principal_based(
+        principal_sats, terms.platform_fraction, terms.operator_fraction
+    )
+    if terms.fixed_cents:
+        operator += fixed_fee_sats(terms.fixed_cents, principal_sats, fiat_cents)
+    by_operator = _part_of(operator, terms.operator_discount)
+    by_platform = _part_of(platform, terms.platform_discount)
+    if fee_sats is not None:
+        _check_amount("fee_sats", fee_sats)
+        left = min(by_operator + by_platform, max(0, platform + operator - fee_sats))
+        by_operator = min(by_operator, left)
+        by_platform = left - by_operator
+    return FeeShares(
+        platform_sats=platform - by_platform,
+        operator_sats=operator - by_operator,
+        platform_discount_sats=by_platform,
+        operator_discount_sats=by_operator,
+    )
+
+
+def _part_of(sats: int, share: Decimal) -> int:
+    _check_fraction("The discount", share)
+    numerator, denominator = share.as_integer_ratio()
+    return round_half_up(sats * numerator, denominator)
+
+
 def fee_mismatch_sats(fee_sats: int, platform_sats: int, operator_sats: int) -> int:
-    """The fee that was charged less the fee that the fractions give: > 0 is a
-    surplus, < 0 a shortfall. The shares are those of `split_principal_based`."""
+    """The fee that was charged less the fee that fractions, fixed fee and discounts
+    give: > 0 is a surplus, < 0 a shortfall. The shares are those of `fee_shares`."""
     _check_amount("fee_sats", fee_sats)
     _check_amount("platform_sats", platform_sats)
     _check_amount("operator_sats", operator_sats)
@@ -301,9 +379,9 @@ def lock_fee_shares(
     """The two shares as they are owed: `(platform_fee_sats, operator_fee_sats)`.
 
     The platform is a creditor and the operator the house: the platform's is its
-    fraction of principal whatever the customer was charged, the operator's is what the
-    fee leaves of theirs. What the fee has above both is the surplus, which stays in
-    the machine wallet.
+    fraction of principal, less its own discount, whatever the customer was charged; the
+    operator's is what the fee leaves of theirs. What the fee has above both is the
+    surplus, which stays in the machine wallet.
     """
     _check_amount("fee_sats", fee_sats)
     _check_amount("platform_sats", platform_sats)

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
 
 from lnbits.db import SQLITE, Connection
@@ -33,6 +35,7 @@ from .base.lease import lease_held_sql
 from .models import (
     CASH_IN,
     CASH_OUT,
+    FRACTION_STEP,
     Leg,
     Machine,
     Settlement,
@@ -186,6 +189,52 @@ async def is_line_invoice(conn: Connection, machine_id: str, payment_hash: str) 
         {"machine": machine_id, "hash": payment_hash},
     )
     return found is not None
+
+
+@dataclass(frozen=True)
+class DiscountTaken:
+    """The discount that a machine's request took, as it was then."""
+
+    discount_id: str | None = None
+    code: str | None = None
+    operator_discount: Decimal = Decimal(0)
+    platform_discount: Decimal = Decimal(0)
+
+    @property
+    def shares(self) -> dict[str, Decimal]:
+        return {
+            "operator_discount": self.operator_discount,
+            "platform_discount": self.platform_discount,
+        }
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """Of a settlement; all NULL where no discount was taken."""
+        known = {"discount_id": self.discount_id, "discount_code": self.code}
+        return {**known, **self.shares} if self.discount_id else known
+
+
+async def discount_taken(
+    conn: Connection, machine_id: str, payment_hash: str
+) -> DiscountTaken:
+    """What the request of this machine took, which made or paid this invoice: a code
+    in a stamp is text, and gives nothing."""
+    found = await fetch_one(
+        conn,
+        "SELECT discount_id, discount_code, operator_discount, platform_discount "
+        "FROM satoshimachine.dca_machine_requests "
+        "WHERE machine_id = :machine AND payment_hash = :hash "
+        "AND discount_id IS NOT NULL",
+        {"machine": machine_id, "hash": payment_hash},
+    )
+    if not found:
+        return DiscountTaken()
+    return DiscountTaken(
+        found["discount_id"],
+        found["discount_code"],
+        Decimal(str(found["operator_discount"])).quantize(FRACTION_STEP),
+        Decimal(str(found["platform_discount"])).quantize(FRACTION_STEP),
+    )
 
 
 async def get_settlement(

@@ -1277,6 +1277,112 @@ async def m021_parties(db: Connection) -> None:
     )
 
 
+async def m022_fees_and_team(db: Connection) -> None:
+    """Fixed fees and limits of a trade, discounts, and who works for an operator.
+
+    Machines of today have no fixed fee and no limits, and nobody works for anybody.
+    A settlement keeps the fixed fees that were in force when it landed, and what was
+    forgiven of each share; a machine's request the discount that it took.
+    """
+    fiat = "DECIMAL(20,2)"
+    await _add_columns(
+        db,
+        "dca_machines",
+        {
+            "operator_cash_in_fixed_fee": f"{fiat} NOT NULL DEFAULT 0",
+            "operator_cash_out_fixed_fee": f"{fiat} NOT NULL DEFAULT 0",
+            "min_fiat": fiat,
+            "max_fiat": fiat,
+        },
+    )
+    taken = {
+        "discount_id": "TEXT",
+        "discount_code": "TEXT",
+        "operator_discount": "DECIMAL(10,4)",
+        "platform_discount": "DECIMAL(10,4)",
+    }
+    await _add_columns(
+        db,
+        "dca_settlements",
+        {
+            "operator_cash_in_fixed_fee": fiat,
+            "operator_cash_out_fixed_fee": fiat,
+            **taken,
+            "operator_discount_sats": "BIGINT NOT NULL DEFAULT 0",
+            "platform_discount_sats": "BIGINT NOT NULL DEFAULT 0",
+        },
+    )
+    await _add_columns(db, "dca_machine_requests", taken)
+    await db.execute(
+        "CREATE INDEX IF NOT EXISTS dca_settlements_discount_idx "
+        f"ON {db.references_schema}dca_settlements (discount_id) "
+        "WHERE discount_id IS NOT NULL"
+    )
+    now = _utc_now(db)
+    await _create_table(
+        db,
+        "dca_discounts",
+        f"""
+        id TEXT PRIMARY KEY NOT NULL,
+        owner TEXT NOT NULL,
+        code TEXT NOT NULL,
+        fraction DECIMAL(10,4) NOT NULL,
+        valid_from TIMESTAMP,
+        valid_until TIMESTAMP,
+        machines_json TEXT,
+        max_uses BIGINT,
+        max_uses_a_day BIGINT,
+        is_active BOOLEAN NOT NULL DEFAULT true,
+        uses BIGINT NOT NULL DEFAULT 0,
+        created_at TIMESTAMP NOT NULL DEFAULT {now},
+        updated_at TIMESTAMP NOT NULL DEFAULT {now}
+        """,
+    )
+    await _create_unique_index(
+        db, "dca_discounts_code_uq", "dca_discounts", "owner, code"
+    )
+    await _create_table(
+        db,
+        "dca_discount_uses",
+        """
+        machine_id TEXT NOT NULL,
+        txid TEXT NOT NULL,
+        discount_id TEXT NOT NULL,
+        used_at TIMESTAMP NOT NULL,
+        payment_hash TEXT,
+        expires_at TIMESTAMP,
+        given_back_at TIMESTAMP,
+        PRIMARY KEY (machine_id, txid)
+        """,
+    )
+    await _create_index(
+        db, "dca_discount_uses_idx", "dca_discount_uses", "discount_id, used_at"
+    )
+    await _create_table(
+        db,
+        "dca_staff",
+        f"""
+        id TEXT PRIMARY KEY NOT NULL,
+        operator_user_id TEXT NOT NULL,
+        user_id TEXT,
+        name TEXT,
+        role TEXT NOT NULL,
+        machines_json TEXT,
+        status TEXT NOT NULL,
+        code TEXT NOT NULL,
+        created_at TIMESTAMP NOT NULL DEFAULT {now},
+        expires_at TIMESTAMP NOT NULL,
+        answered_at TIMESTAMP,
+        ended_at TIMESTAMP
+        """,
+    )
+    await _create_unique_index(db, "dca_staff_code_uq", "dca_staff", "code")
+    await _create_index(
+        db, "dca_staff_operator_idx", "dca_staff", "operator_user_id, created_at"
+    )
+    await _create_index(db, "dca_staff_user_idx", "dca_staff", "user_id, status")
+
+
 # Parts of single migrations ---------------------------------------------------------
 
 

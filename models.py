@@ -71,6 +71,7 @@ class Mark:
     FEE_OFF = "fee_off"  # charged off the fractions by more than 1 % of principal
     RATE_OFF = "rate_off"  # more than 10 % off the usual rate or the market's
     RATE_NOT_CHECKED = "rate_not_checked"  # neither of the two was known
+    OUTSIDE_LIMITS = "outside_limits"  # less or more cash than the machine trades
     MORE_DISPENSED = "more_dispensed"  # more cash left the machine than was sold
     TEST = "test"  # the operator says so
 
@@ -135,6 +136,12 @@ class Machine(BaseModel):
     # whether sales are compared with the market's price, and by how much it is theirs
     price_check: bool = True
     market_factor: Fraction4 = Fraction4("1.0000")
+    # the operator's part of each trade in fiat, beside the fraction; and how much cash
+    # a trade has at least and at most
+    operator_cash_in_fixed_fee: Fiat = Fiat("0.00")
+    operator_cash_out_fixed_fee: Fiat = Fiat("0.00")
+    min_fiat: Fiat | None = None
+    max_fiat: Fiat | None = None
     created_at: datetime = Field(default_factory=utc_now)
     updated_at: datetime = Field(default_factory=utc_now)
 
@@ -238,6 +245,8 @@ class Settlement(BaseModel):
     super_cash_out_fee_fraction: Fraction4 | None = None
     operator_cash_in_fee_fraction: Fraction4 | None = None
     operator_cash_out_fee_fraction: Fraction4 | None = None
+    operator_cash_in_fixed_fee: Fiat | None = None
+    operator_cash_out_fixed_fee: Fiat | None = None
     stamp_json: str | None = None
     network_fee_sats: int = 0
     dispense_state: str | None = None
@@ -261,6 +270,14 @@ class Settlement(BaseModel):
     # words, each with a comma before and behind it
     marks: str = ""
     shortfall_sats: int = 0
+    # the discount that the machine's request took (shares of the two gross fees), its
+    # code as it is shown, and what was forgiven: the two fee columns are net of it
+    discount_id: str | None = None
+    discount_code: str | None = None
+    operator_discount: Fraction4 | None = None
+    platform_discount: Fraction4 | None = None
+    operator_discount_sats: int = 0
+    platform_discount_sats: int = 0
     seen_at: datetime | None = None
 
 

@@ -18,6 +18,7 @@ from .fields import (
     ExpiryMinutes,
     Factor,
     FiatCode,
+    FiatFigure,
     Fraction,
     Input,
     LightningAddress,
@@ -85,6 +86,14 @@ class MachineSettings(Input):
     market_factor: Factor | None = Field(
         None, description="of the market's price of a bitcoin; for two rates"
     )
+    operator_cash_in_fixed_fee: FiatFigure | None = Field(
+        None, description="of each trade, in the machine's currency"
+    )
+    operator_cash_out_fixed_fee: FiatFigure | None = None
+    min_fiat: PositiveFiat | None = Field(
+        None, description="the least cash of a trade; null: no limit"
+    )
+    max_fiat: PositiveFiat | None = Field(None, description="the most; null: no limit")
 
 
 class MachineInput(MachineSettings):

@@ -40,7 +40,14 @@ from .route import Caller, InScope, MachineId, named_fields, new_router, refusal
 
 router = new_router()
 AskedOfMachines = Annotated[ListQuery, Depends(asked_of(MACHINE_FIELDS))]
-NULLABLE = ("name", "location", "bay_capacities", "box_capacity")
+NULLABLE = (
+    "name",
+    "location",
+    "bay_capacities",
+    "box_capacity",
+    "min_fiat",
+    "max_fiat",
+)
 
 
 async def _wallet_sats(wallet_ids: Sequence[str]) -> dict[str, tuple[int, int]]:

@@ -122,6 +122,14 @@ class MachineAnswer(BaseModel):
     market_factor: str = Field(
         "1.0000", description="of the market's price of a bitcoin"
     )
+    operator_cash_in_fixed_fee: str = Field(
+        "0.00", description="of each trade, in the machine's currency"
+    )
+    operator_cash_out_fixed_fee: str = "0.00"
+    min_fiat: str | None = Field(
+        None, description="the least cash of a trade; null: no limit"
+    )
+    max_fiat: str | None = Field(None, description="the most; null: no limit")
     payout_advice: PayoutAdvice | None = Field(
         None,
         description="of one machine, from its last seven days; null in lists, and "
@@ -380,6 +388,13 @@ class SettlementAnswer(BaseModel):
     shortfall_sats: int = Field(
         0, description="of the platform's share, what the fee does not cover"
     )
+    discount_code: str | None = Field(
+        None, description="that the machine's request took"
+    )
+    operator_discount_sats: int = Field(
+        0, description="forgiven by the operator of their fee, which is net of it"
+    )
+    platform_discount_sats: int = 0
     marks: list[str] = Field(
         [],
         description="fee_off: charged off the fractions by more than 1 % of principal; "

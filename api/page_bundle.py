@@ -22,7 +22,7 @@ STATIC = Path(__file__).resolve().parent.parent / "static"
 LIB = ("api", "format", "typed", "sentences", "store", "components", "contrast")
 STYLES = ("page", "parts", "screens")
 PARTS = ("components", "screens")
-WORDS = ("", "desk", "log", "platform", "cash")
+WORDS = ("", "desk", "log", "platform", "cash", "team")
 LANGUAGES = ("en", "es")
 
 # Adds a style or templates to the document, as LNbits' loaders do.

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 from .. import crud
 from ..base.database import db
 from ..base.refusals import BadInputError
+from ..bitspire import FeeFractions
 from ..books.past import last_rate
-from ..calculations import cents_text, round_half_up, split_principal_based
+from ..calculations import cents_text, fee_shares, round_half_up
 from ..host.people import accounts_gone
 from ..models import CASH_OUT, CommissionSplit, Fiat, Machine, Settlement, utc_now
 from ..money.planning import build_plan, candidate_of, present
@@ -26,7 +28,7 @@ async def preview_settlement(
     """The plan with today's fees, splits and LP balances, at the machine's last rate.
 
     Without a rate the LPs are shown as if their whole balances were dispensed, and
-    the fiat is left out.
+    fiat and the operator's fixed fee are left out.
     """
     async with db.connect() as conn:
         machine = await get_own_machine(conn, asked.machine_id, operator_user_id)
@@ -49,12 +51,15 @@ async def preview_settlement(
         else max(1, _room(positions, used))
     )
     settlement = _settlement(machine, asked, fiat_cents)
-    platform, operator = split_principal_based(
-        asked.principal_sats,
-        getattr(config, f"super_{asked.tx_type}_fee_fraction"),
-        getattr(machine, f"operator_{asked.tx_type}_fee_fraction"),
+    terms = FeeFractions.of(machine, config).terms(asked.tx_type)
+    if not has_rate:  # a fixed fee has no value in sats
+        terms = replace(terms, fixed_cents=0)
+    shares = fee_shares(asked.principal_sats, fiat_cents, terms)
+    platform, operator, fee = (
+        shares.platform_sats,
+        shares.operator_sats,
+        shares.fee_sats,
     )
-    fee = platform + operator
     settlement = settlement.copy(
         update={
             "fee_sats": fee,

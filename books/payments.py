@@ -45,6 +45,9 @@ SETTLEMENT_KINDS: dict[str, Kind] = {
     "is_test": "bool",
     "shortfall_sats": "int",
     "marks": "text",
+    "discount_code": "text",
+    "operator_discount_sats": "int",
+    "platform_discount_sats": "int",
 }
 SETTLEMENT_FIELDS = Fields(
     kinds=SETTLEMENT_KINDS,

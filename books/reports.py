@@ -100,6 +100,10 @@ MACHINE_FIELDS = Fields(
         "allow_stamped_invoices": "bool",
         "price_check": "bool",
         "market_factor": "fraction",
+        "operator_cash_in_fixed_fee": "fiat",
+        "operator_cash_out_fixed_fee": "fiat",
+        "min_fiat": "fiat",
+        "max_fiat": "fiat",
     },
     search=("name", "location", "machine_npub", "fiat_code", "id"),
 )

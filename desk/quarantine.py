@@ -13,7 +13,7 @@ from ..base.database import db, transaction
 from ..base.rates import marks_text
 from ..base.rates_crud import known_rates
 from ..base.refusals import BadInputError, ConflictError, NotFoundError
-from ..bitspire import FeeFractions, SettlementInvariantError
+from ..bitspire import FeeFractions, Limits, SettlementInvariantError
 from ..cash.postings import post_landed
 from ..host import payments as host_payments
 from ..models import CASH_OUT, Fiat, Machine, Settlement, utc_now
@@ -34,6 +34,8 @@ RESOLVED = (
     "operator_fee_sats",
     "fee_mismatch_sats",
     "shortfall_sats",
+    "operator_discount_sats",
+    "platform_discount_sats",
     "fiat_amount",
     "fiat_code",
     "exchange_rate",
@@ -71,6 +73,7 @@ async def resolve(
                 fractions=_fractions_at_landing(before, machine),
                 recent_rates=known.days,
                 market=known.market,
+                limits=Limits.of(machine),
             )
         except SettlementInvariantError as exc:
             raise BadInputError(str(exc)) from exc

@@ -243,7 +243,9 @@ class NostrMachine:
         quote = await self.ask("quote", {"tx_type": tx_type, "fiat_code": fiat_code})
         principal = _half_up(value_of(bills) * sats_per_unit)
         fractions = (quote["platform_fee_fraction"], quote["operator_fee_fraction"])
-        fee = sum(_half_up(principal * Decimal(fraction)) for fraction in fractions)
+        platform, operator = (_half_up(principal * Decimal(x)) for x in fractions)
+        fixed = Decimal(quote["operator_fixed_fee"])
+        fee = platform + operator + _half_up(fixed * principal / value_of(bills))
         if tx_type == "cash_in" and principal - fee > quote["max_cash_in_sats"]:
             raise RefusedError(
                 "quote",

@@ -41,8 +41,11 @@ async def cash_facts(machine: Machine) -> dict[str, Any]:
         there = await reservations.available(conn, machine)
     if there is None:
         return {}
+    most = there.max_units
+    if machine.max_fiat is not None:
+        most = min(most, int(machine.max_fiat))
     return {
-        "max_cash_out": f"{there.max_units}.00",
+        "max_cash_out": f"{most}.00",
         "available": {str(d): n for d, n in there.notes.items()},
     }
 

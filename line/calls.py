@@ -32,8 +32,8 @@ from ..base.database import db, transaction
 from ..base.rates_crud import known_rates
 from ..base.refusals import BadInputError, RefusedError
 from ..base.text import storable_text
-from ..bitspire import FeeFractions, Figures, SettlementInvariantError
-from ..calculations import fiat_cents, split_principal_based
+from ..bitspire import FeeFractions, Figures, Limits, SettlementInvariantError
+from ..calculations import cents_text, fee_shares, fiat_cents
 from ..cash.ledger import Report
 from ..cash.postings import post_report
 from ..desk.actions import ConcurrentChangeError
@@ -103,8 +103,8 @@ async def ping(call: Call, body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def quote(call: Call, body: Mapping[str, Any]) -> dict[str, Any]:
-    """The fractions in force for a direction, how much a customer may sell, and what
-    the machine can pay out."""
+    """The fees in force for a direction, how much a trade may have, how much a customer
+    may sell, and what the machine can pay out."""
     machine = call.machine
     tx_type = body.get("tx_type")
     if tx_type not in (CASH_IN, CASH_OUT):
@@ -115,13 +115,26 @@ async def quote(call: Call, body: Mapping[str, Any]) -> dict[str, Any]:
         )
     must_be_active(machine)
     config = await crud.get_super_config()
-    platform, operator = FeeFractions.of(machine, config).for_direction(tx_type)
+    terms = FeeFractions.of(machine, config).terms(tx_type)
+    if body.get("fiat_amount") is not None:
+        must_be_within_limits(machine, _cents(body["fiat_amount"], "fiat_amount"))
+    least, most = machine.min_fiat, machine.max_fiat
     return {
-        "platform_fee_fraction": format(platform, "f"),
-        "operator_fee_fraction": format(operator, "f"),
+        "platform_fee_fraction": format(terms.platform_fraction, "f"),
+        "operator_fee_fraction": format(terms.operator_fraction, "f"),
+        "operator_fixed_fee": cents_text(terms.fixed_cents),
+        "min_fiat": None if least is None else format(least, "f"),
+        "max_fiat": None if most is None else format(most, "f"),
         "max_cash_in_sats": await max_cash_in_sats(machine),
         **await cash_facts(machine),
     }
+
+
+def must_be_within_limits(machine: Machine, cents: int) -> None:
+    """Before a customer pays or puts notes in; what is in the box is paid."""
+    refusal = Limits.of(machine).refusal(cents, machine.fiat_code)
+    if refusal:
+        raise LineError("limit", refusal)
 
 
 def must_be_active(machine: Machine) -> None:
@@ -168,7 +181,9 @@ async def read_terms(
 ) -> Terms:
     """Check the figures as a settlement of them would be checked when it lands.
 
-    Without `fee_sats` the fee is what today's fractions give. Raises LineError.
+    Without `fee_sats` the fee is what today's terms give. A cash-out outside the
+    machine's limits is refused; the notes of a cash-in are in the box already. Raises
+    LineError.
     """
     async with db.connect() as conn:
         config = await crud.get_super_config(conn)
@@ -181,7 +196,9 @@ async def read_terms(
     }
     principal, fee = body.get("principal_sats"), body.get("fee_sats")
     if fee is None and type(principal) is int and 0 < principal <= bitspire.MAX_SATS:
-        fee = sum(split_principal_based(principal, *fractions.for_direction(tx_type)))
+        cents = _cents(body.get("fiat_amount"), "fiat_amount")
+        if cents > 0:  # else the figures are refused below
+            fee = fee_shares(principal, cents, fractions.terms(tx_type)).fee_sats
     stamp |= {
         "source": bitspire.SOURCE,
         "tx_type": tx_type,
@@ -204,6 +221,8 @@ async def read_terms(
         )
     except SettlementInvariantError as exc:
         raise LineError("bad_request", str(exc)) from exc
+    if tx_type == CASH_OUT:
+        must_be_within_limits(machine, figures.fiat_cents)
     stamp["fiat_amount"] = format(figures.fiat_amount, "f")
     return Terms(txid, figures, stamp)
 

@@ -8,11 +8,15 @@ then refuses only where wire and reserve are not free.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .. import crud
 from ..base.database import db
-from ..calculations import allocate_operator_split_legs, split_principal_based
+from ..bitspire import FeeFractions
+from ..books.past import last_rate
+from ..calculations import allocate_operator_split_legs, fee_shares, round_half_up
 from ..host import limits
-from ..models import CommissionSplit, Machine, SuperConfig, utc_now
+from ..models import CASH_IN, CommissionSplit, Machine, SuperConfig, utc_now
 from ..money.funds import free_sats
 from ..parties import positions_crud
 from . import requests_crud
@@ -28,11 +32,12 @@ async def max_cash_in_sats(machine: Machine) -> int:
         splits = await positions_crud.effective_splits(
             conn, machine.operator_user_id, machine.id
         )
+        rate = await last_rate(conn, machine.id)
     free = await free_sats(machine.wallet_id)
     return max(
         0,
         min(
-            _largest_wire_sats(free, machine, config, splits),
+            _largest_wire_sats(free, machine, config, splits, rate),
             machine.max_payout_sats,
             machine.max_daily_payout_sats - spent,
         ),
@@ -44,13 +49,14 @@ def _largest_wire_sats(
     machine: Machine,
     config: SuperConfig,
     splits: list[CommissionSplit],
+    rate: tuple[int, int],
 ) -> int:
     """By halving: what a cash-in takes grows with its principal."""
     fits, too_much = 0, max(0, free) * 2 + 1
     best = 0
     while fits < too_much - 1:
         principal = (fits + too_much) // 2
-        wire, needed = _needed(principal, machine, config, splits)
+        wire, needed = _needed(principal, machine, config, splits, rate)
         if needed <= free:
             fits, best = principal, max(best, wire)
         else:
@@ -63,13 +69,20 @@ def _needed(
     machine: Machine,
     config: SuperConfig,
     splits: list[CommissionSplit],
+    rate: tuple[int, int],
 ) -> tuple[int, int]:
-    """What the customer gets for this principal, and what that takes of the wallet."""
-    platform, operator = split_principal_based(
-        principal_sats,
-        config.super_cash_in_fee_fraction,
-        machine.operator_cash_in_fee_fraction,
-    )
+    """What the customer gets for this principal, and what that takes of the wallet.
+
+    `rate` (sats, minor units) is the last one, for the fixed fee; without any the
+    fixed fee is left out.
+    """
+    terms = FeeFractions.of(machine, config).terms(CASH_IN)
+    sats, cents = rate
+    if not (sats and cents):
+        terms, sats, cents = replace(terms, fixed_cents=0), 1, 1
+    fixed = round_half_up(terms.fixed_cents * sats, cents)
+    shares = fee_shares(principal_sats, cents, replace(terms, fixed_cents=0))
+    platform, operator = shares.platform_sats, shares.operator_sats + fixed
     wire = principal_sats - platform - operator
     needed = wire + (limits.reserve_sats(wire, False) if wire > 0 else 0)
     # a leg to the wallet that pays it is no payment

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -25,7 +25,7 @@ from ..base.audit import MACHINE, write_audit
 from ..base.database import transaction
 from ..base.rates import marks_text
 from ..base.rates_crud import known_rates
-from ..bitspire import Reading
+from ..bitspire import FeeFractions, Reading
 from ..cash.postings import post_landed
 from ..models import Fiat, Machine, Settlement, SuperConfig, utc_now
 
@@ -84,6 +84,7 @@ async def land_payment(
         config = await crud.get_super_config(conn)
         at = min(payment.updated_at, utc_now())
         known = await known_rates(conn, machine, at)
+        taken = await crud.discount_taken(conn, machine.id, payment.payment_hash)
         reading = bitspire.read_payment(
             payment,
             machine,
@@ -91,8 +92,9 @@ async def land_payment(
             report=report,
             recent_rates=known.days,
             market=known.market,
+            fractions=replace(FeeFractions.of(machine, config), **taken.shares),
         )
-        row = _row(reading, payment, machine, config, event_id)
+        row = _row(reading, payment, machine, config, event_id, taken)
         if _is_past(payment, owner[1]):
             _hold_back(row, PAST)
         elif await _is_strangers(conn, row, machine, report):
@@ -220,6 +222,7 @@ def _row(
     machine: Machine,
     config: SuperConfig,
     event_id: str | None,
+    taken: crud.DiscountTaken,
 ) -> Settlement:
     parsed = reading.parsed
     now = utc_now()
@@ -258,6 +261,11 @@ def _row(
         super_cash_out_fee_fraction=config.super_cash_out_fee_fraction,
         operator_cash_in_fee_fraction=machine.operator_cash_in_fee_fraction,
         operator_cash_out_fee_fraction=machine.operator_cash_out_fee_fraction,
+        operator_cash_in_fixed_fee=machine.operator_cash_in_fixed_fee,
+        operator_cash_out_fixed_fee=machine.operator_cash_out_fixed_fee,
+        **taken.columns,
+        operator_discount_sats=parsed.operator_discount_sats,
+        platform_discount_sats=parsed.platform_discount_sats,
     )
 
 

@@ -16,7 +16,7 @@ from lnbits.db import Connection
 from lnbits.helpers import urlsafe_short_hash
 
 from ..base.audit import changed, write_audit
-from ..base.currencies import check_currency
+from ..base.currencies import check_amount, check_currency
 from ..base.database import transaction
 from ..base.refusals import BadInputError, ConflictError
 from ..crud import (
@@ -54,7 +54,12 @@ MACHINE_SETTINGS = (
     "allow_stamped_invoices",
     "price_check",
     "market_factor",
+    "operator_cash_in_fixed_fee",
+    "operator_cash_out_fixed_fee",
+    "min_fiat",
+    "max_fiat",
 )
+IN_FIAT = MACHINE_SETTINGS[-4:]
 # A machine with a new key has to prove it.
 UNPAIRED = {
     "is_paired": False,
@@ -133,6 +138,21 @@ def check_fractions(machine: Machine, config: SuperConfig) -> None:
             )
 
 
+def check_fiat(machine: Machine) -> None:
+    """`BadInputError` for a fixed fee or a limit that the currency cannot have, or for
+    limits that leave no trade."""
+    for name in IN_FIAT:
+        value = getattr(machine, name)
+        if value is not None:
+            check_amount(value, machine.fiat_code, name)
+    least, most = machine.min_fiat, machine.max_fiat
+    if least is not None and most is not None and least > most:
+        raise BadInputError(
+            f"min_fiat is {least}, more than the {most} of max_fiat: no trade would be "
+            "possible."
+        )
+
+
 # --------------------------------------------------------------------------- machines
 
 
@@ -156,6 +176,7 @@ async def create_machine(operator_user_id: str, fields: Mapping[str, Any]) -> Ma
         await lock_ledger(conn)
         check_currency(machine.fiat_code)
         check_fractions(machine, await get_super_config(conn))
+        check_fiat(machine)
         await _check_registrations(conn, operator_user_id)
         await _hold_or_wait(conn, machine)
         await _check_wallet_is_free(conn, machine)
@@ -193,6 +214,8 @@ async def update_machine(
             return before
         after = before.copy(update=new)
         check_fractions(after, await get_super_config(conn))
+        if not {"fiat_code", *IN_FIAT}.isdisjoint(new):
+            check_fiat(after)
         if "fiat_code" in new:
             check_currency(after.fiat_code)
             await _check_no_history(conn, before)

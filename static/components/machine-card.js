@@ -48,11 +48,23 @@ satmachine.component('machine-card', {
     feeText(way) {
       const own = this.machine[`operator_cash_${way}_fee_fraction`]
       const platform = this.machine[`platform_cash_${way}_fee_fraction`]
-      return this.t('fees.sum', {
+      const fees = this.t('fees.sum', {
         platform: this.fmt.percent(platform),
         own: this.fmt.percent(own),
         sum: this.fmt.percent(Number(platform) + Number(own))
       })
+      const {fiat_code, min_fiat, max_fiat} = this.machine
+      const fixed = this.machine[`operator_cash_${way}_fixed_fee`]
+      const money = amount => this.fmt.fiat(amount, fiat_code)
+      return [
+        Number(fixed)
+          ? this.t('fees.with_fixed', {fees, fixed: money(fixed)})
+          : fees,
+        min_fiat && this.t('fees.from', {least: money(min_fiat)}),
+        max_fiat && this.t('fees.up_to', {most: money(max_fiat)})
+      ]
+        .filter(Boolean)
+        .join(', ')
     }
   }
 })

@@ -8,6 +8,14 @@
     wallet_id: null,
     fiat_code: 'GTQ'
   }
+  // In the machine's currency: fees of each trade, and limits, which may be empty.
+  const FIAT = {
+    operator_cash_out_fixed_fee: 'fixed_out',
+    operator_cash_in_fixed_fee: 'fixed_in',
+    min_fiat: 'least',
+    max_fiat: 'most'
+  }
+  const isLimit = name => name.endsWith('_fiat')
 
   satmachine.component('machine-form', {
     mixins: [satmachine.saving],
@@ -20,6 +28,8 @@
         fees: {out: '0.0000', in: '0.0000'},
         limits: LIMITS,
         lowCash: '',
+        inFiat: FIAT,
+        cash: {},
         currencies: []
       }
     },
@@ -55,6 +65,12 @@
           out: machine?.operator_cash_out_fee_fraction || '0.0000',
           in: machine?.operator_cash_in_fee_fraction || '0.0000'
         }
+        this.cash = Object.fromEntries(
+          Object.keys(FIAT).map(name => [
+            name,
+            machine?.[name] ?? (isLimit(name) ? '' : '0.00')
+          ])
+        )
         this.lowCash = this.fmt.toPercent(machine?.low_cash_fraction)
         this.failure = ''
         this.shown = true
@@ -70,6 +86,10 @@
         return (
           (fraction !== null && Number(fraction) <= 1) || this.t('fees.invalid')
         )
+      },
+      fiat(value, name) {
+        if (isLimit(name) && !value) return true
+        return this.fmt.amountProblem(value, this.form.fiat_code) || true
       },
       factor(value) {
         const read = this.fmt.toRate(value)
@@ -107,6 +127,11 @@
           operator_cash_out_fee_fraction: this.fees.out,
           operator_cash_in_fee_fraction: this.fees.in
         }
+        Object.entries(this.cash).forEach(([name, typed]) => {
+          body[name] = typed
+            ? this.fmt.toAmount(typed, this.form.fiat_code)
+            : null
+        })
         if (!this.machine) return body
         LIMITS.forEach(name => (body[name] = this.fmt.toSats(body[name])))
         if ('silent_after_minutes' in body) {

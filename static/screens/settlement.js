@@ -30,6 +30,17 @@ satmachine.component('screen-settlement', {
     marks() {
       return (this.one.marks || []).filter(mark => mark !== 'test')
     },
+    discount() {
+      const {operator_discount_sats, platform_discount_sats} = this.one
+      const code = this.one.discount_code
+      return code
+        ? this.t('settlement.discount', {
+            code,
+            operator: this.fmt.sats(operator_discount_sats),
+            platform: this.fmt.sats(platform_discount_sats)
+          })
+        : ''
+    },
     mismatch() {
       const sats = this.one.fee_mismatch_sats
       if (!sats) return ''
