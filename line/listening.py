@@ -31,6 +31,8 @@ SILENT = "it does not answer"
 # A relay that wants something else than fewer authors: a login, patience, trust.
 NOT_THE_FILTER = ("auth-required", "rate-limit", "restricted", "blocked", "slow down")
 TOO_MANY = ("too many", "subscriptions", "concurrent")
+# What a NOTICE says that refuses. Any other may be a greeting.
+REFUSALS = (*NOT_THE_FILTER, *TOO_MANY, "error", "invalid", "rejected", "filter")
 
 Filter = dict[str, Any]
 
@@ -109,8 +111,10 @@ class Listening:
     def disconnected(self) -> None:
         self.is_connected, self.deaf_since = False, None
 
-    def authenticated(self, now: float) -> None:
-        """The login was taken: what was closed for want of it is asked for at once."""
+    def logged_in(self, now: float) -> None:
+        """The login was sent, or taken: what was refused for want of it is asked for at
+        once. Not every relay says that it took it; what it reads next, it reads after.
+        """
         for subscription in self._subscriptions.values():
             if not subscription.is_open:
                 subscription.asked_at, subscription.due = None, now
@@ -134,10 +138,20 @@ class Listening:
             self._ask_for_less(words.lower())
         self._judge(now)
 
-    def noticed(self, words: str) -> None:
-        """Older relays refuse a subscription in a NOTICE, without saying which."""
-        if any(s.asked_at is not None for s in self._subscriptions.values()):
-            self.words = words[:MAX_WORDS]
+    def noticed(self, words: str, now: float) -> None:
+        """Older relays refuse a subscription in a NOTICE, without saying which: all
+        that wait for an answer are asked for again, and for less."""
+        asked = [s for s in self._subscriptions.values() if s.asked_at is not None]
+        if not asked:
+            return
+        self.words = words[:MAX_WORDS]
+        said = words.lower()
+        if not any(refusal in said for refusal in REFUSALS):
+            return
+        for subscription in asked:
+            self._failed(subscription, now)
+        if len(self._subscriptions) > 1:
+            self._ask_for_less(said)
 
     def _failed(self, subscription: _Subscription, now: float) -> None:
         subscription.is_open, subscription.asked_at = False, None
@@ -147,7 +161,9 @@ class Listening:
     def _ask_for_less(self, words: str) -> None:
         if any(reason in words for reason in NOT_THE_FILTER):
             return
-        if any(reason in words for reason in TOO_MANY):
+        if "too many filters" in words:
+            self.filters_per_subscription = max(1, self.filters_per_subscription // 2)
+        elif any(reason in words for reason in TOO_MANY):
             more = self.filters_per_subscription * 4
             self.filters_per_subscription = min(more, MOST_FILTERS)
         else:

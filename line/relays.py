@@ -218,7 +218,7 @@ class RelayPool:
             logger.info(f"satmachineadmin: {url} closed {rest[0]}: {rest[1]}")
             found.listening.closed(str(rest[0]), str(rest[1]), now)
         elif kind == "NOTICE":
-            found.listening.noticed(str(rest[0]))
+            found.listening.noticed(str(rest[0]), now)
         elif kind == "AUTH":
             found.challenge = str(rest[0])
             self._log_in(url, found)
@@ -236,14 +236,15 @@ class RelayPool:
             tags=[["relay", url], ["challenge", found.challenge]],
         )
         found.login_id = str(json.loads(event)["id"])
-        self._say(found, f'["AUTH",{event}]')
+        if self._say(found, f'["AUTH",{event}]'):
+            found.listening.logged_in(time.monotonic())
 
     def _acknowledged(
         self, found: _Connection, event_id: str, is_taken: bool, words: str
     ) -> None:
         if event_id == found.login_id:
             if is_taken:
-                found.listening.authenticated(time.monotonic())
+                found.listening.logged_in(time.monotonic())
             else:
                 found.listening.words = words or "it refuses our login"
         waiting = found.waiting.get(event_id)

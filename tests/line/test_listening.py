@@ -12,17 +12,28 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from line_world import Lines, MakeOnLine, set_relays
 from nostr_sdk import EventBuilder, Keys, Kind, Tag
 from scripted_relay import ScriptedRelay
 
+from satmachineadmin.base.database import (
+    execute,
+    insert_sql,
+    row_params,
+    transaction,
+)
+from satmachineadmin.desk import relays as desk_relays
 from satmachineadmin.desk.relays import deaf_sentence
+from satmachineadmin.line import engine
 from satmachineadmin.line import listening as listening_module
 from satmachineadmin.line import relays as relays_module
 from satmachineadmin.line.listening import Listening
-from satmachineadmin.line.nostr import APP_DATA_KIND, RPC_KIND, ServiceKey
+from satmachineadmin.line.nostr import APP_DATA_KIND, RPC_KIND, ServiceKey, hex_of
 from satmachineadmin.line.relays import RelayPool
 
 from conftest import wait_for
+from dev.accounts import answer
+from dev.line_client import LineClient
 
 SERVICE = ServiceKey.generate()
 MACHINE = Keys.generate()
@@ -235,3 +246,140 @@ def test_words_are_those_of_the_relay_and_short() -> None:
     ear.messages(0.0)
     ear.closed("requests", "x" * 5_000, 1.0)
     assert ear.words == "x" * 200
+
+
+def test_a_notice_that_refuses_is_an_answer() -> None:
+    """Older relays refuse in a NOTICE that names no subscription."""
+    ear = Listening()
+    ear.want(REQUESTS, REPORTS, authors(3_000))
+    ear.connected(0.0)
+    assert len(ear.messages(0.0)) == 4
+    ear.noticed("welcome", 1.0)
+    assert ear.messages(5.0) == []
+    ear.noticed("rejected: too many subscriptions", 5.0)
+    assert (ear.words, ear.wanted_count) == ("rejected: too many subscriptions", 2)
+    asked = [json.loads(text) for text in ear.messages(6.0)]
+    assert [m[:2] for m in asked if m[0] == "CLOSE"] == [
+        ["CLOSE", "reports-1"],
+        ["CLOSE", "reports-2"],
+    ]
+    assert [m[1] for m in asked if m[0] == "REQ"] == ["requests", "reports-0"]
+    for name in ("requests", "reports-0"):
+        ear.confirmed(name, 7.0)
+    assert ear.is_listening
+    ear.noticed("error: something else", 8.0)
+    assert ear.is_listening
+    assert ear.words == ""
+
+
+def test_a_relay_that_takes_few_filters_or_short_ones_gets_less() -> None:
+    ear = Listening()
+    ear.want(REQUESTS, REPORTS, authors(1_000))
+    ear.connected(0.0)
+    ear.messages(0.0)
+    ear.noticed("ERROR: bad req: too many filters", 1.0)
+    assert (ear.filters_per_subscription, ear.authors_per_filter) == (2, 200)
+    ear.messages(3.0)
+    ear.noticed("ERROR: bad req: filter too big", 4.0)
+    assert (ear.filters_per_subscription, ear.authors_per_filter) == (2, 100)
+    ear.messages(9.0)
+    ear.noticed("rate-limited: slow down", 9.0)
+    assert (ear.filters_per_subscription, ear.authors_per_filter) == (2, 100)
+
+
+def test_after_a_login_it_is_asked_at_once_whether_or_not_it_says_so() -> None:
+    ear = Listening()
+    ear.want(REQUESTS, REPORTS, [])
+    ear.connected(0.0)
+    ear.messages(0.0)
+    ear.closed("requests", "auth-required: who are you?", 0.1)
+    assert ear.messages(0.2) == []
+    ear.logged_in(0.3)
+    assert len(ear.messages(0.3)) == 1
+
+
+# ------------------------------------------------------------------- on a server
+
+
+async def test_registrations_that_are_not_paired_cost_a_relay_nothing(
+    make_on_line: MakeOnLine, lines: Lines, relay: ScriptedRelay
+) -> None:
+    """1 250 of them, over a relay that takes two subscriptions and short filters: the
+    machine that is paired is heard."""
+    found = await make_on_line()
+    machine = found.world.machine
+    strangers = [Keys.generate().public_key().to_bech32() for _ in range(1_250)]
+    async with transaction() as conn:
+        for number, npub in enumerate(strangers):
+            own = f"{machine.id}-{number}"
+            row = machine.copy(
+                update={"id": own, "wallet_id": own, "machine_npub": npub}
+            )
+            row.claimed_npub, row.is_paired = npub, False
+            params = row_params(row)
+            await execute(conn, insert_sql("dca_machines", params), params)
+    relay.most_subscriptions, relay.most_authors = 2, 200
+    try:
+        await set_relays(lines.super_session, relay)
+        await wait_for(lambda: sorted(relay.open_names()) == ["reports-0", "requests"])
+        asked = {a for m in relay.asked for f in m[2:] for a in f.get("authors", [])}
+        assert found.machine.hex in asked
+        assert not asked & {hex_of(npub) for npub in strangers}
+        machine_line = LineClient(
+            found.client.keys, found.machine.state.service_npub, [relay.url]
+        )
+        await machine_line.open()
+        assert (await machine_line.insist("ping", {}))["pong"] is True
+        await machine_line.close()
+    finally:
+        await set_relays(lines.super_session, *lines.relays)
+        async with transaction() as conn:
+            await execute(
+                conn,
+                "DELETE FROM satoshimachine.dca_machines WHERE id LIKE :those",
+                {"those": f"{machine.id}-%"},
+            )
+
+
+async def test_everybody_hears_which_relay_does_not_listen_and_why(
+    lines: Lines, relay: ScriptedRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`/health`, what needs the super's attention, and what the Platform screen reads;
+    not in the first minute, and not when it listens again."""
+    relay.refuses = "restricted: members only"
+    api = lines.super_session.api
+    said = "connected, but this relay does not listen for us: restricted: members only"
+
+    async def shown() -> dict[str, Any]:
+        found = answer(await api.get("/health"))["relays"]["relays"]
+        return next((r for r in found if r["url"] == relay.url), {})
+
+    async def attention() -> list[str]:
+        found = answer(await api.get("/super/overview"))["needs_attention"]
+        return [i["message"] for i in found if i["kind"] == "relay_deaf"]
+
+    monkeypatch.setattr(engine, "STATUS_SECONDS", 0.5)
+    try:
+        await set_relays(lines.super_session, *lines.relays, relay)
+        await wait_for(lambda: relay.asked)
+        seen = await wait_for(shown)
+        assert (seen["connected"], seen["listening"]) == (True, False)
+        assert (seen["problem"], await attention()) == (None, [])
+        monkeypatch.setattr(desk_relays, "DEAF_SECONDS", 1)
+
+        async def is_told() -> bool:
+            return (await shown())["problem"] == said and await attention() == [
+                f"{relay.url}: {said}"
+            ]
+
+        await wait_for(is_told, timeout_seconds=30)
+        relay.refuses = None
+
+        async def is_over() -> bool:
+            seen = await shown()
+            has = seen["subscriptions"] == seen["subscriptions_wanted"] > 0
+            return has and seen["problem"] is None and await attention() == []
+
+        await wait_for(is_over, timeout_seconds=40)
+    finally:
+        await set_relays(lines.super_session, *lines.relays)

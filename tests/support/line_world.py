@@ -15,6 +15,7 @@ from typing import Any
 import pytest_asyncio
 from lnbits.core.services import create_invoice, pay_invoice
 from nostr_sdk import Event
+from scripted_relay import ScriptedRelay
 from world import MakeWorld, World, build_world
 
 from satmachineadmin import tasks
@@ -29,11 +30,12 @@ from dev.line_client import Answer, LineClient
 from dev.nostr_machine import NostrMachine, RefusedError
 from dev.relay import DevRelay
 
+HasUrl = DevRelay | ScriptedRelay
 RATE = Decimal(500)  # sats for one quetzal: 200.00 GTQ are 100 000 sat
 BILLS = {100: 2}
 
 
-async def set_relays(super_session: UserSession, *relays: DevRelay) -> None:
+async def set_relays(super_session: UserSession, *relays: HasUrl) -> None:
     """Tells the server its relays, and waits until it is on all of them."""
     urls = [relay.url for relay in relays]
     answer(await super_session.api.put("/super/nostr", json={"relays": urls}))
