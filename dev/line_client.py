@@ -67,6 +67,7 @@ class LineClient:
         self.hex = keys.public_key().to_hex()
         self.npub = keys.public_key().to_bech32()
         self.replies = 0
+        self.clock_ahead_seconds = 0
         self.sent: list[Event] = []
         self._on_cassettes = on_cassettes
         self._waiting: dict[str, asyncio.Future[Answer]] = {}
@@ -82,6 +83,7 @@ class LineClient:
         uniffi_set_event_loop(asyncio.get_running_loop())
         self._client = Client()
         options = RelayOptions().retry_interval(timedelta(seconds=1))
+        options = options.adjust_retry_interval(False)
         for url in self.relays:
             await self._client.add_relay_with_opts(RelayUrl.parse(url), options)
         await self._client.connect()
@@ -107,7 +109,7 @@ class LineClient:
 
     async def _listen(self, client: Client) -> None:
         with contextlib.suppress(NostrSdkError):
-            await client.handle_notifications(_Replies(self._heard))
+            await client.handle_notifications(_Replies(self._heard, self._closed))
 
     async def _subscribe(self) -> None:
         """Ask each relay once for every connection that was made to it."""
@@ -129,6 +131,11 @@ class LineClient:
                 self._connections[str(url)] = made
                 await self.client.subscribe_with_id_to([url], "replies", replies)
                 await self.client.subscribe_with_id_to([url], "cassettes", cassettes)
+
+    def _closed(self, url: str) -> None:
+        """The relay has closed a subscription: before the next request it is asked
+        again, or the reply would go past this machine."""
+        self._connections.pop(url, None)
 
     async def connected(self) -> list[Relay]:
         relays = (await self.client.relays()).values()
@@ -176,6 +183,14 @@ class LineClient:
             self.keys.secret_key(), self.service, text, Nip44Version.V2
         )
 
+    def now(self) -> int:
+        """What the machine's own clock says, in seconds since 1970."""
+        return int(time.time()) + self.clock_ahead_seconds
+
+    def set_clock(self, server_time: int) -> None:
+        """Every answer says what time it is for the service."""
+        self.clock_ahead_seconds = server_time - int(time.time())
+
     def event(
         self,
         kind: int,
@@ -188,7 +203,7 @@ class LineClient:
         return (
             EventBuilder(Kind(kind), content)
             .tags([Tag.parse(tag) for tag in all_tags])
-            .custom_created_at(Timestamp.from_secs(created_at or int(time.time())))
+            .custom_created_at(Timestamp.from_secs(created_at or self.now()))
             .sign_with_keys(self.keys)
         )
 
@@ -241,8 +256,11 @@ class LineClient:
 
 
 class _Replies(HandleNotification):
-    def __init__(self, heard: Callable[[Event], None]) -> None:
+    def __init__(
+        self, heard: Callable[[Event], None], closed: Callable[[str], None]
+    ) -> None:
         self._heard = heard
+        self._closed = closed
 
     async def handle(
         self, relay_url: RelayUrl, subscription_id: str, event: Event
@@ -251,4 +269,6 @@ class _Replies(HandleNotification):
             self._heard(event)
 
     async def handle_msg(self, relay_url: RelayUrl, msg: RelayMessage) -> None:
-        """Nothing: events come through `handle`."""
+        """Events come through `handle`."""
+        if msg.as_json().startswith('["CLOSED"'):
+            self._closed(str(relay_url))

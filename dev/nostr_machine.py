@@ -30,15 +30,44 @@ from .line_client import (
 )
 
 Bills = Mapping[int, int]
-# A report that was refused for one of these reasons will never be taken.
-HOPELESS = (
-    "bad_request",
-    "conflict",
-    "mismatch",
-    "not_a_settlement",
-    "unknown_payment",
-    "unknown_rpc",
+# What each ERROR asks of a machine: the table of docs/machines.md, which
+# tests/line/test_trades.py holds against this one and against machine.mjs.
+TELL, MEND, SET_CLOCK, NO_TRADE = (
+    "tell somebody",
+    "mend it",
+    "set the clock",
+    "no trade",
 )
+NEW_TXID, KEEP, SET_ASIDE = "a new txid", "keep the report", "set it aside"
+LESS, LATER, ANOTHER, REPEAT = "less", "later", "another invoice", "repeat"
+WHAT_TO_DO = {
+    "not_paired": TELL,
+    "bad_code": TELL,
+    "undecryptable": MEND,
+    "too_long": MEND,
+    "bad_request": MEND,
+    "unknown_rpc": MEND,
+    "stale": SET_CLOCK,
+    "inactive": NO_TRADE,
+    "stopped": NO_TRADE,
+    "conflict": NEW_TXID,
+    "expired": NEW_TXID,
+    "not_paid": KEEP,
+    "unknown_payment": SET_ASIDE,
+    "mismatch": SET_ASIDE,
+    "not_a_settlement": SET_ASIDE,
+    "cash_short": LESS,
+    "wallet_short": LATER,
+    "limit": LATER,
+    "bad_invoice": ANOTHER,
+    "wrong_amount": ANOTHER,
+    "refused": LATER,
+    "busy": REPEAT,
+    "server_error": REPEAT,
+}
+# A report that was refused so will never be taken as it is.
+HOPELESS = (MEND, NEW_TXID, SET_ASIDE)
+MOST_INVOICES = 3
 POLL_SECONDS = 0.3
 DONE_PAYOUTS = ("paid", "failed")
 FULL_CASSETTES = {1: (20, 500), 2: (50, 500), 3: (100, 500), 4: (200, 500)}
@@ -51,6 +80,11 @@ class RefusedError(RuntimeError):
         super().__init__(f"{rpc}: {answer['code']}: {answer['reason']}")
         self.code: str = answer["code"]
         self.answer = answer
+
+    @property
+    def what_to_do(self) -> str:
+        """By the table; a code that is newer than this machine stops the trade."""
+        return WHAT_TO_DO.get(self.code, NO_TRADE)
 
 
 @dataclass
@@ -175,14 +209,29 @@ class NostrMachine:
         return self.line
 
     async def ask(self, rpc: str, body: dict[str, Any]) -> Answer:
-        """Insists until it is answered. Raises `RefusedError` or `NoAnswerError`."""
-        answer = await self.client.insist(
-            rpc, body, timeout_seconds=self.patience_seconds
-        )
-        await self._follow(answer)
-        if answer["status"] != "OK":
-            raise RefusedError(rpc, answer)
-        return answer
+        """Insists until it is answered, and does by itself what an ERROR asks of the
+        machine alone: sets its clock, or repeats the request, newly signed.
+
+        Raises `RefusedError` for all other ERRORs, or `NoAnswerError`.
+        """
+        deadline = time.monotonic() + self.patience_seconds
+        was_set = False
+        while True:
+            answer = await self.client.insist(
+                rpc, body, timeout_seconds=self.patience_seconds
+            )
+            await self._follow(answer)
+            if answer["status"] == "OK":
+                return answer
+            refused = RefusedError(rpc, answer)
+            is_late = time.monotonic() > deadline
+            if refused.what_to_do == SET_CLOCK and not was_set:
+                self.client.set_clock(answer["server_time"])
+                was_set = True
+            elif refused.what_to_do == REPEAT and not is_late:
+                await asyncio.sleep(POLL_SECONDS)
+            else:
+                raise refused
 
     async def _follow(self, answer: Answer) -> None:
         """The service has a new key, and says so under the old one."""
@@ -222,7 +271,7 @@ class NostrMachine:
                 await self.ask(report.rpc, report.body)
                 taken += 1
             except RefusedError as refused:
-                if refused.code not in HOPELESS:
+                if refused.what_to_do not in HOPELESS:
                     continue
                 self.state.refused.append({**asdict(report), "answer": refused.answer})
             self.state.outbox.remove(report)
@@ -276,10 +325,11 @@ class NostrMachine:
         """Sells cash: shows an invoice, waits until `pay` has paid it, dispenses.
 
         `dispensed` is how many units of fiat come out of the slot, default all. The
-        settlement and the dispense are reported through the outbox.
+        settlement and the dispense are reported through the outbox. `RefusedError`
+        comes before anybody has paid: with `cash_short`, `quote` says what is there.
         """
         body = await self._terms("cash_out", bills, sats_per_unit, txid)
-        invoice = await self.ask("invoice", body)
+        invoice = await self._invoice(body)
         await pay(invoice["bolt11"])
         payment_hash = invoice["payment_hash"]
         self.report(
@@ -287,6 +337,17 @@ class NostrMachine:
         )
         await self._wait_until_taken()
         return await self._dispense(body, payment_hash, bills, dispensed)
+
+    async def _invoice(self, body: dict[str, Any]) -> Answer:
+        """An invoice for the customer; under a new txid where this one was used, as by
+        a counter that began again after a broken disk."""
+        try:
+            return await self.ask("invoice", body)
+        except RefusedError as refused:
+            if refused.what_to_do != NEW_TXID:
+                raise
+        body["txid"] = self._next_txid()
+        return await self.ask("invoice", body)
 
     async def _wait_until_taken(self) -> None:
         """No cash before the service has the customer's payment."""
@@ -330,19 +391,42 @@ class NostrMachine:
         *,
         txid: str | None = None,
     ) -> Trade:
-        """Buys cash: takes the bills, has the customer paid principal - fee."""
+        """Buys cash: takes the bills, has the customer paid principal - fee.
+
+        A payout that failed, or an invoice that cannot be paid, is followed by another
+        invoice of the customer's. After any other ERROR nothing was paid and nothing
+        will be: the bills are handed back, and `RefusedError` says why. Without an
+        answer nothing is handed back: it may have been paid.
+        """
         body = await self._terms("cash_in", bills, sats_per_unit, txid)
-        for bill, count in bills.items():
-            self.state.cash_box[bill] = self.state.cash_box.get(bill, 0) + count
-        self.save()
-        bolt11 = await make_invoice(body["principal_sats"] - body["fee_sats"])
-        answer = await self._paid_out({**body, "bolt11": bolt11})
+        self._take_in(bills, 1)
+        sats = body["principal_sats"] - body["fee_sats"]
+        for left in reversed(range(MOST_INVOICES)):
+            bolt11 = await make_invoice(sats)
+            try:
+                answer = await self._paid_out({**body, "bolt11": bolt11})
+            except RefusedError as refused:
+                if refused.what_to_do == ANOTHER and left:
+                    continue
+                self._take_in(bills, -1)
+                raise
+            if answer["payment_status"] != "failed":
+                break
+        else:
+            self._take_in(bills, -1)
         return self._done(
             "cash_in", body, answer["payment_hash"], answer["payment_status"]
         )
 
+    def _take_in(self, bills: Bills, sign: int) -> None:
+        """Into the box, or (-1) out of it and back to the customer."""
+        for bill, count in bills.items():
+            self.state.cash_box[bill] = self.state.cash_box.get(bill, 0) + sign * count
+        self.save()
+
     async def _paid_out(self, body: dict[str, Any]) -> Answer:
-        """Asks for the payout until its outcome is known, or patience ends."""
+        """Asks for the payout until its outcome is known, however long that takes: an
+        answer that says `pending` is no reason to hand the cash back."""
         deadline = time.monotonic() + self.patience_seconds
         while True:
             answer = await self.ask("payout", body)
