@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query
-from fastapi.responses import StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 from lnbits.db import Connection, Page
 from pydantic import BaseModel, Field
 
@@ -37,7 +37,7 @@ from ..line import engine as line
 from ..models import Machine, utc_now
 from ..parties import machines_crud
 from .fields import Choice, FiatCode, FiatFigure, Input, Reason
-from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
+from .lists import CSV_ANSWER, asked_of, csv_answer, csv_text, defused, filter_docs
 from .route import Caller, InScope, MachineId, new_router, refusals
 
 router = new_router()
@@ -496,6 +496,77 @@ async def own_visit(
     visit = await get_own_visit(conn, visit_id, user_id)
     machine = await machines_crud.get_own_machine(conn, visit.machine_id, user_id)
     return visit, machine
+
+
+@router.get(
+    "/visits/{visit_id}.csv",
+    summary="One visit as CSV: a row for each place and note that was entered",
+    response_class=Response,
+    responses={200: CSV_ANSWER, **refusals(404)},
+)
+async def api_visit_csv(account: Caller, visit_id: VisitId) -> Response:
+    async with db.connect() as conn:
+        visit, machine = await own_visit(conn, visit_id, account.id)
+        answer = await visit_answer(conn, visit, machine, account.id)
+    name = machine.name or machine.machine_npub[:12]
+    return Response(
+        csv_text([VISIT_COLUMNS, *visit_rows(answer, defused(name))]),
+        media_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": 'attachment; filename="visit.csv"'},
+    )
+
+
+VISIT_COLUMNS = [
+    *("visit_id", "machine_id", "machine", "status", "opened_at", "opened_by"),
+    *("closed_at", "closed_by", "place", "denomination", "expected", "counted"),
+    *("difference", "filled", "is_emptied", "counted_at", "currency"),
+    *("expected_amount", "counted_amount"),
+]
+
+
+def visit_rows(visit: VisitAnswer, machine: str) -> list[list[Any]]:
+    """What was entered, and what was expected of it where it was another number; empty
+    where nobody entered it. A place known by amount only has no denomination."""
+    head: list[Any] = [visit.id, visit.machine_id, machine, visit.status]
+    head += [_iso(visit.opened_at), visit.opened_by]
+    head += [_iso(visit.closed_at), visit.closed_by]
+    found = {(d.place, d.denomination): d for d in visit.differences}
+    rows = []
+    for place in visit.places:
+        counts, filled = place.counts or {}, place.filled or {}
+        notes: set[int | None] = {int(n) for n in {*counts, *filled}}
+        notes |= {note for name, note in found if name == place.place}
+        for note in sorted(notes, key=lambda n: n or 0):
+            key = "" if note is None else str(note)
+            other = found.get((place.place, note))
+            counted = other.counted if other else counts.get(key)
+            expected = other.expected if other else counted
+            if place.expected is not None:
+                expected = place.expected.get(key, 0)
+            missing = None
+            if counted is not None and expected is not None:
+                missing = counted - expected
+            rows.append(
+                [
+                    *head,
+                    *(place.place, note, expected, counted),
+                    missing,
+                    filled.get(key),
+                    "true" if place.is_emptied else "false",
+                    _iso(place.counted_at),
+                    visit.currency,
+                    *(
+                        (other.expected_amount, other.counted_amount)
+                        if other
+                        else ("", "")
+                    ),
+                ]
+            )
+    return rows
+
+
+def _iso(at: datetime | None) -> str | None:
+    return at.isoformat() if at else None
 
 
 @router.get(

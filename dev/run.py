@@ -26,6 +26,7 @@ import httpx
 from . import postgres
 from .accounts import PASSWORD, UserSession, answer
 from .demo import DEPOSITS, DOMAIN, FIAT, FIXED_DAILY, Demo, refill, set_up
+from .demo_cash import first_day
 from .demo_line import LineMachine, on_line
 from .demo_parties import say
 from .http_machine import HttpMachine, pick_bills
@@ -244,6 +245,8 @@ async def run(db: str, demo_on: bool, line: str, port: int | None) -> None:
                 )
             )
             machines = [*online.values()]
+        for words in await first_day(demo.operator):
+            print(f"          {words}", flush=True)
         print(welcome(server, db), flush=True)
         work = [asyncio.create_task(tell(demo))]
         if demo_on:

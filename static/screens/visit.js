@@ -38,6 +38,9 @@
         }
         return {look: 'good', text: this.t('visit.saved')}
       },
+      csv() {
+        return satmachine.api.url(`/visits/${this.id}.csv`)
+      },
       slip() {
         return `/satmachineadmin/visits/${this.id}/slip?lang=${this.$i18n.locale}`
       }

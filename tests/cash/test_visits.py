@@ -135,3 +135,41 @@ async def test_a_round_begins_with_what_is_needed(desk: Desk) -> None:
     (bay,) = plan["bays"]
     assert (bay["holds"], bay["bring"], bay["days_left"]) == (50, 150, None)
     assert plan["bring"] == {"GTQ": {"20": 150}}
+
+
+async def test_one_visit_as_a_file(desk: Desk) -> None:
+    """A row for each place and note that was entered, what was expected beside it;
+    nobody else's, and no formula."""
+    api = desk.operator.api
+    path = f"/machines/{desk.machine['id']}"
+    ok(await api.put(path, json={"name": "=1+1"}))
+    await fill(desk, 50)
+    visit = ok(await api.post(f"{path}/visits"), 201)
+    body = {
+        "counts": {"bay:1": {"20": 48}, "box": {"100": 0}},
+        "filled": {"bay:1": {"20": 10}},
+        "emptied": ["box"],
+    }
+    ok(await api.put(f"/visits/{visit['id']}", json=body))
+    address = f"/visits/{visit['id']}.csv"
+
+    async def rows() -> list[dict[str, str]]:
+        said = await api.get(address)
+        assert said.headers["content-type"].startswith("text/csv")
+        return list(csv.DictReader(io.StringIO(said.text)))
+
+    figures = ("place", "denomination", "expected", "counted", "difference", "filled")
+    bay, box = await rows()
+    assert [bay[f] for f in figures] == ["bay:1", "20", "50", "48", "-2", "10"]
+    assert [box[f] for f in figures] == ["box", "100", "0", "0", "0", ""]
+    assert (bay["status"], bay["is_emptied"], box["is_emptied"]) == (
+        "open",
+        "false",
+        "true",
+    )
+    ok(await api.post(f"/visits/{visit['id']}/close", json={"reason": "x"}))
+    bay, box = await rows()
+    assert [bay[f] for f in figures] == ["bay:1", "20", "50", "48", "-2", "10"]
+    assert (bay["status"], bay["machine"]) == ("closed", "'=1+1")
+    assert (bay["expected_amount"], bay["counted_amount"]) == ("1000.00", "960.00")
+    refused(await desk.lp.api.get(address), 404)
