@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-ROWS = ("one", "burst", "calls", "year", "history", "processes", "pages")
+ROWS = ("one", "burst", "calls", "year", "history", "flood", "processes", "pages")
 
 
 def main() -> int:

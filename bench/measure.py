@@ -11,7 +11,7 @@ from bench.stage import Stage, booted
 # isort: split
 from lnbits.settings import settings
 
-from bench import calls, history, payments, processes, year
+from bench import calls, flood, history, payments, processes, year
 
 ROWS: dict[str, Callable[[Stage], Awaitable[None]]] = {
     "one": payments.one_settlement,
@@ -19,6 +19,7 @@ ROWS: dict[str, Callable[[Stage], Awaitable[None]]] = {
     "calls": calls.measure,
     "year": year.measure,
     "history": history.measure,
+    "flood": flood.measure,
 }
 
 

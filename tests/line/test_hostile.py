@@ -12,12 +12,12 @@ import gc
 import json
 import resource
 import statistics
-import sys
 import time
 from typing import Any
 
 import pytest
 from examples import examples as enough
+from flood import flood
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from line_world import Lines, MakeOnLine, OnLine, set_relays
@@ -120,54 +120,6 @@ async def test_garbage_from_the_machine_hurts_nobody(make_on_line: MakeOnLine) -
 # ----------------------------------------------------------------------------- floods
 
 
-# A relay that sends the requests of a key that nobody knows, and of one that is
-# registered and not paired: 100 a second each.
-FLOOD = """
-import asyncio, json, sys
-from nostr_sdk import EventBuilder, Keys, Kind, Tag
-from websockets.asyncio.server import serve
-
-SECONDS, PER_SECOND = 10, 100 * (len(sys.argv) - 1)
-service, flooded = sys.argv[1], []
-senders = [Keys.generate(), *(Keys.parse(nsec) for nsec in sys.argv[2:])]
-
-def event(number):
-    tags = [Tag.parse(["p", service]), Tag.parse(["n", str(number)])]
-    keys = senders[number % len(senders)]
-    made = EventBuilder(Kind(21000), "A" * 300).tags(tags).sign_with_keys(keys)
-    return made.as_json()
-
-async def flood(connection, name):
-    loop = asyncio.get_running_loop()
-    started, sent = loop.time(), 0
-    while sent < SECONDS * PER_SECOND:
-        due = (loop.time() - started) * PER_SECOND
-        while sent < min(due, SECONDS * PER_SECOND):
-            await connection.send('["EVENT",%s,%s]' % (json.dumps(name), event(sent)))
-            sent += 1
-        await asyncio.sleep(0.01)
-    print("done", sent, flush=True)
-
-async def talk(connection):
-    async for text in connection:
-        message = json.loads(text)
-        if message[0] == "REQ" and message[1].startswith("requests") and not flooded:
-            flooded.append(asyncio.ensure_future(flood(connection, message[1])))
-        elif message[0] == "EVENT":
-            await connection.send(json.dumps(["OK", message[1]["id"], True, ""]))
-        if message[0] == "REQ":
-            await connection.send(json.dumps(["EOSE", message[1]]))
-
-async def main():
-    async with serve(talk, "127.0.0.1", 0) as server:
-        port = next(iter(server.sockets)).getsockname()[1]
-        print(f"ws://127.0.0.1:{port}", flush=True)
-        await server.serve_forever()
-
-asyncio.run(main())
-"""
-
-
 async def ping_seconds(found: OnLine) -> float:
     """How long a machine waits for its answer."""
     started = time.monotonic()
@@ -202,28 +154,24 @@ async def test_a_flood_of_strangers_delays_no_machine(
     before = ignored["unknown key"]
     gc.collect()
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    flood = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", FLOOD, found.client.service.to_hex()),
-        unpaired.machine.state.nsec,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert flood.stdout
     took: list[float] = []
-    try:
-        bad = (await flood.stdout.readline()).decode().strip()
-        relays = [bad, *(relay.url for relay in lines.relays)]
-        answer(await super_session.api.put("/super/nostr", json={"relays": relays}))
-        await wait_for(lambda: ignored["unknown key"] > before, timeout_seconds=30)
-        ended = asyncio.create_task(flood.stdout.readline())
-        while not ended.done():
-            took.append(await ping_seconds(found))
-            waited.append(await page_seconds(found))
-            await asyncio.sleep(0.2)
-        assert (await ended).startswith(b"done 2000")
-    finally:
-        flood.kill()
-        await flood.wait()
-        await set_relays(super_session, *lines.relays)
+    async with flood(
+        *(found.client.service.to_hex(), unpaired.machine.state.nsec),
+        seconds=10,
+        each_per_second=100,
+        characters=300,
+    ) as bad:
+        try:
+            relays = [bad.url, *(relay.url for relay in lines.relays)]
+            answer(await super_session.api.put("/super/nostr", json={"relays": relays}))
+            await wait_for(lambda: ignored["unknown key"] > before, timeout_seconds=30)
+            while not bad.ended.done():
+                took.append(await ping_seconds(found))
+                waited.append(await page_seconds(found))
+                await asyncio.sleep(0.2)
+            assert (await bad.ended)[0] == 2_000
+        finally:
+            await set_relays(super_session, *lines.relays)
     assert len(took) >= 5
     # nine of ten: what else runs on this machine has its moments
     assert sorted(took)[len(took) * 9 // 10] < max(1, 4 * idle_ping), took
