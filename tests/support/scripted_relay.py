@@ -79,6 +79,11 @@ class ScriptedRelay:
     def open_names(self) -> list[str]:
         return [name for client in self._clients for name in client.subscriptions]
 
+    async def repeat(self, count: int) -> None:
+        """Sends what it took last once more, to whoever listens for it."""
+        for event in self.taken[-count:]:
+            await self._pass_on(event)
+
     async def close_all(self, words: str) -> None:
         """CLOSED for each subscription; the connections stay."""
         for client in list(self._clients):
@@ -151,6 +156,9 @@ class ScriptedRelay:
             await self._send(client, "OK", event["id"], self.says_ok, "as told")
         if self.says_ok is False or self.chance.random() < self.loses:
             return
+        await self._pass_on(event)
+
+    async def _pass_on(self, event: dict[str, Any]) -> None:
         for other in list(self._clients):
             for name, filters in list(other.subscriptions.items()):
                 if any(_matches(wanted, event) for wanted in filters):
