@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from datetime import timedelta
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from line_world import Lines, MakeOnLine, OnLine, set_relays
 from nostr_sdk import EventBuilder, Kind, Tag
+from scripted_relay import ScriptedRelay
 from world import update
 
 from satmachineadmin import tasks
@@ -17,6 +19,7 @@ from satmachineadmin.base.database import db_time
 from satmachineadmin.line import cassettes_crud
 from satmachineadmin.line import crud as line_crud
 from satmachineadmin.line import engine as line
+from satmachineadmin.line import relays as relays_module
 from satmachineadmin.models import utc_now
 
 from conftest import wait_for
@@ -89,6 +92,34 @@ async def test_saved_cassettes_reach_the_machine_and_are_confirmed(
     told = await shown(found, "cassettes")
     assert told["positions"]["2"]["state_count"] == 50
     assert told["positions"]["2"]["state_at"]
+
+
+async def test_a_relay_that_says_nothing_is_sent_them_once(
+    make_on_line: MakeOnLine, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sent, not acknowledged: a state of its own, and not "not published"."""
+    monkeypatch.setattr(relays_module, "SEND_TIMEOUT_SECONDS", 0.5)
+    found, silent = await make_on_line(), ScriptedRelay()
+    await silent.start()
+    silent.says_ok = None
+    try:
+        await set_relays(lines.super_session, silent)
+        await wait_for(lambda: "requests" in silent.open_names())
+        await save(found, {"1": bay(20, 7)})
+
+        async def offered() -> Any:
+            return (await shown(found, "cassettes"))["offered_at"]
+
+        assert await wait_for(offered)
+        told = await shown(found, "cassettes")
+        assert (told["published_at"], told["confirmed_at"]) == (None, None)
+        await asyncio.sleep(3)
+        name = f"bitspire-cassettes:{found.machine.hex}"
+        taken = [event["id"] for event in silent.taken if ["d", name] in event["tags"]]
+        assert len(taken) == 1
+    finally:
+        await set_relays(lines.super_session, *lines.relays)
+        await silent.stop()
 
 
 async def test_each_save_is_dated_later_than_the_last(make_on_line: MakeOnLine) -> None:

@@ -247,6 +247,7 @@ def test_every_error_has_a_line_in_the_guide_and_in_both_clients() -> None:
     for path in (ROOT / "line").glob("*.py"):
         text = path.read_text(encoding="utf-8")
         sent |= set(re.findall(r'LineError\(\s*"(\w+)"', text))
-    assert sent <= documented
+    # what is published gets no answer: these are counted in health
+    assert sent - documented == {"future", "unknown_event"}
     assert documented == set(WHAT_TO_DO)
     assert in_javascript == WHAT_TO_DO
