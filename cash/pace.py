@@ -10,6 +10,7 @@ from typing import Any
 from lnbits.db import Connection
 
 from ..base.database import in_list
+from ..base.zones import UTC, Zone, zone_or_utc
 from ..models import utc_now
 from . import bays as cash
 from . import ledger, pace_crud
@@ -29,7 +30,7 @@ class CashOfMachine:
 async def cash_of_machines(
     conn: Connection, machine_ids: Sequence[str]
 ) -> dict[str, CashOfMachine]:
-    """By machine id, in five statements."""
+    """By machine id, in six statements."""
     params: dict[str, Any] = {}
     listed = in_list("machine", machine_ids, params)
     found = await cash.bays(conn, listed, params)
@@ -55,16 +56,14 @@ async def bay_forecasts(
     bays: Sequence[cash.Bay],
 ) -> dict[tuple[str, int], Forecast | None]:
     """When each bay is empty, by (machine id, position)."""
-    moved = await pace_crud.daily(conn, listed, params, since=_since(), is_out=True)
-    first = await pace_crud.first_days(conn, listed, params)
-    now = utc_now()
+    past = await _past(conn, listed, params, is_out=True)
     return {
-        (bay.machine_id, bay.position): days_until(
+        (bay.machine_id, bay.position): past.until(
+            bay.machine_id,
             bay.count,
-            moved.get((bay.machine_id, ledger.bay(bay.position), bay.denomination), {}),
-            first_day=first.get(bay.machine_id, now.date()),
-            today=now.date(),
-            day_passed=share_of_day(now),
+            past.moved.get(
+                (bay.machine_id, ledger.bay(bay.position), bay.denomination), {}
+            ),
         )
         for bay in bays
     }
@@ -77,32 +76,62 @@ async def box_forecasts(
     room: Mapping[str, int],
 ) -> dict[str, Forecast | None]:
     """When each box is full, by machine id; `room` is how many notes still fit."""
-    moved = await pace_crud.daily(conn, listed, params, since=_since(), is_out=False)
-    first = await pace_crud.first_days(conn, listed, params)
+    past = await _past(conn, listed, params, is_out=False)
     into: dict[str, dict[date, int]] = {}
-    for (machine_id, place, _), by_day in moved.items():
+    for (machine_id, place, _), by_day in past.moved.items():
         if place == ledger.BOX:
             days = into.setdefault(machine_id, {})
             for day, notes in by_day.items():
                 days[day] = days.get(day, 0) + notes
-    now = utc_now()
     return {
-        machine_id: days_until(
-            left,
-            into.get(machine_id, {}),
-            first_day=first.get(machine_id, now.date()),
-            today=now.date(),
-            day_passed=share_of_day(now),
-        )
+        machine_id: past.until(machine_id, left, into.get(machine_id, {}))
         for machine_id, left in room.items()
     }
 
 
+@dataclass(frozen=True)
+class _Past:
+    """What moved on each day, in the days of each machine's operator: a Saturday night
+    in Guatemala is a Saturday, whatever UTC says."""
+
+    moved: pace_crud.Moved
+    first: Mapping[str, datetime]
+    zones: Mapping[str, Zone]
+    now: datetime
+
+    def until(
+        self, machine_id: str, left: int, moved: Mapping[date, int]
+    ) -> Forecast | None:
+        zone = self.zones.get(machine_id, UTC)
+        today = zone.day_of(self.now)
+        return days_until(
+            left,
+            moved,
+            first_day=zone.day_of(self.first.get(machine_id, self.now)),
+            today=today,
+            day_passed=share_of_day(zone.local(self.now)),
+        )
+
+
+async def _past(
+    conn: Connection, listed: str, params: Mapping[str, Any], *, is_out: bool
+) -> _Past:
+    """In three statements, and one more for each further zone."""
+    now = utc_now()
+    since = now - timedelta(weeks=WEEKS, days=1)
+    names = await pace_crud.zone_names(conn, listed, params)
+    moved: pace_crud.Moved = {}
+    for name in sorted(set(names.values())):
+        asked = dict(params)
+        own = in_list("zoned", [i for i, n in names.items() if n == name], asked)
+        moved |= await pace_crud.daily(
+            conn, own, asked, zone_or_utc(name), since=since, until=now, is_out=is_out
+        )
+    first = await pace_crud.first_moments(conn, listed, params)
+    zones = {machine_id: zone_or_utc(name) for machine_id, name in names.items()}
+    return _Past(moved, first, zones, now)
+
+
 def share_of_day(now: datetime) -> float:
-    """How much of the UTC day is over."""
+    """How much of the day is over, on the clock that is given."""
     return (now.hour * 3600 + now.minute * 60 + now.second) / 86_400
-
-
-def _since() -> datetime:
-    """No earlier day is asked for."""
-    return utc_now() - timedelta(weeks=WEEKS, days=1)

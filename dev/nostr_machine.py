@@ -289,7 +289,10 @@ class NostrMachine:
         self, tx_type: str, bills: Bills, sats_per_unit: Decimal, txid: str | None
     ) -> dict[str, Any]:
         fiat_code = self.state.fiat_code
-        quote = await self.ask("quote", {"tx_type": tx_type, "fiat_code": fiat_code})
+        fiat_amount = f"{value_of(bills)}.00"
+        # with the amount: a trade outside the limits is refused before notes move
+        asked = {"fiat_code": fiat_code, "fiat_amount": fiat_amount}
+        quote = await self.ask("quote", {"tx_type": tx_type, **asked})
         principal = _half_up(value_of(bills) * sats_per_unit)
         fractions = (quote["platform_fee_fraction"], quote["operator_fee_fraction"])
         platform, operator = (_half_up(principal * Decimal(x)) for x in fractions)
@@ -306,8 +309,7 @@ class NostrMachine:
         return {
             "principal_sats": principal,
             "fee_sats": fee,
-            "fiat_amount": f"{value_of(bills)}.00",
-            "fiat_code": fiat_code,
+            **asked,
             "exchange_rate": float(sats_per_unit),
             "txid": txid or self._next_txid(),
             "bills": {str(bill): count for bill, count in bills.items()},

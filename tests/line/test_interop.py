@@ -205,12 +205,17 @@ async def test_whole_trades_in_javascript(
     wallet is short first, and then the customer's first invoice is dead."""
     found, machine = in_javascript
     world = found.world
+    fixed = {"operator_cash_out_fixed_fee": "2.01"}
+    address = f"/machines/{world.machine.id}"
+    answer(await world.operator.api.put(address, json=fixed))
     await machine.tell(do="cash_out", bills={"100": 2}, rate=500)
     await found.customer_pays(await machine.says("show"))
     sold = await machine.says("done")
     await world.until(sold["payment_hash"], "completed")
     landed = await world.settlement(sold["payment_hash"])
     assert (landed.bitspire_txid, landed.principal_sats) == (sold["txid"], 100_000)
+    # the price is the service's, to the sat: 3 and 5 %, and 2.01 GTQ at this rate
+    assert (landed.fee_sats, landed.fee_mismatch_sats) == (9_005, 0)
     await machine.tell(do="cash_out", bills={"100": 2}, rate=500, dispensed=100)
     await found.customer_pays(await machine.says("show"))
     short = await machine.says("done")

@@ -176,13 +176,20 @@ class Machine {
   // trades --------------------------------------------------------------------------
 
   async terms(tx_type, bills, rate) {
-    const quote = await this.ask('quote', {tx_type, fiat_code: this.fiatCode})
     const fiat = Object.entries(bills).reduce((sum, [bill, n]) => sum + bill * n, 0)
+    const fiat_amount = `${fiat}.00`
+    // with the amount: a trade outside the limits is refused before notes move
+    const asked = {tx_type, fiat_code: this.fiatCode, fiat_amount}
+    const quote = await this.ask('quote', asked)
     const principal = Math.round(fiat * rate)
     // fractions have four places: whole numbers, rounded half up
     const share = fraction =>
       Math.floor((principal * Math.round(fraction * 10000) + 5000) / 10000)
-    const fee = share(quote.platform_fee_fraction) + share(quote.operator_fee_fraction)
+    // a fixed fee in fiat is sats at the rate of this trade
+    const fixedCents = Math.round(quote.operator_fixed_fee * 100)
+    const fixed = Math.floor((2 * fixedCents * principal + fiat * 100) / (fiat * 200))
+    const fractions = [quote.platform_fee_fraction, quote.operator_fee_fraction]
+    const fee = fractions.map(share).reduce((sum, sats) => sum + sats, fixed)
     if (tx_type === 'cash_in' && principal - fee > quote.max_cash_in_sats) {
       const reason = `at most ${quote.max_cash_in_sats} sat now`
       throw new Refused('quote', {code: 'wallet_short', reason})
@@ -192,7 +199,7 @@ class Machine {
       txid: `${this.hex.slice(0, 6)}-${this.counter}`,
       principal_sats: principal,
       fee_sats: fee,
-      fiat_amount: `${fiat}.00`,
+      fiat_amount,
       fiat_code: this.fiatCode,
       bills
     }
