@@ -25,6 +25,7 @@ from .cash_attention import cash_rows
 from .gone import Gone, read_gone
 from .kinds import MACHINE_NAME, Kind, Row
 from .relays import STATUS_IS_OLD, deaf_sentence
+from .unstamped import read_unstamped
 
 S = "satoshimachine"
 MOST = 20
@@ -392,12 +393,15 @@ def moments(now: datetime) -> dict[str, Any]:
 
 
 async def everything_that_waits(user_id: str, is_all: bool) -> list[AttentionItem]:
-    """What waits for a person, and who is gone: stops first, then who is gone."""
+    """What waits for a person: stops first, then who is gone, and what nobody stamped
+    last."""
     gone = await read_gone(user_id, is_all)
+    unstamped = await read_unstamped(user_id, is_all)
     async with db.connect() as conn:
         items = await needs_attention(conn, user_id, is_all)
     first = [item for item in items if item.kind == KINDS[0].name]
-    return [*first, *_gone_items(gone), *items[len(first) :]]
+    rest = items[len(first) :]
+    return [*first, *_gone_items(gone), *rest, *_gone_items(unstamped)]
 
 
 def _gone_items(gone: Sequence[Gone]) -> list[AttentionItem]:

@@ -40,6 +40,28 @@ async def machines_owing(
     )
 
 
+async def machines_without_sales(
+    conn: Connection, own: str, params: Mapping[str, Any]
+) -> Sequence[Row]:
+    """Active machines at which nothing has landed, and since when their wallet is."""
+    return await fetch_all(
+        conn,
+        f"""
+        SELECT m.id, m.operator_user_id, m.wallet_id, {_MACHINE},
+               (SELECT MIN(w.since_at) FROM {S}.dca_machine_wallets w
+                WHERE w.wallet_id = m.wallet_id AND w.machine_id = m.id) AS since_at
+        FROM {S}.dca_machines m
+        WHERE m.id IN {own} AND m.is_active = true
+          AND NOT EXISTS (SELECT 1 FROM {S}.dca_settlements s
+                          WHERE s.machine_id = m.id)
+          AND EXISTS (SELECT 1 FROM {S}.dca_machine_wallets w
+                      WHERE w.wallet_id = m.wallet_id AND w.machine_id = m.id)
+        ORDER BY m.created_at, m.id
+        """,  # noqa: S608
+        params,
+    )
+
+
 async def lps_owing(
     conn: Connection, own: str, params: Mapping[str, Any]
 ) -> Sequence[Row]:

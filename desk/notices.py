@@ -12,7 +12,7 @@ Not guaranteed: that a message arrives. Whoever is told can also see it in the o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -38,6 +38,7 @@ from .cash_attention import TOLD_OF_CASH, cash_rows
 from .gone import Gone, read_gone
 from .kinds import Kind
 from .party_news import party_news
+from .unstamped import read_unstamped
 
 S = "satoshimachine"
 REPEAT_INTERVAL = timedelta(days=1)
@@ -86,6 +87,7 @@ async def run_notices(trouble: Mapping[str, str] | None = None) -> int:
     """
     now = utc_now()
     gone = await read_gone("", True)
+    unstamped = await read_unstamped("", True)
     async with db.connect() as conn:
         causes = await _operators_causes(conn, now)
         causes += await _deposits_confirmed(conn, now)
@@ -93,6 +95,12 @@ async def run_notices(trouble: Mapping[str, str] | None = None) -> int:
         news = await party_news(conn, now - NEWS_WINDOW, super_user())
     causes += [Cause(**n._asdict(), is_news=True) for n in news]
     causes += [_gone(cause, user) for cause in gone for user in cause.tell if user]
+    # told once: a top-up is no trouble to be reminded of
+    causes += [
+        replace(_gone(cause, user), is_news=True)
+        for cause in unstamped
+        for user in cause.tell
+    ]
     causes += [_trouble(name, text) for name, text in (trouble or {}).items()]
     due = await _remember(causes, now)
     for cause in due:

@@ -36,6 +36,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       refund: 'Refund open',
       offline: 'Machine silent',
       unpaired: 'Machine not paired',
+      unstamped: 'Payment without a stamp',
       deposit_pending: 'Deposit to confirm',
       low_cash: 'Cash is low',
       dispute: 'Deposit disputed',

@@ -36,6 +36,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       refund: 'Reembolso pendiente',
       offline: 'Cajero en silencio',
       unpaired: 'Cajero sin emparejar',
+      unstamped: 'Pago sin sello',
       deposit_pending: 'Depósito por confirmar',
       low_cash: 'Queda poco efectivo',
       dispute: 'Depósito disputado',
