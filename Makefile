@@ -1,36 +1,57 @@
 # make run    a server with a demo on it        make test   everything CI checks
-# Options:    make run DB=postgres DEMO=off PORT=5000 LINE=http
-#             make test ARGS="-k crash"         (more arguments for pytest)
 
 SHELL := /bin/bash
 PY := .venv/bin/python
 READY := .venv/.ready
+RUN_READY := .venv/.ready-run
 
 .PHONY: help setup run test quick lint format hosts torture mutants soak bench screenshots dist clean
 .DEFAULT_GOAL := help
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@echo; grep -hE '^## ' $(MAKEFILE_LIST) | sed -E 's/^## //'
+
+## Options:
+##   make run DB=postgres      on a PostgreSQL of its own; else SQLite
+##   make run DEMO=off         people and machines, but no customers
+##   make run LINE=http        machines with a wallet's key; else over Nostr
+##   make run PORT=5001        else 5000, or any that is free
+##   make test ARGS="-k crash" more arguments for pytest
+##   make dist URL=https://...  where dist/ will be served
 
 setup: $(READY) ## .venv with everything pinned in requirements-dev.txt
 
+# Called with a list of what is wanted and its size: says what it downloads and counts.
 # pyenv leaves names on the path that do not run, so each one is tried.
+define install
+@set -eo pipefail; for python in python3.12 python3.11 python3.10 python3; do \
+  if "$$python" -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then \
+    found="$$python"; break; \
+  fi; \
+done; \
+if [ ! -x $(PY) ]; then \
+  if [ -z "$${found:-}" ]; then \
+    echo "Needs Python 3.10, 3.11 or 3.12 with venv (Debian: apt-get install python3 python3-venv)"; exit 1; \
+  fi; \
+  echo "Setting up .venv with $$found"; "$$found" -m venv .venv; \
+fi; \
+total=$$(grep -c '==' $(1)); \
+echo "Looking for $$total Python packages, $(2) on the disk. What is not here yet is downloaded: some minutes, once."; \
+PYTHONUNBUFFERED=1 $(PY) -m pip install --disable-pip-version-check --progress-bar off -r $(1) \
+  | awk -v total="$$total" '/^(Collecting|Requirement already|Ignoring)/ { if (++n % 10 == 0 && n <= total) { printf "  %d of %d\n", n, total; fflush() } } /^Installing/ { print "  installing"; fflush() }'
+endef
+
 $(READY): requirements-dev.txt
-	@set -e; for python in python3.12 python3.11 python3.10 python3; do \
-	  if "$$python" -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then \
-	    found="$$python"; break; \
-	  fi; \
-	done; \
-	if [ ! -x $(PY) ]; then \
-	  if [ -z "$${found:-}" ]; then \
-	    echo "Needs Python 3.10, 3.11 or 3.12 with venv (Debian: apt-get install python3 python3-venv)"; exit 1; \
-	  fi; \
-	  echo "Setting up .venv with $$found"; "$$found" -m venv .venv; \
-	fi; \
-	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(call install,requirements-dev.txt,600 MB)
 	@touch $(READY)
 
-run: setup ## LNbits with this extension and a simulated machine, until Ctrl-C
+# Whoever has everything has what running takes.
+$(RUN_READY): dev/requirements-run.txt
+	$(if $(wildcard $(READY)),,$(call install,dev/requirements-run.txt,280 MB))
+	@touch $(RUN_READY)
+
+run: $(RUN_READY) ## LNbits with this extension and a simulated machine, until Ctrl-C
 	@$(PY) -W "ignore:XDG_RUNTIME_DIR is not set" -m dev.run $(if $(DB),--db $(DB)) $(if $(DEMO),--demo $(DEMO)) $(if $(LINE),--line $(LINE)) $(if $(PORT),--port $(PORT))
 
 test: lint ## all tests, on SQLite and on PostgreSQL
@@ -77,5 +98,5 @@ screenshots: setup ## docs/screenshots, made anew
 dist: setup ## the release zip and its manifest (URL=where they are served, REPO=, TAG=)
 	@$(PY) -m dev.dist $(if $(URL),--url "$(URL)") $(if $(REPO),--repo "$(REPO)") $(if $(TAG),--tag "$(TAG)")
 
-clean: ## forgets the demo's data
-	rm -rf .data dist .cache
+clean: ## forgets the demo's data (.data), and nothing else
+	@python="$$(command -v $(PY) || command -v python3)"; "$$python" dev/clean.py

@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import fcntl
 import random
 import signal
 import socket
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager, suppress
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -38,10 +41,22 @@ from .server import HOST, Server, free_port, start
 
 DATA = ROOT / ".data"
 USUAL_PORT = 5000
+# Held by the demo that runs, with its address in it; `make clean` asks for it too.
+LOCK = "demo.lock"
+STILL_SECONDS = 5
+# A closed terminal is a goodbye like any other.
+ENDS = (signal.SIGTERM, signal.SIGHUP)
 SECONDS_BETWEEN_TRADES = (3.0, 9.0)
 CASH_OUTS_IN_TEN = 7
 # States that a settlement stays in until a person acts; any other is on its way.
 RESTING = ("completed", "attention", "quarantined", "voided", "awaiting_dispense")
+
+
+def port_of(text: str) -> int:
+    """What PORT= says. Raises SystemExit with a sentence unless it is a port."""
+    if not text.isdigit() or not 1 <= int(text) <= 65535:
+        raise SystemExit(f"PORT={text} is no port: choose one from 1024 to 65535.")
+    return int(text)
 
 
 def _is_free(port: int) -> bool:
@@ -49,12 +64,60 @@ def _is_free(port: int) -> bool:
         return probe.connect_ex((HOST, port)) != 0
 
 
-def _choose_port(wanted: int | None) -> int:
+def choose_port(wanted: int | None) -> int:
+    """Raises SystemExit with a sentence when the wanted one cannot be listened on."""
     if wanted is None:
         return USUAL_PORT if _is_free(USUAL_PORT) else free_port()
     if not _is_free(wanted):
         raise SystemExit(f"Port {wanted} is taken: choose another with PORT=")
+    with socket.socket() as probe:
+        # As servers do: a port that was left a moment ago is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, wanted))
+        except OSError as refused:
+            raise SystemExit(
+                f"Port {wanted} is not for you to use ({refused.strerror}): choose one "
+                "from 1024 to 65535 with PORT="
+            ) from None
     return wanted
+
+
+@contextmanager
+def only_demo(data: Path) -> Iterator[Callable[[str], None]]:
+    """One demo at a time in a checkout: two would write to one database.
+
+    Yields what takes the demo's address, for the next one's refusal. Raises SystemExit
+    with a sentence when another runs. The lock ends with the process, however it ends.
+    """
+    data.mkdir(parents=True, exist_ok=True)
+    with (data / LOCK).open("a+", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            where = lock.read().strip()
+            at = f" at {where}" if where else ", and is just starting"
+            raise SystemExit(
+                f"A demo of this checkout runs already{at}. Stop it first (Ctrl-C), or "
+                "use another checkout."
+            ) from None
+        lock.truncate(0)
+
+        def tell_address(url: str) -> None:
+            lock.write(url)
+            lock.flush()
+
+        yield tell_address
+
+
+async def _said_while(work: Awaitable[Server], what: str) -> Server:
+    """Waits, and says every few seconds that it still does."""
+    begun = time.monotonic()
+    task = asyncio.ensure_future(work)
+    while not (await asyncio.wait([task], timeout=STILL_SECONDS))[0]:
+        print(f"  {what}: {time.monotonic() - begun:.0f} s", flush=True)
+    return task.result()
 
 
 def start_server(db: str, port: int | None, stack: AsyncExitStack) -> Server:
@@ -67,7 +130,7 @@ def start_server(db: str, port: int | None, stack: AsyncExitStack) -> Server:
     server = start(
         DATA / db,
         database_url=database_url,
-        port=_choose_port(port),
+        port=choose_port(port),
         domain=DOMAIN,
         # Forwards to an address gather for ten minutes; nobody watches that long.
         env={"SATMACHINE_EXTERNAL_GATHER_SECONDS": "20"},
@@ -129,8 +192,10 @@ def welcome(server: Server, db: str) -> str:
         "ana": "LP, forwards to her Lightning address",
     }
     page = f"{server.url}/satmachineadmin/"
+    login = f"{server.url}/"
     lines = ["", f"Satoshi Machine on LNbits, {db}, data in {DATA.name}/{db}", ""]
-    lines += [f"  page     {page}", f"  API      {server.url}/docs", ""]
+    lines += [f"  log in   {login}", f"  then     {page}"]
+    lines += [f"  guides   {page}help", f"  API      {server.url}/docs", ""]
     lines.append(f"  logins   (password of all: {PASSWORD})")
     lines.append("    super     the platform")
     lines.append("    operator  two machines, their splits and LPs")
@@ -174,11 +239,15 @@ async def _rows(session: UserSession, path: str, **filters: Any) -> list[Any]:
     return list(reversed(page["data"]))
 
 
-async def _settlements(demo: Demo, names: dict[str, str], told: set[str]) -> list[str]:
+async def _settlements(
+    demo: Demo, names: dict[str, str], told: dict[str, str]
+) -> list[str]:
+    """A line for each settlement that rests, and another when it rests in another
+    state: who saw it wait sees its end too. `told` is the state said last, by id."""
     lines = []
     for row in await _rows(demo.operator, "/settlements"):
-        if row["id"] not in told and row["status"] in RESTING:
-            told.add(row["id"])
+        if row["status"] in RESTING and told.get(row["id"]) != row["status"]:
+            told[row["id"]] = row["status"]
             one = answer(await demo.operator.api.get(f"/settlements/{row['id']}"))
             lines.append(describe(one, names.get(one["machine_id"], "?"), demo))
     return lines
@@ -201,21 +270,24 @@ async def tell(demo: Demo) -> None:
     """Prints each settlement once it rests, oldest first, for ever."""
     machines = answer(await demo.operator.api.get("/machines"))["data"]
     names = {machine["id"]: machine["name"] for machine in machines}
-    told: set[str] = set()
+    told: dict[str, str] = {}
+    passed_on: set[str] = set()
     # What an earlier run left is old news.
     await _settlements(demo, names, told)
-    await _forwards(demo, told)
+    await _forwards(demo, passed_on)
     while True:
-        for line in await _settlements(demo, names, told) + await _forwards(demo, told):
+        lines = await _settlements(demo, names, told)
+        for line in lines + await _forwards(demo, passed_on):
             print(line, flush=True)
         await asyncio.sleep(1)
 
 
 async def _until_stopped(work: Sequence[asyncio.Task[None]]) -> None:
-    """Returns on Ctrl-C or SIGTERM. Raises what a task of `work` raises."""
+    """Returns on Ctrl-C, SIGTERM, or when the terminal is closed. Raises what a task of
+    `work` raises."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, *ENDS):
         loop.add_signal_handler(number, stopped.set)
     waiting = asyncio.create_task(stopped.wait())
     done, _ = await asyncio.wait([waiting, *work], return_when=asyncio.FIRST_COMPLETED)
@@ -228,9 +300,13 @@ async def _until_stopped(work: Sequence[asyncio.Task[None]]) -> None:
 async def run(db: str, demo_on: bool, line: str, port: int | None) -> None:
     chance = random.Random()  # noqa: S311 (a demo's customers, not a secret)
     async with AsyncExitStack() as stack:
-        print("Starting LNbits...", flush=True)
+        tell_address = stack.enter_context(only_demo(DATA))
+        first = "" if (DATA / db).exists() else " for the first time: a minute or two"
+        print(f"Starting LNbits{first}...", flush=True)
         server = start_server(db, port, stack)
-        await server.ready()
+        tell_address(server.url)
+        await _said_while(server.ready(), "LNbits is starting")
+        print("LNbits answers. Setting up people and machines...", flush=True)
         prices = await stack.enter_async_context(serve_prices(chance))
         demo = await set_up(server.url, prices)
         stack.push_async_callback(demo.aclose)
@@ -253,7 +329,9 @@ async def run(db: str, demo_on: bool, line: str, port: int | None) -> None:
             trade = trade_on(demo, machines, prices, chance)
             work.append(asyncio.create_task(trade))
         await _until_stopped(work)
-        print("\nStopping.", flush=True)
+        # The terminal may be gone; what was started is stopped all the same.
+        with suppress(OSError):
+            print("\nStopping.", flush=True)
 
 
 def main() -> None:
@@ -261,12 +339,17 @@ def main() -> None:
     parser.add_argument("--db", choices=("sqlite", "postgres"), default="sqlite")
     parser.add_argument("--demo", choices=("on", "off"), default="on")
     parser.add_argument("--line", choices=("nostr", "http"), default="nostr")
-    parser.add_argument("--port", type=int)
+    parser.add_argument("--port")
     asked = parser.parse_args()
+    port = None if asked.port is None else port_of(asked.port)
+    # Before the loop listens for them: an end by a signal stops PostgreSQL too.
+    for number in ENDS:
+        signal.signal(number, signal.default_int_handler)
     try:
-        asyncio.run(run(asked.db, asked.demo == "on", asked.line, asked.port))
+        asyncio.run(run(asked.db, asked.demo == "on", asked.line, port))
     except KeyboardInterrupt:
-        print("\nStopped before it was set up; the next run goes on with it.")
+        with suppress(OSError):
+            print("\nStopped before it was set up; the next run goes on with it.")
     except postgres.UnusableFolderError as unusable:
         raise SystemExit(str(unusable)) from None
     except httpx.HTTPStatusError as refused:

@@ -26,8 +26,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 ROOT = Path(__file__).resolve().parent.parent
 LOGS = ROOT / ".cache" / "tests"
@@ -35,6 +37,7 @@ TESTS = ROOT / "tests"
 PYTEST = (sys.executable, "-m", "pytest", "-c", str(TESTS / "pytest.ini"), str(TESTS))
 DATABASES = ("sqlite", "postgres")
 STILL_SECONDS = 30
+GOODBYE_SECONDS = 60
 # Where the time goes, at the end of each log.
 SLOWEST = ("--durations=40", "--durations-min=5")
 # The longest begin first: not the largest group.
@@ -115,8 +118,7 @@ def run(databases: list[str], workers: int, arguments: list[str]) -> int:
     try:
         _wait(runs, under_way, begun)
     except BaseException:
-        for process in under_way.values():
-            process.send_signal(signal.SIGINT)
+        _end(under_way.values())
         raise
     for one in runs:
         print(f"\n===== {one.database} =====\n{one.log.read_text(errors='replace')}")
@@ -133,6 +135,23 @@ def run(databases: list[str], workers: int, arguments: list[str]) -> int:
             codes[one.database] = 0  # what `-k` named is a test of the other database
     print(f"\nSecond tries: {len(again)}", *again, sep="\n  ", flush=True)
     return max(codes.values(), key=abs)
+
+
+def _end(processes: Iterable[subprocess.Popen[bytes]]) -> None:
+    """Asks pytest to end, as Ctrl-C does, and waits: it stops its servers and its
+    PostgreSQL, which outlive a pytest that is killed."""
+    for process in processes:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+    for process in processes:
+        try:
+            process.wait(GOODBYE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _told_to_end(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 def _wait(
@@ -154,6 +173,8 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--quick", action="store_true")
     chosen, arguments = parser.parse_known_args()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _told_to_end)
     if chosen.quick:
         return run(["sqlite"], 2, ["--quick", *arguments])
     databases = [chosen.db] if chosen.db else list(DATABASES)

@@ -120,7 +120,13 @@ class Line:
     async def open(self) -> None:
         await self.pool.start()
         await self.read_settings()
-        logger.info("satmachineadmin: the line to the machines is open")
+        if self.relays:
+            logger.info("satmachineadmin: the line to the machines is open")
+        else:
+            logger.info(
+                "satmachineadmin: the line to the machines waits for a relay: the "
+                "super enters one under Platform"
+            )
 
     async def close(self) -> None:
         for worker in list(self.workers):
