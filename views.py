@@ -14,11 +14,12 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from http import HTTPStatus
+from pathlib import Path
 from typing import Annotated
 
 import pyqrcode
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
-from fastapi.responses import HTMLResponse
+from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse
 from fastapi.routing import APIRoute
 from lnbits.core.views.generic import index
 from lnbits.decorators import check_user_exists
@@ -39,7 +40,7 @@ from .models import utc_now
 satmachineadmin_generic_router = new_router()
 
 # Of these beginnings nothing is a page: a mistyped one is a 404, not a shell.
-NO_PAGES = ("api", "static")
+NO_PAGES = ("api", "static", "docs")
 
 
 class PageRoute(APIRoute):
@@ -146,6 +147,23 @@ async def pairing_sheet(
         pairing=pairing,
         code=code,
     )
+
+
+GUIDES = Path(__file__).resolve().parent / "docs"
+GUIDE_TYPES = {".md": "text/markdown; charset=utf-8", ".png": "image/png"}
+
+
+@satmachineadmin_generic_router.get("/docs/{name:path}", include_in_schema=False)
+async def guide(name: str) -> Response:
+    """A page of the guides as it is written, or one of its pictures: they ship with
+    the extension, because where a machine stands there may be no internet. No secret
+    is in them, and an LP reads before they have a login."""
+    path = (GUIDES / name).resolve()
+    kind = GUIDE_TYPES.get(path.suffix)
+    # What is asked for may climb out of the folder, or name no file at all.
+    if kind is None or GUIDES not in path.parents or not path.is_file():
+        return PlainTextResponse("There is no such page.", status_code=404)
+    return FileResponse(path, media_type=kind)
 
 
 PLACE_WORDS = {

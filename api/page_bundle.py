@@ -19,7 +19,10 @@ from fastapi import Request, Response
 
 STATIC = Path(__file__).resolve().parent.parent / "static"
 # In this order: each uses what those before it made.
-LIB = ("api", "format", "typed", "sentences", "store", "components", "contrast")
+LIB = (
+    *("api", "format", "typed", "sentences", "store", "help", "components"),
+    "contrast",
+)
 STYLES = ("page", "parts", "screens")
 PARTS = ("components", "screens")
 WORDS = ("", "desk", "log", "platform", "cash", "team")

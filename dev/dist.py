@@ -34,6 +34,9 @@ DIST = ROOT / "dist"
 TOP_LEVEL = ("config.json", "manifest.json", "description.md")
 DOCUMENTS = ("README.md", "LICENSE")
 FOLDERS = ("static", "templates")
+# Pages for those who work on the sources: they stay with them.
+OURS = ("architecture.md", "mutation.md", "reliability.md", "scaling.md", "host.md")
+_PICTURE = re.compile(r"!\[[^]]*\]\((?:\.\./)?(screenshots/[\w-]+\.png)\)")
 PICTURES = ("overview.png", "settlement.png", "dca-phone.png")
 # The oldest time a zip can hold: file times are no part of a release.
 STAMP = (1980, 1, 1, 0, 0, 0)
@@ -45,10 +48,20 @@ def runtime_files(root: Path = ROOT) -> list[Path]:
     found += package_sources(root)
     for folder in FOLDERS:
         found += [path for path in (root / folder).rglob("*") if path.is_file()]
-
+    found += guides(root)
     return sorted(
         path.relative_to(root) for path in found if not path.name.startswith(".")
     )
+
+
+def guides(root: Path = ROOT) -> list[Path]:
+    """The pages that the extension serves, and the pictures that they show."""
+    docs = root / "docs"
+    pages = [path for path in docs.rglob("*.md") if path.name not in OURS]
+    shown = {
+        name for page in pages for name in _PICTURE.findall(page.read_text("utf-8"))
+    }
+    return [*pages, *(docs / name for name in shown)]
 
 
 def read_config(root: Path = ROOT) -> dict[str, Any]:

@@ -14,7 +14,8 @@
     'cash',
     'books',
     'dca',
-    'platform'
+    'platform',
+    'help'
   ]
   // A section with an id is one thing of the list.
   const ONE = {
@@ -29,7 +30,8 @@
   const TITLES = {
     payments: 'settlements.legs',
     welcome: 'welcome.title',
-    invitations: 'invitations.title'
+    invitations: 'invitations.title',
+    help: 'help.title'
   }
 
   // Everything at once, made by the server (api/page_bundle.py); asked for again
@@ -128,10 +130,18 @@
         const [section, id, ...more] = this.parts
         if (!section) return ''
         const isPage = PAGES.includes(section) && !more.length
-        if (!isPage || (id && !ONE[section] && section !== 'invitations')) {
+        if (
+          !isPage ||
+          (id && !ONE[section] && !['invitations', 'help'].includes(section))
+        ) {
           return 'no_such_page'
         }
         return this.may(section) ? '' : 'not_your_page'
+      },
+      // The paragraph of the guides about what is on the screen.
+      help() {
+        const known = window.satmachine.help
+        return `/satmachineadmin/help/${known[this.current] || 'README'}`
       },
       current() {
         return this.asked && !this.astray ? this.asked : this.home
@@ -186,7 +196,8 @@
             dca: lp || enrolled,
             platform: this.me.super,
             welcome: true,
-            invitations: true
+            invitations: true,
+            help: true
           }[section] ?? desk
         )
       },

@@ -73,6 +73,8 @@ async def _works(server: Server, admin: UserSession) -> None:
     for path in ("routes.json", f"image/{EXTENSION_ID}.png"):
         file = await admin.core.get(f"/{EXTENSION_ID}/static/{path}")
         assert file.status_code == 200, path
+    guide = await admin.core.get(f"/{EXTENSION_ID}/docs/operator.md")
+    assert guide.status_code == 200 and guide.text.startswith("# Operator")
     me = answer(await admin.api.get("/me"))
     assert me["user_id"] == admin.user_id
     assert me["super"] is True
@@ -147,8 +149,11 @@ def test_release_holds_what_runs_and_nothing_else(tmp_path: Path) -> None:
     assert {name.split("/")[0] for name in names} == {f"{EXTENSION_ID}-{version}"}
     inside = {name.partition("/")[2] for name in names}
     assert {"__init__.py", "config.json", "LICENSE", "static/routes.json"} <= inside
-    unwanted = ("tests/", "dev/", "bench/", "docs/", ".ci/", ".git", ".venv")
+    unwanted = ("tests/", "dev/", "bench/", ".ci/", ".git", ".venv")
     assert not [name for name in inside if name.startswith(unwanted)]
+    # The guides are served where there is no internet; ours stay with the sources.
+    assert {"docs/README.md", "docs/es/lp.md"} <= inside
+    assert "docs/architecture.md" not in inside
 
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     (entry,) = manifest["extensions"]

@@ -144,3 +144,19 @@ async def test_documents_need_a_login(client: Any) -> None:
     for path in ("dca/statement", "machines/some/pairing-sheet"):
         response = await client.get(f"/satmachineadmin/{path}")
         assert response.status_code in (307, 401, 403), response.text
+
+
+async def test_the_guides_are_served_and_nothing_beside_them(client: Any) -> None:
+    for path in ("README.md", "es/lp.md", "screenshots/dca-phone.png"):
+        response = await client.get(f"/satmachineadmin/docs/{path}")
+        assert response.status_code == 200, path
+    for path in (
+        "nothing.md",
+        "..%2FREADME.md",
+        "%2e%2e/config.json",
+        "..%2f..%2f..%2fetc/passwd",
+        "es/",
+        "%00.md",
+    ):
+        response = await client.get(f"/satmachineadmin/docs/{path}")
+        assert response.status_code == 404, path

@@ -61,6 +61,13 @@ window.i18n.global.mergeLocaleMessage('en', {
       books: 'Books',
       log: 'Log'
     },
+    help: {
+      about: 'Help for this screen',
+      title: 'Guides',
+      all: 'All guides',
+      why: 'What it means: {what}',
+      english: 'This page is in English.'
+    },
     list: {
       search: 'Search',
       filters: 'Filters',

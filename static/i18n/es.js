@@ -61,6 +61,13 @@ window.i18n.global.mergeLocaleMessage('es', {
       books: 'Cuentas',
       log: 'Registro'
     },
+    help: {
+      about: 'Ayuda de esta pantalla',
+      title: 'Guías',
+      all: 'Todas las guías',
+      why: 'Qué significa: {what}',
+      english: 'Esta página está en inglés.'
+    },
     list: {
       search: 'Buscar',
       filters: 'Filtros',
