@@ -148,7 +148,7 @@ async def test_waiting_is_said(
         await asyncio.sleep(0.1)
         return "a server"
 
-    assert await run._said_while(ready(), "LNbits is starting") == "a server"  # type: ignore[comparison-overlap]
+    assert await run._said_while(ready(), "LNbits is starting") == "a server"
     assert "LNbits is starting: 0 s" in capsys.readouterr().out
 
 
