@@ -34,8 +34,7 @@ DIST = ROOT / "dist"
 TOP_LEVEL = ("config.json", "manifest.json", "description.md")
 DOCUMENTS = ("README.md", "LICENSE")
 FOLDERS = ("static", "templates")
-# Pages for those who work on the sources: they stay with them.
-OURS = ("architecture.md", "mutation.md", "reliability.md", "scaling.md", "host.md")
+_PAGE = re.compile(r"\]\(((?:es/)?[\w-]+\.md)")
 _PICTURE = re.compile(r"!\[[^]]*\]\((?:\.\./)?(screenshots/[\w-]+\.png)\)")
 PICTURES = ("overview.png", "settlement.png", "dca-phone.png")
 # The oldest time a zip can hold: file times are no part of a release.
@@ -55,13 +54,16 @@ def runtime_files(root: Path = ROOT) -> list[Path]:
 
 
 def guides(root: Path = ROOT) -> list[Path]:
-    """The pages that the extension serves, and the pictures that they show."""
+    """The pages that the extension serves, which are those that the index leads to,
+    and the pictures that they show. Other pages are for who works on the sources."""
     docs = root / "docs"
-    pages = [path for path in docs.rglob("*.md") if path.name not in OURS]
+    index = docs / "README.md"
+    names = sorted(set(_PAGE.findall(index.read_text("utf-8"))))
+    pages = [index, *(docs / name for name in names)]
     shown = {
         name for page in pages for name in _PICTURE.findall(page.read_text("utf-8"))
     }
-    return [*pages, *(docs / name for name in shown)]
+    return [*pages, *(docs / name for name in sorted(shown))]
 
 
 def read_config(root: Path = ROOT) -> dict[str, Any]:
