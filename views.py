@@ -31,7 +31,7 @@ from .api.cash import own_visit, visit_answer
 from .api.cash_plan import plan_answer
 from .api.line import PairingAnswer, own_machine, pairing_answer
 from .api.page_bundle import LANGUAGES, page_bundle, script_answer, words_bundle
-from .api.route import new_router
+from .api.route import Caller, new_router
 from .base.database import db
 from .books.statement import lp_statement, period_of
 from .host.people import User
@@ -127,7 +127,7 @@ def _print(request: Request, name: str, language: str, **context: object) -> Res
     include_in_schema=False,
 )
 async def pairing_sheet(
-    request: Request, user: Reader, machine_id: str, language: Language = "en"
+    request: Request, user: Caller, machine_id: str, language: Language = "en"
 ) -> Response:
     """The pairing QR on paper, with what the machine's setup asks for."""
     machine = await own_machine(machine_id, user.id)
@@ -192,7 +192,7 @@ def notes_text(notes: Mapping[str, int] | None) -> str:
     "/visits/{visit_id}/slip", response_class=HTMLResponse, include_in_schema=False
 )
 async def visit_slip(
-    request: Request, user: Reader, visit_id: str, language: Language = "en"
+    request: Request, user: Caller, visit_id: str, language: Language = "en"
 ) -> Response:
     """What was counted in a visit, on paper."""
     async with db.connect() as conn:
@@ -215,7 +215,7 @@ async def visit_slip(
 )
 async def plan_sheet(
     request: Request,
-    user: Reader,
+    user: Caller,
     machines: Annotated[str, Query(max_length=10_000)] = "",
     language: Language = "en",
 ) -> Response:

@@ -24,6 +24,7 @@ from .api import preferences as api_preferences
 from .api import repairs as api_repairs
 from .api import search as api_search
 from .api import settlements as api_settlements
+from .api import staff as api_staff
 from .api import super as api_super
 from .api import system as api_system
 
@@ -46,6 +47,7 @@ PARTS = (
     api_cash_plan,
     api_preferences,
     api_search,
+    api_staff,
 )
 
 for part in PARTS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Annotated, Any
 
@@ -11,10 +12,11 @@ from fastapi.responses import Response, StreamingResponse
 from lnbits.db import Connection, Page
 from pydantic import BaseModel, Field
 
+from ..base.acting import Acting, acting, blind, person_behind
 from ..base.audit import write_audit
 from ..base.currencies import check_amount
-from ..base.database import db, transaction
-from ..base.refusals import BadInputError
+from ..base.database import db, in_list, transaction
+from ..base.refusals import BadInputError, ConflictError, NotFoundError
 from ..books.cash import (
     MOVEMENT_FIELDS,
     VISIT_FIELDS,
@@ -23,7 +25,7 @@ from ..books.cash import (
     movements_source,
     visits_source,
 )
-from ..books.lists import ListQuery, fetch_page
+from ..books.lists import ListQuery, Source, fetch_page, narrowed
 from ..books.summaries import owed_to_lps
 from ..calculations import cents_text, fiat_cents
 from ..cash import bays as cash_bays
@@ -31,7 +33,14 @@ from ..cash import crud as cash_crud
 from ..cash import ledger, visits
 from ..cash.crud import Place
 from ..cash.postings import post_count, post_hand
-from ..cash.visits_crud import OPEN, Visit, get_own_visit, save_entries
+from ..cash.visits_crud import (
+    NO_VISIT,
+    OPEN,
+    Visit,
+    get_own_visit,
+    open_visits_of,
+    save_entries,
+)
 from ..line import cassettes
 from ..line import engine as line
 from ..models import Machine, utc_now
@@ -225,6 +234,9 @@ async def cash_answer(
 ) -> CashAnswer:
     now = utc_now()
     found = await cash_of(user_id, is_all)
+    collector = blind()
+    if collector:
+        found = await _seen_by(collector, found)
     return CashAnswer(
         data=[
             PlaceAnswer(
@@ -258,6 +270,45 @@ async def cash_answer(
     )
 
 
+async def open_visits() -> dict[str, Visit]:
+    """A collector's own, by machine: until they counted they are told no count."""
+    collector = blind()
+    if collector is None:
+        return {}
+    async with db.connect() as conn:
+        return await open_visits_of(conn, collector.person)
+
+
+async def _seen_by(collector: Acting, found: CashNow) -> CashNow:
+    """The places of the machines that a collector was named for; no sums, for they
+    are of what LPs are owed too."""
+    visiting = await open_visits()
+    shown = [
+        holding
+        for holding in found.holdings
+        if holding.machine_id and collector.may_see(holding.machine_id)
+        # what is there is told once they said what they counted
+        and (
+            holding.machine_id not in visiting
+            or holding.place in visiting[holding.machine_id].counts
+        )
+    ]
+    return replace(found, holdings=shown, totals=[])
+
+
+async def _of_cash(source: Source, column: str, *, is_blind: bool = False) -> Source:
+    """For a collector: their machines, without those that they are counting."""
+    source = narrowed(source, column, blind())
+    hidden = await open_visits() if is_blind else {}
+    if hidden:
+        listed = in_list("hidden", hidden, source.params)
+        source.where.append(f"{column} NOT IN {listed}")
+    if blind() and is_blind:
+        # what LPs brought, and what is in the operator's hands, is not theirs to see
+        source.where.append("v.machine_id IS NOT NULL AND v.deposit_id IS NULL")
+    return source
+
+
 @router.get(
     "/cash/movements",
     summary="Every movement of cash, newest first",
@@ -266,7 +317,9 @@ async def cash_answer(
     openapi_extra=filter_docs(MOVEMENT_FIELDS, "CashMovementFilters"),
 )
 async def api_movements(scope: InScope, query: AskedOfMovements) -> MovementPage:
-    source = movements_source(scope.user_id, scope.is_all)
+    source = await _of_cash(
+        movements_source(scope.user_id, scope.is_all), "v.machine_id", is_blind=True
+    )
     listed, total = await fetch_page(source, query)
     return MovementPage(data=[MovementAnswer(**row) for row in listed], total=total)
 
@@ -279,7 +332,9 @@ async def api_movements(scope: InScope, query: AskedOfMovements) -> MovementPage
     openapi_extra=filter_docs(MOVEMENT_FIELDS, "CashMovementFilters"),
 )
 async def api_movements_csv(scope: InScope, query: AskedOfMovements) -> Any:
-    source = movements_source(scope.user_id, scope.is_all)
+    source = await _of_cash(
+        movements_source(scope.user_id, scope.is_all), "v.machine_id", is_blind=True
+    )
     return csv_answer(source, query, "cash-movements.csv")
 
 
@@ -309,7 +364,7 @@ async def api_hand(account: Caller, body: HandInput) -> CashAnswer:
                 {},
                 cents=cents,
                 at=utc_now(),
-                by=account.id,
+                by=person_behind(account.id),
                 reason=body.reason,
             )
         else:
@@ -319,7 +374,7 @@ async def api_hand(account: Caller, body: HandInput) -> CashAnswer:
                 body.kind,
                 cents,
                 body.currency,
-                account.id,
+                person_behind(account.id),
                 body.reason,
             )
         await write_audit(
@@ -344,7 +399,7 @@ async def api_hand(account: Caller, body: HandInput) -> CashAnswer:
 
 
 def _who(user_id: str | None, reader: str) -> str | None:
-    if user_id is None or user_id in (reader, "machine", "engine"):
+    if user_id is None or user_id in (person_behind(reader), "machine", "engine"):
         return user_id
     return "operator"
 
@@ -443,7 +498,7 @@ async def api_open_visit(
 ) -> VisitAnswer:
     async with transaction() as conn:
         machine = await machines_crud.get_own_machine(conn, machine_id, account.id)
-        visit = await visits.open_visit(conn, machine, account.id)
+        visit = await visits.open_visit(conn, machine, person_behind(account.id))
         return await visit_answer(conn, visit, machine, account.id)
 
 
@@ -455,7 +510,7 @@ async def api_open_visit(
     openapi_extra=filter_docs(VISIT_FIELDS, "VisitFilters"),
 )
 async def api_visits(scope: InScope, query: AskedOfVisits) -> VisitPage:
-    source = visits_source(scope.user_id, scope.is_all)
+    source = await _of_cash(visits_source(scope.user_id, scope.is_all), "v.machine_id")
     listed, total = await fetch_page(source, query)
     return VisitPage(data=[VisitInList(**row) for row in listed], total=total)
 
@@ -468,7 +523,7 @@ async def api_visits(scope: InScope, query: AskedOfVisits) -> VisitPage:
     openapi_extra=filter_docs(VISIT_FIELDS, "VisitFilters"),
 )
 async def api_visits_csv(scope: InScope, query: AskedOfVisits) -> Any:
-    source = visits_source(scope.user_id, scope.is_all)
+    source = await _of_cash(visits_source(scope.user_id, scope.is_all), "v.machine_id")
     return csv_answer(source, query, "visits.csv")
 
 
@@ -494,8 +549,19 @@ async def own_visit(
     conn: Connection, visit_id: str, user_id: str
 ) -> tuple[Visit, Machine]:
     visit = await get_own_visit(conn, visit_id, user_id)
+    who = acting()
+    if who and not who.may_see(visit.machine_id):
+        raise NotFoundError(NO_VISIT)
     machine = await machines_crud.get_own_machine(conn, visit.machine_id, user_id)
     return visit, machine
+
+
+def _must_be_theirs(visit: Visit) -> None:
+    """A collector goes on with their own visit; another's is the operator's or a
+    manager's to end, or theirs once they took it over."""
+    collector = blind()
+    if collector and visit.opened_by != collector.person:
+        raise ConflictError("Somebody else has this visit open.")
 
 
 @router.get(
@@ -597,6 +663,7 @@ async def api_enter(
         await cash_crud.lock_cash(conn)
         visit, machine = await own_visit(conn, visit_id, account.id)
         visits.must_be_open(visit)
+        _must_be_theirs(visit)
         visits.enter(
             visit,
             counts=body.counts,
@@ -619,11 +686,13 @@ async def api_close(
     account: Caller, visit_id: VisitId, body: ReasonInput | None = None
 ) -> VisitAnswer:
     reason = body.reason if body else None
+    person = person_behind(account.id)
     async with transaction() as conn:
         await cash_crud.lock_cash(conn)
         visit, machine = await own_visit(conn, visit_id, account.id)
-        bays = await visits.close(conn, visit, machine, account.id, reason)
-        await publish(conn, machine, bays, touched_bays(visit, bays), account.id)
+        _must_be_theirs(visit)
+        bays = await visits.close(conn, visit, machine, person, reason)
+        await publish(conn, machine, bays, touched_bays(visit, bays), person)
         await write_audit(
             conn,
             account.id,
@@ -657,5 +726,6 @@ async def api_cancel(
     async with transaction() as conn:
         await cash_crud.lock_cash(conn)
         visit, machine = await own_visit(conn, visit_id, account.id)
-        await visits.cancel(conn, visit, account.id)
+        _must_be_theirs(visit)
+        await visits.cancel(conn, visit, person_behind(account.id))
         return await visit_answer(conn, visit, machine, account.id)

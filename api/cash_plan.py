@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from fastapi import Query
 from pydantic import BaseModel, Field
 
+from ..base.acting import Acting, acting
 from ..base.database import db
-from ..base.refusals import BadInputError
+from ..base.refusals import BadInputError, NotFoundError
 from ..books.cash import CashNow
 from ..books.reports import own_machines_sql, whose
 from ..calculations import cents_text
@@ -16,7 +18,7 @@ from ..cash import bays as cash_bays
 from ..cash import ledger
 from ..cash.pace import bay_forecasts, box_forecasts
 from ..parties import machines_crud
-from .cash import cash_of
+from .cash import cash_of, open_visits
 from .route import Caller, new_router, refusals
 
 router = new_router()
@@ -77,6 +79,9 @@ async def plan_answer(user_id: str, machines: str) -> PlanAnswer:
     if len(ids) > 200:
         raise BadInputError("machines: at most 200 at once.")
     found = await cash_of(user_id, False)
+    who, counting = acting(), await open_visits()
+    if who and any(not who.may_see(one) for one in ids):
+        raise NotFoundError("There is no such machine of yours.")
     async with db.connect() as conn:
         for machine_id in ids:
             await machines_crud.get_own_machine(conn, machine_id, user_id)
@@ -84,6 +89,8 @@ async def plan_answer(user_id: str, machines: str) -> PlanAnswer:
         bays = await cash_bays.bays(conn, own, params)
         if ids:
             bays = [bay for bay in bays if bay.machine_id in ids]
+        if who:
+            bays = [b for b in bays if _is_told(b.machine_id, who, counting)]
         forecasts = await bay_forecasts(conn, own, params, bays)
     answer = PlanAnswer(bays=[], boxes=[], bring={})
     for bay in bays:
@@ -108,8 +115,15 @@ async def plan_answer(user_id: str, machines: str) -> PlanAnswer:
     answer.bays.sort(
         key=lambda b: (b.days_left is None, b.days_left or 0, b.machine, b.place)
     )
-    answer.boxes = await _boxes(user_id, found, ids)
+    boxes = await _boxes(user_id, found, ids)
+    answer.boxes = [
+        b for b in boxes if not who or _is_told(b.machine_id, who, counting)
+    ]
     return answer
+
+
+def _is_told(machine_id: str, who: Acting, counting: Mapping[str, Any]) -> bool:
+    return who.may_see(machine_id) and machine_id not in counting
 
 
 async def _boxes(user_id: str, found: CashNow, ids: list[str]) -> list[PlanBox]:

@@ -25,6 +25,7 @@ from ..host.people import (
 )
 from ..models import utc_now
 from ..parties import invitations_crud as invitations
+from ..parties import staff_crud
 from .inputs import AnswerInput, CodeInput, LinkInput
 from .models import EnrolmentAnswer, EnrolmentPage, InvitationAnswer
 from .route import Caller, MachineId, new_router, refusals
@@ -144,6 +145,22 @@ async def _invitation_answer(
     return answer
 
 
+async def _work_answer(staff: staff_crud.Staff) -> EnrolmentAnswer:
+    """An invitation to work for an operator, as who holds it sees it."""
+    names = await usernames_of([staff.operator_user_id])
+    return EnrolmentAnswer(
+        id=staff.id,
+        machine_id="",
+        machine="",
+        operator_name=names.get(staff.operator_user_id),
+        currency="",
+        status=staff.status,
+        created_at=staff.created_at,
+        expires_at=staff.expires_at,
+        role=staff.role,
+    )
+
+
 @router.get(
     "/invitations/{code}",
     summary="What a link invites to; for any LNbits user",
@@ -152,6 +169,10 @@ async def _invitation_answer(
     responses=refusals(404),
 )
 async def api_invitation(account: AnyUser, code: Code) -> EnrolmentAnswer:
+    staff = await staff_crud.read_code(code)
+    if staff:
+        await enable_extension(account.id)
+        return await _work_answer(staff)
     async with db.connect() as conn:
         invitation = await invitations.read_link(conn, code, account.id)
     await enable_extension(account.id)
@@ -167,6 +188,11 @@ async def api_invitation(account: AnyUser, code: Code) -> EnrolmentAnswer:
 async def api_accept_link(
     account: AnyUser, code: Code, body: AnswerInput | None = None
 ) -> EnrolmentAnswer:
+    if await staff_crud.read_code(code):
+        await enable_extension(account.id)
+        return await _work_answer(
+            await staff_crud.answer(code, account.id, account.username, is_yes=True)
+        )
     invitation = await invitations.take_link(code, account.id)
     await enable_extension(account.id)
     client = await invitations.accept(invitation.id, account.id, account.username)
@@ -182,6 +208,10 @@ async def api_accept_link(
 async def api_decline_link(
     account: AnyUser, code: Code, body: AnswerInput | None = None
 ) -> EnrolmentAnswer:
+    if await staff_crud.read_code(code):
+        return await _work_answer(
+            await staff_crud.answer(code, account.id, account.username, is_yes=False)
+        )
     invitation = await invitations.take_link(code, account.id)
     declined = await invitations.decline(invitation.id, account.id, _reason(body))
     return await _invitation_answer(declined, "declined")

@@ -13,9 +13,10 @@ from fastapi import Depends
 from lnbits.decorators import check_super_user
 from pydantic import BaseModel, Field
 
+from ..base.acting import person_behind
 from ..base.audit import write_audit
 from ..base.database import db, from_db_time, transaction
-from ..base.refusals import BadInputError, NotFoundError
+from ..base.refusals import BadInputError, ConflictError, NotFoundError
 from ..base.text import checked_text
 from ..cash import visits
 from ..line import cassettes, cassettes_crud
@@ -26,7 +27,7 @@ from ..line.relays import MAX_RELAYS, relay_url_of
 from ..models import Machine, utc_now
 from ..parties import machines as registry
 from ..parties import machines_crud
-from .cash import publish, touched_bays
+from .cash import open_visits, publish, touched_bays
 from .fields import Input, Npub, Reason, WholeNumber
 from .machines import machine_answer
 from .models import MachineAnswer
@@ -325,6 +326,8 @@ async def cassettes_answer(machine_id: str) -> CassettesAnswer:
 )
 async def api_cassettes(account: Caller, machine_id: MachineId) -> CassettesAnswer:
     machine = await own_machine(machine_id, account.id)
+    if machine.id in await open_visits():
+        raise ConflictError("You are counting at this machine: end your visit first.")
     return await cassettes_answer(machine.id)
 
 
@@ -347,10 +350,9 @@ async def api_save_cassettes(
         for bay in await cassettes_crud.get_cassettes(machine.id)
     }
     async with transaction() as conn:
-        visit = await visits.save_all(conn, machine, positions, account.id)
-        await publish(
-            conn, machine, positions, touched_bays(visit, positions), account.id
-        )
+        person = person_behind(account.id)
+        visit = await visits.save_all(conn, machine, positions, person)
+        await publish(conn, machine, positions, touched_bays(visit, positions), person)
         await write_audit(
             conn,
             account.id,

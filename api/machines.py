@@ -9,16 +9,17 @@ from typing import Annotated, Any
 from fastapi import Depends
 from fastapi.responses import StreamingResponse
 
+from ..base.acting import acting, blind
 from ..base.database import db
-from ..base.refusals import BadInputError, NotFoundError
-from ..books.lists import ListQuery, Source, fetch_page, ids_of
+from ..base.refusals import BadInputError, ForbiddenError, NotFoundError
+from ..books.lists import ListQuery, Source, fetch_page, ids_of, narrowed
 from ..books.reports import MACHINE_FACTS, MACHINE_FIELDS, machines_source, with_facts
 from ..calculations import cents_text
 from ..cash.pace import CashOfMachine, cash_of_machines
 from ..cash.visits import read_place
 from ..host.balances import balances_msat
 from ..host.people import usernames_of
-from ..models import CommissionSplit
+from ..models import CommissionSplit, Machine
 from ..money.funds import funds_of
 from ..money.targets import check_own_wallet, resolve_target
 from ..parties import machines as registry
@@ -29,6 +30,8 @@ from .inputs import MachineChanges, MachineInput, PreviewInput, SplitInput, Spli
 from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
 from .models import (
     MachineAnswer,
+    MachineForCollector,
+    MachineForCollectorPage,
     MachinePage,
     PreviewAnswer,
     SplitAnswer,
@@ -40,6 +43,15 @@ from .route import Caller, InScope, MachineId, named_fields, new_router, refusal
 
 router = new_router()
 AskedOfMachines = Annotated[ListQuery, Depends(asked_of(MACHINE_FIELDS))]
+# Of a machine's settings, what nobody who works for the operator may change.
+OWNERS_ALONE = (
+    "wallet_id",
+    "machine_npub",
+    "operator_cash_in_fee_fraction",
+    "operator_cash_out_fee_fraction",
+    "operator_cash_in_fixed_fee",
+    "operator_cash_out_fixed_fee",
+)
 NULLABLE = (
     "name",
     "location",
@@ -155,12 +167,25 @@ async def _check_wallet(fields: Mapping[str, Any], user_id: str) -> None:
 @router.get(
     "/machines",
     summary="The caller's machines",
-    response_model=MachinePage,
+    description="A collector is shown the machines that they were named for, without "
+    "sats and fees.",
+    response_model=MachinePage | MachineForCollectorPage,
     responses=refusals(400),
     openapi_extra=filter_docs(MACHINE_FIELDS, "MachineFilters"),
 )
-async def api_machines(scope: InScope, query: AskedOfMachines) -> MachinePage:
+async def api_machines(
+    scope: InScope, query: AskedOfMachines
+) -> MachinePage | MachineForCollectorPage:
     source = machines_source(scope.user_id, scope.is_all)
+    collector = blind()
+    if collector:
+        # neither a filter nor an order tells more than what is shown
+        asked = {c.field for c in query.conditions} | {query.sortby}
+        if not asked <= {*MachineForCollector.__fields__, "created_at", None}:
+            raise ForbiddenError("Your role does not include this.")
+        page = await _answers(narrowed(source, "m.id", collector), query)
+        shown = [MachineForCollector(**row.dict()) for row in page.data]
+        return MachineForCollectorPage(data=shown, total=page.total)
     return await _answers(source, query, with_operators=scope.is_all)
 
 
@@ -194,11 +219,14 @@ async def api_create_machine(account: Caller, body: MachineInput) -> MachineAnsw
 @router.get(
     "/machines/{machine_id}",
     summary="One machine",
-    response_model=MachineAnswer,
+    response_model=MachineAnswer | MachineForCollector,
     responses=refusals(404),
 )
-async def api_machine(account: Caller, machine_id: MachineId) -> MachineAnswer:
-    return await machine_answer(account.id, machine_id)
+async def api_machine(
+    account: Caller, machine_id: MachineId
+) -> MachineAnswer | MachineForCollector:
+    answer = await machine_answer(account.id, machine_id)
+    return MachineForCollector(**answer.dict()) if blind() else answer
 
 
 @router.put(
@@ -213,10 +241,20 @@ async def api_update_machine(
     async with db.connect() as conn:
         present = await machines_crud.get_own_machine(conn, machine_id, account.id)
     changes = _kept_capacities(named_fields(body, NULLABLE))
+    if acting():
+        _check_owners_alone(present, changes)
     if changes.get("wallet_id") != present.wallet_id:
         await _check_wallet(changes, account.id)
     await registry.update_machine(account.id, machine_id, changes)
     return await machine_answer(account.id, machine_id)
+
+
+def _check_owners_alone(present: Machine, changes: Mapping[str, Any]) -> None:
+    """Where the money goes and what is charged is the operator's alone to set; what was
+    read can be sent back."""
+    for name in OWNERS_ALONE:
+        if name in changes and changes[name] != getattr(present, name):
+            raise ForbiddenError(f"{name} is for the machine's operator alone to set.")
 
 
 @router.delete(

@@ -19,6 +19,17 @@ from ..desk.attention import AttentionItem
 from ..models import SuperConfig
 
 
+class ActingFor(BaseModel):
+    """An operator whom the caller works for; `id` is for `X-Acting-For`."""
+
+    id: str
+    name: str | None = None
+    role: str
+    machines: list[str] | None = Field(
+        None, description="ids of those that a collector was named for; null: all"
+    )
+
+
 class Me(BaseModel):
     """The caller and their roles, which follow from data."""
 
@@ -32,6 +43,7 @@ class Me(BaseModel):
     invitations: int = Field(0, description="that wait for the caller's yes")
     service_npub: str | None = None
     relays: list[str] = []
+    acting_for: list[ActingFor] = []
 
 
 class SuperConfigAnswer(BaseModel):
@@ -147,6 +159,25 @@ class MachineAnswer(BaseModel):
     invoice_expiry_minutes: int = 10
 
 
+class MachineForCollector(BaseModel):
+    """A machine as who fills it sees it: no sats, no fees, no LPs."""
+
+    id: str
+    name: str | None = None
+    location: str | None = None
+    fiat_code: str
+    is_active: bool
+    status: str
+    last_seen_at: datetime | None = None
+    cash_fiat: str | None = None
+    days_until_empty: float | None = None
+    box_capacity: int | None = None
+
+
+class MachineForCollectorPage(Page[MachineForCollector]):
+    data: list[MachineForCollector]
+
+
 class MachinePage(Page[MachineAnswer]):
     data: list[MachineAnswer]
 
@@ -239,6 +270,9 @@ class EnrolmentAnswer(BaseModel):
     status: str = Field(..., description="invited, active, paused, left or declined")
     created_at: datetime
     expires_at: datetime | None = Field(None, description="of an invitation")
+    role: str | None = Field(
+        None, description="of an invitation to work for the operator, at no machine"
+    )
 
 
 class EnrolmentPage(Page[EnrolmentAnswer]):

@@ -8,6 +8,7 @@ from typing import Any
 from lnbits.db import Connection
 from pydantic import BaseModel, Field
 
+from ..base.acting import blind
 from ..base.audit import changed, write_audit
 from ..base.database import db, transaction
 from ..base.refusals import BadInputError
@@ -109,7 +110,10 @@ def _answer(preferences: Preferences) -> PreferencesAnswer:
 )
 async def api_preferences(account: Caller) -> PreferencesAnswer:
     async with db.connect() as conn:
-        return _answer(await get_preferences(conn, account.id))
+        present = await get_preferences(conn, account.id)
+    if blind():  # the limit is one of sats
+        present.staff_refund_limit_sats = None
+    return _answer(present)
 
 
 @router.put(

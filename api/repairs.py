@@ -42,7 +42,7 @@ from .fields import (
     Target,
     Text,
 )
-from .machines import api_machine
+from .machines import machine_answer
 from .models import LegAnswer, MachineAnswer, OfferWaiting, SettlementDetail
 from .route import (
     Caller,
@@ -464,7 +464,7 @@ async def api_resume_payouts(
     account: Caller, machine_id: MachineId, body: WhyInput
 ) -> MachineAnswer:
     await stops.resume_payouts(account.id, machine_id, body.reason)
-    return await api_machine(account, machine_id)
+    return await machine_answer(account.id, machine_id)
 
 
 class RestoredAnswer(BaseModel):
@@ -517,4 +517,4 @@ async def api_void_past(
     account: Caller, machine_id: MachineId, body: WhyInput
 ) -> MachineAnswer:
     await quarantine.void_past(account.id, machine_id, body.reason)
-    return await api_machine(account, machine_id)
+    return await machine_answer(account.id, machine_id)

@@ -18,7 +18,10 @@ from lnbits.core.models import Account
 from lnbits.decorators import check_account_exists, check_super_user
 from pydantic import BaseModel, Field
 
-from ..base.refusals import ForbiddenError, RefusedError
+from ..base.acting import act, one_request
+from ..base.refusals import ForbiddenError, NotFoundError, RefusedError
+from ..parties import staff_crud
+from .rights import OWN, roles_of
 
 
 class Refusal(BaseModel):
@@ -66,7 +69,8 @@ class SentenceRoute(APIRoute):
             if any(not _is_storable(v) for v in request.path_params.values()):
                 raise HTTPException(HTTPStatus.NOT_FOUND, "There is no such row.")
             try:
-                return await handler(request)
+                with one_request():
+                    return await handler(request)
             except RequestValidationError as exc:
                 # Not "from exc": what was sent may be a secret, and would be logged.
                 raise HTTPException(
@@ -121,7 +125,62 @@ def new_router() -> APIRouter:
 
 # ------------------------------------------------------------------ who is asking
 
-Caller = Annotated[Account, Depends(check_account_exists)]
+Session = Annotated[Account, Depends(check_account_exists)]
+
+
+async def caller(request: Request, account: Session) -> Account:
+    """Who asks; or the operator for whom they work, within their role.
+
+    Chosen by the header `X-Acting-For` or `?acting_for=`, or by itself for who owns no
+    machine and works for just one operator. What comes back has the operator's id: the
+    ownership in the SQL is theirs. `acting()` knows the person.
+    """
+    route = _named(request)
+    roles = roles_of(route)
+    if roles == OWN:
+        return account
+    headers, query = request.headers, request.query_params
+    chosen = headers.get("x-acting-for") or query.get("acting_for")
+    staff = await _membership(account.id, chosen, bool(roles))
+    if staff is None:
+        return account
+    if staff.role not in roles:
+        raise ForbiddenError("Your role does not include this.")
+    who = staff.acting
+    for asked in (request.path_params, query):
+        machine_id = asked.get("machine_id")
+        if machine_id and not who.may_see(machine_id):
+            raise NotFoundError("There is no such machine of yours.")
+    act(who)
+    operator = {"id": who.operator, "is_super_user": False, "is_admin": False}
+    return account.copy(update=operator)
+
+
+def _named(request: Request) -> str:
+    """The route as `rights.py` names it."""
+    path = request.scope["route"].path
+    _, is_api, below = path.partition("/api/v1")
+    if is_api:
+        return f"{request.method} {below}"
+    return f"PAGE {path.removeprefix('/satmachineadmin')}"
+
+
+async def _membership(
+    user_id: str, chosen: str | None, is_open: bool
+) -> staff_crud.Staff | None:
+    """The row by which this person acts, or None: for themselves."""
+    found = await staff_crud.works_for(user_id)
+    if chosen:
+        for staff in found:
+            if staff.id == chosen:
+                return staff
+        raise ForbiddenError("You do not work for this operator, or no more.")
+    if len(found) != 1 or not is_open or await staff_crud.owns_a_machine(user_id):
+        return None
+    return found[0]
+
+
+Caller = Annotated[Account, Depends(caller)]
 Super = Annotated[Account, Depends(check_super_user)]
 
 MachineId = Annotated[str, Path(description="a machine of yours")]

@@ -16,13 +16,22 @@ from ..books.lists import ListQuery, fetch_page
 from ..books.log import AUDIT_FIELDS, audit_answer, audit_source
 from ..books.summaries import platform_counts, totals_and_series, version_of
 from ..desk.attention import everything_that_waits
-from ..host.people import super_user
+from ..host.people import super_user, usernames_of
 from ..line import crud as line_crud
 from ..line import keys as line_keys
 from ..models import utc_now
-from ..parties import machines_crud
+from ..parties import machines_crud, staff_crud
 from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
-from .models import AuditAnswer, AuditPage, Changes, Health, Me, Overview, SuperOverview
+from .models import (
+    ActingFor,
+    AuditAnswer,
+    AuditPage,
+    Changes,
+    Health,
+    Me,
+    Overview,
+    SuperOverview,
+)
 from .route import Caller, InScope, Super, acts_as_super, new_router, refusals
 from .zones import InZone
 
@@ -48,7 +57,22 @@ async def api_me(account: Caller) -> Me:
         invitations=roles.invitations,
         service_npub=(await line_keys.key_ring()).npub,
         relays=await line_crud.get_relays(),
+        acting_for=await _acting_for(account.id),
     )
+
+
+async def _acting_for(user_id: str) -> list[ActingFor]:
+    found = await staff_crud.works_for(user_id)
+    names = await usernames_of(staff.operator_user_id for staff in found)
+    return [
+        ActingFor(
+            id=staff.id,
+            name=names.get(staff.operator_user_id),
+            role=staff.role,
+            machines=staff.machine_ids,
+        )
+        for staff in found
+    ]
 
 
 @router.get(

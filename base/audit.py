@@ -18,6 +18,7 @@ from lnbits.helpers import urlsafe_short_hash
 from pydantic import BaseModel
 
 from ..models import AuditEntry
+from .acting import person_behind
 from .database import execute, insert_sql, row_params
 
 # Actors that are nobody's login.
@@ -62,11 +63,12 @@ async def write_audit(
     """Append one entry in the caller's transaction.
 
     `operator_user_id` and `client_user_id` are who may read it. `before` and `after`
-    are shown to them: no user ids and no keys in there.
+    are shown to them: no user ids and no keys in there. Who works for an operator is
+    the actor of what they do with the operator's id.
     """
     entry = AuditEntry(
         id=urlsafe_short_hash(),
-        actor=actor,
+        actor=person_behind(actor),
         action=action,
         subject_type=subject_type,
         subject_id=subject_id,

@@ -10,6 +10,7 @@ from typing import Any
 
 from lnbits.db import Connection
 
+from ..base.acting import person_behind
 from ..base.database import fetch_all, from_db_time
 from ..cash import bays as cash_bays
 from ..cash import ledger, reservations
@@ -75,7 +76,7 @@ def movements_source(user_id: str, is_all: bool) -> Source:
         columns=columns,
         tables=f"{S}.cash_movements v",
         where=[] if is_all else ["v.operator_user_id = :me"],
-        params={"reader": user_id, **whose(user_id, is_all)},
+        params={"reader": person_behind(user_id), **whose(user_id, is_all)},
         key="v.id",
     )
 
@@ -90,7 +91,7 @@ def visits_source(user_id: str, is_all: bool) -> Source:
         columns=columns,
         tables=f"{S}.cash_visits v JOIN {S}.dca_machines m ON m.id = v.machine_id",
         where=[] if is_all else ["v.operator_user_id = :me"],
-        params={"reader": user_id, **whose(user_id, is_all)},
+        params={"reader": person_behind(user_id), **whose(user_id, is_all)},
         key="v.id",
     )
 

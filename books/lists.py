@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any, Literal
@@ -27,7 +27,16 @@ from pydantic import create_model
 from pydantic.datetime_parse import parse_datetime
 from pydantic.errors import DateTimeError
 
-from ..base.database import cents_sql, db, db_time, fetch_all, fetch_one, from_db_time
+from ..base.acting import Acting
+from ..base.database import (
+    cents_sql,
+    db,
+    db_time,
+    fetch_all,
+    fetch_one,
+    from_db_time,
+    in_list,
+)
 from ..base.refusals import BadInputError, NotFoundError
 from ..base.text import checked_text
 from ..base.typed import typed_cents, typed_number, typed_whole
@@ -388,6 +397,16 @@ def _typed(read: Callable[[Any, str], Decimal | int], text: str) -> int | None:
 def _pattern(value: str) -> str:
     escaped = value.replace("!", "!!").replace("%", "!%").replace("_", "!_")
     return f"%{escaped}%"
+
+
+def narrowed(source: Source, column: str, who: Acting | None) -> Source:
+    """The source without the rows of machines that a collector was not named for."""
+    if who is None or who.machine_ids is None:
+        return source
+    params = dict(source.params)
+    listed = in_list("named", who.machine_ids, params)
+    where = [*source.where, f"{column} IN {listed}"]
+    return replace(source, where=where, params=params)
 
 
 @dataclass(frozen=True)

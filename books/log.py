@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..base.acting import person_behind
 from ..base.database import in_list
 from .lists import Fields, Source
 from .reports import own_machines_sql, whose
@@ -87,14 +88,22 @@ def audit_source(user_id: str, is_all: bool, super_user_id: str) -> Source:
             withheld += f" OR ({is_others} AND ({_names_a_place(f'a.{name}_json')}))"
         columns[name] = f"CASE WHEN {withheld} THEN NULL ELSE a.{name}_json END"
     columns["actor"] = (
-        "CASE WHEN a.actor = :reader THEN a.actor "
+        "CASE WHEN a.actor = :person THEN a.actor "  # noqa: S608
         "WHEN a.actor = :super THEN 'super' "
         "WHEN a.actor = a.operator_user_id THEN 'operator' "
         "WHEN a.actor = a.client_user_id THEN 'lp' "
         "WHEN a.actor IN ('engine', 'machine', 'system') THEN a.actor "
-        "ELSE 'another user' END"
+        # who works for the operator has a name there, and is the operator to others
+        f"ELSE COALESCE((SELECT CASE WHEN a.operator_user_id = :reader "
+        f"THEN MIN(COALESCE(w.name, 'staff')) WHEN COUNT(*) > 0 THEN 'operator' END "
+        f"FROM {S}.dca_staff w WHERE w.operator_user_id = a.operator_user_id "
+        "AND w.user_id = a.actor), 'another user') END"
     )
-    params: dict[str, Any] = {"reader": user_id, "super": super_user_id}
+    params: dict[str, Any] = {
+        "reader": user_id,
+        "person": person_behind(user_id),
+        "super": super_user_id,
+    }
     where = []
     if not is_all:
         where.append(

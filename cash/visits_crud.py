@@ -118,6 +118,17 @@ async def open_visit_of(conn: Connection, machine_id: str) -> Visit | None:
     return _visit_of(row) if row else None
 
 
+async def open_visits_of(conn: Connection, user_id: str) -> dict[str, Visit]:
+    """The visits that this person has open, by machine."""
+    found = await fetch_all(
+        conn,
+        f"SELECT * FROM {S}.cash_visits "  # noqa: S608
+        "WHERE opened_by = :user AND status = 'open'",
+        {"user": user_id},
+    )
+    return {row["machine_id"]: _visit_of(row) for row in found}
+
+
 async def insert_visit(conn: Connection, visit: Visit) -> None:
     await execute(
         conn,

@@ -14,8 +14,9 @@ from lnbits.db import Connection
 from lnbits.helpers import urlsafe_short_hash
 
 from .. import crud, distribution
+from ..base.acting import acting
 from ..base.database import transaction
-from ..base.refusals import BadInputError, ConflictError
+from ..base.refusals import BadInputError, ConflictError, ForbiddenError
 from ..host import payments as host_payments
 from ..host.limits import reserve_sats
 from ..host.wallets import local_wallet_of_address
@@ -23,6 +24,7 @@ from ..models import Leg, WaitCode
 from ..money.planning import UNCLAIMED
 from ..money.replanning import Resize, is_open, next_number
 from ..money.targets import normalise_address
+from ..parties.preferences_crud import get_preferences
 from . import repairs_crud as sql
 from .actions import (
     BEING_PAID,
@@ -94,6 +96,7 @@ async def refund(
         if problem:
             raise BadInputError(problem)
         legs = await crud.legs_of(settlement_id, conn)
+        await _check_staff_limit(conn, user_id, legs)
         open_legs = _refunds_to_claim(legs)
         owed_sats = sum(x.amount_sats for x in open_legs)
         await _check_refund(conn, target, owed_sats, is_inside)
@@ -120,6 +123,24 @@ async def refund(
             reason,
         )
     distribution.wake()
+
+
+async def _check_staff_limit(
+    conn: Connection, operator_user_id: str, legs: Sequence[Leg]
+) -> None:
+    """Who works for the operator says where refunds up to a limit go: of all that the
+    customer is owed of this sale, or an invoice for a part would get around it."""
+    if acting() is None:
+        return
+    preferences = await get_preferences(conn, operator_user_id)
+    limit = preferences.staff_refund_limit_sats
+    refunds = [x for x in legs if x.leg_type == "refund" and x.status != "voided"]
+    owed_sats = sum(x.amount_sats for x in refunds)
+    if limit is not None and owed_sats > limit:
+        raise ForbiddenError(
+            f"This refund is of {owed_sats} sat: above {limit} sat the operator says "
+            "where it goes."
+        )
 
 
 def _with_reserve(sats: int, is_inside: bool) -> int:

@@ -13,6 +13,8 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("PUT", "/machines/{machine_id}/cassettes"): {
         "positions": {"1": {"denomination": 20, "count": 1}}
     },
+    ("POST", "/staff"): {"role": "bookkeeper"},
+    ("PUT", "/staff/{staff_id}"): {"role": "manager"},
     ("PUT", "/visits/{visit_id}"): {"counts": {"bay:1": {"20": 1}}},
     ("PUT", "/preferences"): {"time_zone": "America/Guatemala"},
     ("POST", "/cash/hand"): {"kind": "to_bank", "amount": "1.00", "currency": "GTQ"},

@@ -17,7 +17,18 @@ window.i18n.global.mergeLocaleMessage('en', {
       discount:
         'Code {code}: forgiven {operator} by you, {platform} by the platform.'
     },
+    audit_action: {
+      staff: {
+        invite: 'Somebody asked to work here',
+        change: 'Role or machines changed',
+        remove: 'Somebody removed',
+        leave: 'Left the work here',
+        accept: 'Said yes to working here'
+      }
+    },
+    subject: {staff: 'person'},
     field: {
+      role: 'role',
       operator_cash_in_fixed_fee: 'fixed cash-in fee',
       operator_cash_out_fixed_fee: 'fixed cash-out fee',
       min_fiat: 'least cash of a trade',

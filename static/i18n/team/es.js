@@ -17,7 +17,18 @@ window.i18n.global.mergeLocaleMessage('es', {
       discount:
         'Código {code}: usted perdonó {operator}; la plataforma, {platform}.'
     },
+    audit_action: {
+      staff: {
+        invite: 'Se invitó a alguien a trabajar aquí',
+        change: 'Función o cajeros cambiados',
+        remove: 'Se retiró a alguien',
+        leave: 'Dejó de trabajar aquí',
+        accept: 'Aceptó trabajar aquí'
+      }
+    },
+    subject: {staff: 'persona'},
     field: {
+      role: 'función',
       operator_cash_in_fixed_fee: 'comisión fija de ingreso',
       operator_cash_out_fixed_fee: 'comisión fija de retiro',
       min_fiat: 'efectivo mínimo de una operación',

@@ -1,0 +1,258 @@
+"""The operator's people: every route against every role, closed unless a line opens it.
+
+A collector sees no sat, no fee, no LP and no other machine, in whatever they may ask; a
+removed person is out at their next request, and what they did stays in the log under
+their name.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from api_world import Desk, add_machine, make_desk, ok, refused
+from fastapi import FastAPI
+from money_rows import add_leg, add_report, add_settlement, add_visit
+from route_bodies import BODIES
+
+from satmachineadmin.api import rights
+
+from conftest import MakeUser, MakeWallet
+from dev.accounts import UserSession
+
+pytestmark = pytest.mark.xdist_group("staff")
+PREFIX = "/satmachineadmin/api/v1"
+ROLES = ("manager", "bookkeeper", "collector")
+# What nobody who works for an operator may do, whatever else they may.
+OPERATORS_ALONE = {
+    "POST /machines",
+    "DELETE /machines/{machine_id}",
+    "PUT /splits",
+    "PUT /machines/{machine_id}/splits",
+    "DELETE /machines/{machine_id}/splits",
+    "POST /clients/{client_id}/close-balance",
+    "POST /payments/{leg_id}/redirect",
+    "PUT /preferences",
+    "GET /staff",
+    "POST /staff",
+    "PUT /staff/{staff_id}",
+    "DELETE /staff/{staff_id}",
+}
+
+
+@dataclass
+class Team:
+    desk: Desk
+    other_machine: dict[str, Any]
+    people: dict[str, UserSession]
+    ids: dict[str, str]
+
+
+async def hire(
+    operator: UserSession, person: UserSession, role: str, machines: Any = None
+) -> str:
+    """Asked in by link, and a yes; the id of /me's acting_for."""
+    body = {"role": role, "machine_ids": machines}
+    invited = ok(await operator.api.post("/staff", json=body), 201)
+    assert invited["url"].endswith(f"/invitations/{invited['code']}")
+    ok(await person.api.get(f"/invitations/{invited['code']}"))
+    answer = ok(await person.api.post(f"/invitations/{invited['code']}/accept"))
+    assert answer["status"] == "active"
+    assert answer["role"] == role
+    refused(await person.api.post(f"/invitations/{invited['code']}/accept"), 404)
+    return str(invited["id"])
+
+
+@pytest_asyncio.fixture(scope="module")
+async def team(make_user: MakeUser, make_wallet: MakeWallet) -> Team:
+    desk = await make_desk(make_user, make_wallet)
+    other = await add_machine(desk.operator, make_wallet, name="Secret place")
+    people = {}
+    for role in ROLES:
+        people[role] = await make_user(role)
+        named = [desk.machine["id"]] if role == "collector" else None
+        await hire(desk.operator, people[role], role, named)
+    settlement = await add_settlement(desk.machine)
+    leg = await add_leg(
+        desk.machine, settlement, client_id=desk.client["id"], amount_fiat="1.00"
+    )
+    ids = {
+        "machine_id": desk.machine["id"],
+        "client_id": desk.client["id"],
+        "deposit_id": desk.deposit["id"],
+        "settlement_id": settlement,
+        "leg_id": leg,
+        "visit_id": await add_visit(desk.machine),
+        "report_id": await add_report(desk.machine["id"]),
+    }
+    return Team(desk, other, people, ids)
+
+
+def routes_of(app: FastAPI) -> list[tuple[str, str]]:
+    return [
+        (method.upper(), path.removeprefix(PREFIX))
+        for path, methods in app.openapi()["paths"].items()
+        if path.startswith(PREFIX)
+        for method in methods
+    ]
+
+
+def test_the_table_names_routes_that_are_there(app: FastAPI) -> None:
+    there = {f"{method} {path}" for method, path in routes_of(app)}
+    later = ("/accounting", "/insight", "/search", "/discounts")
+    gone = {
+        line
+        for line in rights.RIGHTS
+        if not line.startswith("PAGE") and not line.split()[1].startswith(later)
+    } - there
+    assert gone == set()
+    assert {line for line in OPERATORS_ALONE if rights.roles_of(line)} == set()
+    below_super = {line for line in rights.RIGHTS if "/super" in line}
+    assert below_super == set()
+
+
+async def test_every_route_for_every_role(app: FastAPI, team: Team) -> None:
+    """A 403 in words wherever no line opens it, and let in where one does."""
+    for role, person in team.people.items():
+        (work,) = ok(await person.api.get("/me"))["acting_for"]
+        assert work["role"] == role
+        acting = {"X-Acting-For": work["id"]}
+        for method, path in routes_of(app):
+            named = re.findall(r"{(\w+)}", path)
+            line = f"{method} {path}"
+            allowed = rights.roles_of(line)
+            if allowed == rights.OWN or path.startswith(("/super", "/health")):
+                continue
+            if method == "DELETE" and role in allowed:
+                continue
+            url = PREFIX + path
+            for name in named:
+                url = url.replace(f"{{{name}}}", team.ids.get(name, "x"))
+            body = BODIES.get((method, path), {"reason": "x"})
+            answer = await person.core.request(
+                method,
+                url,
+                headers=acting,
+                json=None if method in ("GET", "DELETE") else body,
+            )
+            what = f"{line} by {role}: {answer.status_code} {answer.text[:200]}"
+            if role in allowed:
+                assert answer.status_code not in (401, 403, 404, 500), what
+            else:
+                assert answer.status_code == 403, what
+
+
+async def end_visits(team: Team) -> None:
+    """Nobody is counting: a collector who counts is told nothing."""
+    operator = team.desk.operator
+    for row in ok(await operator.api.get("/visits"))["data"]:
+        if row["status"] == "open":
+            ok(await operator.api.post(f"/visits/{row['id']}/cancel"))
+
+
+async def test_a_collector_sees_no_sats_and_no_other_machine(
+    app: FastAPI, team: Team
+) -> None:
+    person, desk = team.people["collector"], team.desk
+    await end_visits(team)
+    secrets = {
+        "another machine": team.other_machine["id"],
+        "its name": "Secret place",
+        "the LP": desk.lp.username,
+        "the LP's row": desk.client["id"],
+        "the operator's id": desk.operator.user_id,
+        "a wallet": desk.machine["wallet_id"],
+    }
+    for method, path in routes_of(app):
+        if method != "GET" or "collector" not in rights.roles_of(f"GET {path}"):
+            continue
+        url = PREFIX + path
+        for name in re.findall(r"{(\w+)}", path):
+            url = url.replace(f"{{{name}}}", team.ids[name])
+        answer = await person.core.get(url)
+        assert answer.status_code == 200, f"{path}: {answer.text}"
+        told = [k for k, v in secrets.items() if v and v in answer.text]
+        assert told == [], f"{path} tells {told}"
+        sats = re.findall(r'"\w*(?:sats|fee|fraction)\w*": *(?!null)', answer.text)
+        assert sats == [], f"{path} tells {sats}"
+    other = team.other_machine["id"]
+    for url in (f"/machines/{other}", f"/machines/{other}/cassettes"):
+        refused(await person.api.get(url), 404)
+    refused(await person.api.get("/cash", params={"machine_id": other}), 404)
+    refused(await person.api.get("/machines?balance_sats[gt]=1"), 403)
+    refused(await person.api.post(f"/machines/{other}/visits"), 404)
+    page = ok(await person.api.get("/machines"))
+    assert [m["id"] for m in page["data"]] == [desk.machine["id"]]
+
+
+async def test_the_log_names_who_did_it_and_a_removed_person_is_out(
+    team: Team, make_user: MakeUser
+) -> None:
+    desk = team.desk
+    person = await make_user("gone")
+    work = await hire(desk.operator, person, "manager")
+    acting = {"X-Acting-For": work}
+    url = f"/machines/{desk.machine['id']}"
+    ok(await person.api.put(url, json={"location": "Zone 4"}, headers=acting))
+    # what was read can be sent back; fees and wallets are the operator's alone
+    read = ok(await person.api.get(url, headers=acting))
+    ok(await person.api.put(url, json=read, headers=acting))
+    for changed in (
+        {"operator_cash_out_fee_fraction": "0.0100"},
+        {"operator_cash_in_fixed_fee": "1.00"},
+        {"wallet_id": person.wallet.id},
+    ):
+        refused(await person.api.put(url, json=changed, headers=acting), 403)
+    ok(await desk.operator.api.delete(f"/staff/{work}"), 204)
+    refused(await person.api.get(url, headers=acting), 403)
+    refused(await person.api.get(url), 404)
+    refused(await person.api.get(url, params={"acting_for": work}), 403)
+    log = ok(await desk.operator.api.get("/audit?limit=100"))["data"]
+    (entry,) = [e for e in log if (e["after"] or {}).get("location") == "Zone 4"]
+    assert entry["actor"] == person.username
+    assert ok(await person.api.get("/me"))["acting_for"] == []
+
+
+async def test_the_managers_limit_of_refunds(team: Team) -> None:
+    desk, person = team.desk, team.people["manager"]
+    settlement = await add_settlement(desk.machine)
+    await add_leg(
+        desk.machine, settlement, leg_type="refund", leg_key="1", amount_sats=5_000
+    )
+    limit: dict[str, Any] = {"staff_refund_limit_sats": 4_999}
+    ok(await desk.operator.api.put("/preferences", json=limit))
+    url = f"/settlements/{settlement}/refund"
+    body = {"destination": "a@b.com", "reason": "x", "idempotency_key": "k1"}
+    refused(await person.api.post(url, json=body), 403, "4999")
+    limit = {"staff_refund_limit_sats": None}
+    ok(await desk.operator.api.put("/preferences", json=limit))
+    answer: httpx.Response = await person.api.post(url, json=body)
+    assert answer.status_code != 403, answer.text
+
+
+async def test_a_collector_counts_blind(team: Team, make_wallet: MakeWallet) -> None:
+    desk, person = team.desk, team.people["collector"]
+    machine = desk.machine["id"]
+    await end_visits(team)
+    bays = {"positions": {"1": {"denomination": 20, "count": 50}}}
+    path = f"/machines/{machine}/cassettes"
+    ok(await desk.operator.api.put(path, json=bays))
+    assert ok(await person.api.get("/cash"))["data"]
+    visit = ok(await person.api.post(f"/machines/{machine}/visits"), 201)
+    assert visit["opened_by"] == person.user_id
+    assert ok(await person.api.get("/cash"))["data"] == []
+    assert ok(await person.api.get("/cash/movements"))["data"] == []
+    assert ok(await person.api.get("/cash/plan"))["bays"] == []
+    refused(await person.api.get(path), 409)
+    url = f"/visits/{visit['id']}"
+    ok(await person.api.put(url, json={"counts": {"bay:1": {"20": 48}}}))
+    (place,) = ok(await person.api.get("/cash"))["data"]
+    assert place["notes"] == 50
+    closed = ok(await person.api.post(f"{url}/close"))
+    assert closed["differences"]
+    seen = ok(await desk.operator.api.get(url))
+    assert seen["closed_by"] not in (None, person.user_id)
