@@ -1383,6 +1383,65 @@ async def m022_fees_and_team(db: Connection) -> None:
     await _create_index(db, "dca_staff_user_idx", "dca_staff", "user_id, status")
 
 
+async def m023_consents(db: Connection) -> None:
+    """What an operator asks of a planned sale, and who has said yes to it.
+
+    What was planned before stays a sum of its own for the platform: its share was
+    worked out from the fee then. Who reported an older dispense is not known.
+    """
+    await _create_table(
+        db,
+        "dca_consents",
+        """
+        id TEXT PRIMARY KEY NOT NULL,
+        settlement_id TEXT NOT NULL,
+        machine_id TEXT NOT NULL,
+        operator_user_id TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        sold_fiat DECIMAL(20,2) NOT NULL,
+        dispensed_fiat DECIMAL(20,2),
+        reason TEXT,
+        state TEXT NOT NULL,
+        created_at TIMESTAMP NOT NULL,
+        expires_at TIMESTAMP NOT NULL,
+        decided_at TIMESTAMP
+        """,
+    )
+    await _create_index(
+        db, "dca_consents_settlement_idx", "dca_consents", "settlement_id, state"
+    )
+    await _create_index(db, "dca_consents_state_idx", "dca_consents", "state")
+    await _create_table(
+        db,
+        "dca_consent_answers",
+        """
+        consent_id TEXT NOT NULL,
+        party TEXT NOT NULL,
+        answer TEXT NOT NULL,
+        answered_at TIMESTAMP NOT NULL,
+        PRIMARY KEY (consent_id, party)
+        """,
+    )
+    await _add_columns(
+        db,
+        "dca_settlements",
+        {
+            # whose word the dispensed figures are: the machine's or a user's
+            "dispensed_by": "TEXT",
+            # what a person's figures took off the platform's share by the stamp's
+            "resolved_sats": "BIGINT",
+            "is_older": "BOOLEAN NOT NULL DEFAULT false",
+        },
+    )
+    await db.execute("""
+        UPDATE satoshimachine.dca_settlements SET is_older = true
+        WHERE planned_at IS NOT NULL OR status = 'voided'
+        """)
+    await _add_column(
+        db, "super_config", "unused_machines_limit", "INTEGER NOT NULL DEFAULT 20"
+    )
+
+
 # Parts of single migrations ---------------------------------------------------------
 
 

@@ -83,6 +83,8 @@ class SuperConfig(BaseModel):
     super_cash_in_fee_fraction: Fraction4 = ZERO_FRACTION
     super_cash_out_fee_fraction: Fraction4 = ZERO_FRACTION
     super_fee_wallet_id: str | None = None
+    # machines of one user that have never traded
+    unused_machines_limit: int = 20
     updated_at: datetime = Field(default_factory=utc_now)
 
 
@@ -92,6 +94,7 @@ class UpdateSuperConfigData(BaseModel):
     super_cash_in_fee_fraction: Any = None
     super_cash_out_fee_fraction: Any = None
     super_fee_wallet_id: str | None = None
+    unused_machines_limit: Any = None
 
 
 class Preferences(BaseModel):
@@ -279,6 +282,13 @@ class Settlement(BaseModel):
     operator_discount_sats: int = 0
     platform_discount_sats: int = 0
     seen_at: datetime | None = None
+    # whose word the dispensed figures are: MACHINE, or a user's id
+    dispensed_by: str | None = None
+    # the platform's share by the stamp less that by a person's figures, where the two
+    # differ; what the stamp says counts as 0 where it cannot be read
+    resolved_sats: int | None = None
+    # planned before the platform's share was a fraction of principal whatever the fee
+    is_older: bool = False
 
 
 class WaitCode:
@@ -299,6 +309,7 @@ class WaitCode:
     BACKING_OFF = "backing_off"  # with another leg to the same destination
     LIMIT = "limit"  # of LNbits, for one payment to this destination
     REFUSED = "refused"  # by this server, whatever the destination
+    LESS_CASH = "less_cash"  # it waits no more: voided, since less cash came out
 
 
 class Leg(BaseModel):
@@ -387,6 +398,24 @@ class Offer(BaseModel):
     reason: str | None = None
     state: str = "waiting"
     leg_id: str | None = None
+    created_at: datetime = Field(default_factory=utc_now)
+    expires_at: datetime
+    decided_at: datetime | None = None
+
+
+class Consent(BaseModel):
+    """What an operator asks of those who are owed by a planned sale: that less cash
+    came out than was planned (`dispense`), or to give it up (`void`)."""
+
+    id: str
+    settlement_id: str
+    machine_id: str
+    operator_user_id: str
+    kind: str
+    sold_fiat: Fiat
+    dispensed_fiat: Fiat | None = None
+    reason: str | None = None
+    state: str = "open"
     created_at: datetime = Field(default_factory=utc_now)
     expires_at: datetime
     decided_at: datetime | None = None

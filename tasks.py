@@ -25,7 +25,7 @@ from . import bitspire, crud, distribution
 from .base import cursors, lease, rates_crud
 from .base.database import CHUNK, db, db_time, transaction
 from .base.events import in_own_task, wait_for_event
-from .desk import notices, reconciliation
+from .desk import consents, notices, reconciliation
 from .host import limits
 from .host.payments import as_payment, successful_page
 from .host.rates import ask_price
@@ -217,6 +217,7 @@ async def run_maintenance() -> None:
     now = utc_now()
     await crud.overdue_dispenses(planning.overdue_before(now))
     await forwards_crud.void_stale()
+    await consents.settle_open()
     if time.monotonic() - state.second_look >= RECHECK_INTERVAL_SECONDS:
         since = now - timedelta(hours=48)
         await distribution.recheck_paid_payouts(

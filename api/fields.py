@@ -256,6 +256,13 @@ class Capacity(WholeNumber):
     maximum = 1_000_000
 
 
+class UnusedMachines(WholeNumber):
+    """Machines of one user that have never traded."""
+
+    minimum = 1
+    maximum = 1000
+
+
 class SortOrder(WholeNumber):
     minimum = -1_000_000
     maximum = 1_000_000

@@ -34,6 +34,7 @@ from .fields import (
     Sats,
     SortOrder,
     Target,
+    UnusedMachines,
     Username,
 )
 
@@ -44,6 +45,7 @@ class SuperConfigInput(Input, UpdateSuperConfigData):
     super_cash_in_fee_fraction: Fraction | None = None
     super_cash_out_fee_fraction: Fraction | None = None
     super_fee_wallet_id: RowId | None = None
+    unused_machines_limit: UnusedMachines | None = None
 
 
 class MachineSettings(Input):

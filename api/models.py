@@ -50,6 +50,9 @@ class SuperConfigAnswer(BaseModel):
     super_cash_in_fee_fraction: str
     super_cash_out_fee_fraction: str
     super_fee_wallet_id: str | None = None
+    unused_machines_limit: int = Field(
+        20, description="machines of one user that have never traded"
+    )
     updated_at: datetime
 
     @classmethod
@@ -60,6 +63,7 @@ class SuperConfigAnswer(BaseModel):
                 config.super_cash_out_fee_fraction
             ),
             super_fee_wallet_id=config.super_fee_wallet_id,
+            unused_machines_limit=config.unused_machines_limit,
             updated_at=config.updated_at,
         )
 
@@ -470,6 +474,20 @@ class ClaimAnswer(BaseModel):
     at: datetime | None = None
 
 
+class LegConsent(BaseModel):
+    """What the operator asks of the one who is owed by this leg."""
+
+    state: str = Field(..., description="waiting for their yes, accepted or declined")
+    kind: str = Field(
+        ..., description="dispense: less cash came out than was planned; void: the sale"
+    )
+    sold_fiat: str = Field(..., description="the cash of the whole sale")
+    dispensed_fiat: str | None = Field(None, description="the cash that came out")
+    reason: str | None = None
+    asked_at: datetime
+    expires_at: datetime
+
+
 class LegAnswer(BaseModel):
     """One amount owed to one party. Wallets and addresses of others are cut short."""
 
@@ -506,6 +524,19 @@ class LegAnswer(BaseModel):
     rate_mark: str | None = Field(
         None, description="of an LP's payment: rate_off or rate_not_checked"
     )
+    consent: LegConsent | None = Field(
+        None, description="while something is asked about its sale and it is unpaid"
+    )
+
+    @root_validator(pre=True)
+    @classmethod
+    def _one_consent(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """The question's columns of a row as one object."""
+        if not isinstance(values.get("consent"), str):
+            return values
+        names = (name for name in LegConsent.__fields__ if name != "state")
+        asked = {name: values.get(f"consent_{name}") for name in names}
+        return {**values, "consent": {"state": values["consent"], **asked}}
 
     @root_validator(pre=True)
     @classmethod
@@ -527,6 +558,33 @@ class LegPage(Page[LegAnswer]):
     totals: list[dict[str, Any]] | None = TOTALS
 
 
+class ConsentAnswer(BaseModel):
+    """What the operator asked last of those who are owed by a settlement, which stays
+    as it is until everybody who is owed has said yes or is paid. Of a lower dispense
+    the super may decide for all."""
+
+    id: str
+    kind: str = Field(
+        ..., description="dispense: less cash came out than was planned; void: the sale"
+    )
+    state: str = Field(
+        ...,
+        description="open, accepted, declined, lapsed after 14 days, replaced by "
+        "another, or overtaken by payments",
+    )
+    sold_fiat: str
+    dispensed_fiat: str | None = Field(None, description="the cash that came out")
+    reason: str | None = None
+    asked_at: datetime
+    expires_at: datetime
+    decided_at: datetime | None = None
+    waits_for: list[str] = Field(
+        ..., description="who has not answered: LPs by name, and 'platform'"
+    )
+    accepted_by: list[str]
+    declined_by: list[str]
+
+
 class SettlementDetail(SettlementAnswer):
     """One settlement with everything that became of it."""
 
@@ -542,6 +600,12 @@ class SettlementDetail(SettlementAnswer):
     refund_sats: int = Field(..., description="owed to the customer in all")
     dispense_state: str | None = Field(None, description="awaiting, confirmed, partial")
     dispensed_fiat: str | None = None
+    dispensed_by: str | None = Field(
+        None, description="whose word that is: machine or person"
+    )
+    consent: ConsentAnswer | None = Field(
+        None, description="what was asked last of those who are owed by it"
+    )
     dispensed_principal_sats: int | None = None
     dispensed_fee_sats: int | None = None
     stamp: Any = Field(None, description="what the machine said, as it said it")
@@ -566,6 +630,25 @@ class OperatorSums(BaseModel):
     voided_count: int = Field(0, description="settlements")
     test_count: int = Field(0, description="settlements marked as tests")
     quarantined_count: int = 0
+    resolved_count: int = Field(
+        0, description="settlements resolved with other figures than the machine's"
+    )
+    resolved_sats: int = Field(
+        0, description="what those figures took off the platform's share"
+    )
+    share_sats: int = Field(
+        0,
+        description="the platform's share of what was sold, less the super's own "
+        "discounts: paid, owed, let go and lost add up to it, and what was paid before "
+        "less cash was said to have come out is beyond it",
+    )
+    older_paid_sats: int = Field(
+        0, description="before this version: planned when the share was of the fee"
+    )
+    older_owed_sats: int = 0
+    older_shortfall_sats: int = 0
+    older_let_go_sats: int = 0
+    older_lost_sats: int = 0
 
 
 class OfferWaiting(BaseModel):

@@ -17,6 +17,7 @@ from ..books.payments import LEG_FIELDS, legs_source, lp_legs_source
 from ..calculations import fiat_cents
 from ..desk import (
     balances,
+    consents,
     dispense,
     legs,
     quarantine,
@@ -151,7 +152,10 @@ async def api_resolve(
     "/settlements/{settlement_id}/dispense",
     summary="Say how much cash the machine really paid out",
     description="Less than was ordered: the fees shrink in proportion and the rest is "
-    "owed to the customer. After the payments were planned it can only become less.",
+    "owed to the customer. After the payments were planned it can only become less. "
+    "Less than the machine's own figure, or after the payments were planned, it is a "
+    "question to those who are owed (`consent`): nothing changes until they agree or "
+    "the super decides.",
     response_model=SettlementDetail,
     responses=refusals(400, 404, 409),
 )
@@ -196,7 +200,9 @@ async def api_retry_settlement(
 @router.post(
     "/settlements/{settlement_id}/void",
     summary="Give up a settlement that has paid nothing",
-    description="Its sats stay in the machine wallet; LPs get their fiat back.",
+    description="Its sats stay in the machine wallet; LPs get their fiat back. Once "
+    "planned it is a question to those who are owed (`consent`): nothing changes until "
+    "every one of them agrees.",
     response_model=SettlementDetail,
     responses=refusals(400, 404, 409),
 )
@@ -391,9 +397,10 @@ async def api_void_autoforward(
 
 @router.post(
     "/lp/payments/{leg_id}/accept",
-    summary="Say that the operator paid this outside",
-    description="It is completed as paid outside, and never counted as received "
-    "through Lightning.",
+    summary="Say yes to what the operator asks about a payment of one's own",
+    description="That it was paid outside (`claim`): it is completed, never counted "
+    "as received through Lightning. Or that less cash came out, or that the sale is "
+    "given up (`consent`): done once everybody who is owed agrees.",
     response_model=LegAnswer,
     responses=refusals(400, 404, 409),
 )
@@ -401,13 +408,13 @@ async def api_accept_claim(
     account: Caller, leg_id: OwnLegId, body: MaybeWhyInput | None = None
 ) -> LegAnswer:
     reason = body.reason if body else None
-    await legs.answer_claim(account.id, leg_id, True, reason)
+    await consents.answer_leg(account.id, leg_id, True, reason)
     return await _lp_leg(account.id, leg_id)
 
 
 @router.post(
     "/lp/payments/{leg_id}/decline",
-    summary="Say that this was not paid outside: it stays owed",
+    summary="Say no to what the operator asks about a payment: it stays owed",
     response_model=LegAnswer,
     responses=refusals(400, 404, 409),
 )
@@ -415,7 +422,7 @@ async def api_decline_claim(
     account: Caller, leg_id: OwnLegId, body: MaybeWhyInput | None = None
 ) -> LegAnswer:
     reason = body.reason if body else None
-    await legs.answer_claim(account.id, leg_id, False, reason)
+    await consents.answer_leg(account.id, leg_id, False, reason)
     return await _lp_leg(account.id, leg_id)
 
 

@@ -17,12 +17,14 @@ from ..books.payments import (
     legs_source,
     settlements_source,
 )
+from ..desk.consents import read_asked
 from ..host.limits import reserve_sats
 from ..host.people import super_user
 from ..host.wallets import wallets_of
 from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs, totals_of
 from .models import (
     AuditAnswer,
+    ConsentAnswer,
     LegAnswer,
     LegPage,
     SettlementAnswer,
@@ -105,6 +107,7 @@ async def settlement_detail(
         and leg["status"] in ("pending", "failed")
         and not leg["in_flight"]
     )
+    asked = await read_asked(settlement_id)
     return SettlementDetail(
         **pick(row, SettlementAnswer),
         legs=[LegAnswer(**leg) for leg in legs],
@@ -115,6 +118,8 @@ async def settlement_detail(
         refund_sats=row["refund_sats"],
         dispense_state=row["dispense_state"],
         dispensed_fiat=row["dispensed_fiat"],
+        dispensed_by=row["dispensed_by"],
+        consent=ConsentAnswer(**vars(asked)) if asked else None,
         dispensed_principal_sats=row["dispensed_principal_sats"],
         dispensed_fee_sats=row["dispensed_fee_sats"],
         stamp=_stamp(row["stamp_json"]),

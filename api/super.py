@@ -12,6 +12,7 @@ from ..books.lists import fetch_row
 from ..books.reports import DEPOSIT_FIELDS, deposits_source
 from ..books.summaries import platform_sums
 from ..crud import get_super_config
+from ..desk import consents
 from ..host.people import usernames_of
 from ..money.targets import check_own_wallet
 from ..parties import deposits, machines_crud
@@ -82,6 +83,22 @@ async def api_super_settlement(
     detail = await settlement_detail(account.id, settlement_id, is_all=True)
     detail.operator_name = await _operator_name(detail.machine_id)
     return detail
+
+
+@router.post(
+    "/super/settlements/{settlement_id}/decide",
+    summary="Decide what is asked about a settlement",
+    description="A lower dispense: for everybody who is owed. A void: for the platform "
+    "alone; LPs answer for themselves.",
+    response_model=SettlementDetail,
+    responses=refusals(400, 404, 409),
+)
+async def api_decide_settlement(
+    account: Super, settlement_id: AnySettlementId, body: DecisionInput
+) -> SettlementDetail:
+    granted = body.outcome == "accepted"
+    await consents.decide(account.id, settlement_id, granted, body.reason)
+    return await api_super_settlement(account, settlement_id)
 
 
 @router.get(

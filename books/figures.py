@@ -65,6 +65,13 @@ class LpMachineSummary(BaseModel):
     price_now: float | None = Field(
         None, description="fiat for one bitcoin, if LNbits has heard a price lately"
     )
+    price_check: bool = Field(
+        True, description="whether its sales are compared with the market's price"
+    )
+    market_factor: str = Field("1.0000", description="of the market's price")
+    allow_stamped_invoices: bool = Field(
+        False, description="others than the machine may make its invoices"
+    )
     shows_coverage: bool = Field(
         False, description="whether the operator shows LPs how much cash there is"
     )

@@ -53,18 +53,28 @@ def _names_a_place(column: str) -> str:
 
 
 # What an operator does to a settlement that changes what LPs are owed or shown.
-TOUCHES_LPS = ("void", "test", "resolve", "dispense")
+TOUCHES_LPS = (
+    *("void", "test", "resolve", "dispense"),
+    *("dispense_asked", "dispense_decided", "void_asked"),
+)
+# What an operator may set that LPs rely on.
+LPS_RELY_ON = ("price_check", "market_factor", "allow_stamped_invoices")
 
 
 def _touched_sql() -> str:
     """Settlements from which the reader is owed, or voided where they are an LP."""
     mine = f"SELECT id FROM {S}.dca_clients WHERE user_id = :lp"  # noqa: S608
     there = f"SELECT machine_id FROM {S}.dca_clients WHERE user_id = :lp"  # noqa: S608
+    rely_on = " OR ".join(f"a.after_json LIKE '%\"{x}\": %'" for x in LPS_RELY_ON)
     actions = ", ".join(f"'settlement.{name}'" for name in TOUCHES_LPS)
     return (
         f"(a.action IN ({actions}) AND (a.subject_id IN (SELECT p.settlement_id "  # noqa: S608
         f"FROM {S}.dca_payments p WHERE p.client_id IN ({mine})) "
-        f"OR (a.action = 'settlement.void' AND a.machine_id IN ({there}))))"
+        f"OR (a.action = 'settlement.void' AND a.machine_id IN ({there})) "
+        "OR (a.action = 'settlement.dispense' AND a.actor <> 'machine' "
+        f"AND a.machine_id IN ({there})))) "
+        f"OR (a.action = 'machine.change' AND a.machine_id IN ({there}) "
+        f"AND ({rely_on}))"
     )
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from lnbits.db import SQLITE
 
+from ..base.audit import MACHINE
 from ..base.database import db, db_time, in_list
-from ..models import Mark, utc_now
+from ..models import Mark, WaitCode, utc_now
 from .lists import Elsewhere, Fields, Kind, Source
 from .reports import machine_elsewhere, own_machines_sql, own_or_short_sql, whose
 
@@ -82,6 +83,7 @@ _DETAIL_KINDS: dict[str, Kind] = {
     "loss_sats": "int",
     "refund_sats": "int",
     "dispensed_fiat": "fiat",
+    "dispensed_by": "text",
     "dispense_state": "text",
     "dispensed_principal_sats": "int",
     "dispensed_fee_sats": "int",
@@ -103,6 +105,11 @@ def settlements_source(
     for name in ("fee_sats", "platform_fee_sats", "operator_fee_sats"):
         columns[name] = f"CASE WHEN s.principal_sats > 0 THEN s.{name} END"
     test = f"CASE WHEN s.is_test = true THEN '{Mark.TEST},' ELSE '' END"
+    if settlement_id is not None:
+        columns["dispensed_by"] = (
+            f"CASE WHEN s.dispensed_by IS NULL OR s.dispensed_by = '{MACHINE}' "
+            "THEN s.dispensed_by ELSE 'person' END"
+        )
     columns["marks"] = f"TRIM(s.marks || {test}, ',')"
     for name in ("tx_type", "fiat_code"):
         columns[name] = f"NULLIF(s.{name}, '')"
@@ -153,6 +160,13 @@ LEG_FIELDS = Fields(
         "claim_reference": "text",
         "claim_at": "time",
         "rate_mark": "text",
+        "consent": "text",
+        "consent_kind": "text",
+        "consent_sold_fiat": "fiat",
+        "consent_dispensed_fiat": "fiat",
+        "consent_reason": "text",
+        "consent_asked_at": "time",
+        "consent_expires_at": "time",
     },
     search=("external_payment_hash", "label", "error_message", "id", "settlement_id"),
     elsewhere=(
@@ -184,6 +198,24 @@ _CLAIM = (
     "(CASE WHEN p.claim_state = 'waiting' AND (p.claim_at < :claims_since "
     "OR p.status NOT IN ('pending', 'failed')) THEN 'lapsed' ELSE p.claim_state END)"
 )
+# What is asked of whoever is owed by a leg, while it is unpaid.
+_CONSENT = {
+    "consent": "CASE WHEN k.id IS NULL THEN NULL ELSE COALESCE(ka.answer, 'waiting') "
+    "END",
+    "consent_kind": "k.kind",
+    "consent_sold_fiat": "k.sold_fiat",
+    "consent_dispensed_fiat": "k.dispensed_fiat",
+    "consent_reason": "k.reason",
+    "consent_asked_at": "k.created_at",
+    "consent_expires_at": "k.expires_at",
+}
+_ASKED = (
+    f"LEFT JOIN {S}.dca_consents k ON k.settlement_id = p.settlement_id "
+    "AND k.state = 'open' AND k.expires_at > :consents_now "
+    "AND p.status IN ('pending', 'failed') AND p.leg_type IN ('dca', 'super_fee') "
+    f"LEFT JOIN {S}.dca_consent_answers ka ON ka.consent_id = k.id AND ka.party = "
+    "(CASE WHEN p.leg_type = 'super_fee' THEN 'platform' ELSE p.client_id END)"
+)
 
 
 def _leg_source(
@@ -206,6 +238,8 @@ def _leg_source(
     columns["has_destination"] = _HAS_DESTINATION.format(yes=yes, no=no)
     columns["claim"] = _CLAIM
     params["claims_since"] = db_time(utc_now() - CLAIM_LAPSES)
+    columns |= _CONSENT
+    params["consents_now"] = db_time(utc_now())
     columns["machine"] = "COALESCE(m.name, SUBSTR(m.machine_npub, 1, 12))"
     # what the operator calls the LP, where the leg has no name of its own
     columns["label"] = "COALESCE(p.label, c.username)"
@@ -217,9 +251,9 @@ def _leg_source(
         key="p.id",
         joins=(
             f"LEFT JOIN {S}.dca_machines m ON m.id = p.machine_id "
-            f"LEFT JOIN {S}.dca_clients c ON c.id = p.client_id"
+            f"LEFT JOIN {S}.dca_clients c ON c.id = p.client_id {_ASKED}"
         ),
-        joined=("machine", "label"),
+        joined=("machine", "label", *_CONSENT),
     )
 
 
@@ -267,12 +301,27 @@ def legs_source(
     return replace(source, columns={**source.columns, "error_message": reason})
 
 
+# Why a leg waits, without what the operator holds. An older row has no code for it.
+WAITS_FOR_WALLET = "It waits for the machine's wallet."
+_SAYS_A_BALANCE = (
+    f"(p.wait_code IN ('{WaitCode.WALLET_SHORT}', '{WaitCode.FREE_BALANCE}', "
+    f"'{WaitCode.SHORTFALL}', '{WaitCode.PAYING_WALLET}') "
+    "OR p.error_message LIKE '% of the % sat needed%')"
+)
+_LPS_ERROR = (
+    f"CASE WHEN p.leg_type <> 'autoforward' AND {_SAYS_A_BALANCE} "
+    f"THEN '{WAITS_FOR_WALLET.replace(chr(39), chr(39) * 2)}' "
+    "ELSE p.error_message END"
+)
+
+
 def lp_legs_source(user_id: str, own_wallets: Sequence[str]) -> Source:
     """Legs to the LP, and their autoforwards, at every machine."""
     clients = f"SELECT id FROM {S}.dca_clients WHERE user_id = :me"  # noqa: S608
-    return _leg_source(
+    source = _leg_source(
         own_wallets,
         "1 = 1",
         [f"p.client_id IN ({clients})"],
         {"me": user_id},
     )
+    return replace(source, columns={**source.columns, "error_message": _LPS_ERROR})

@@ -20,7 +20,7 @@ from ..base.zones import UTC, Zone, day_number, day_of_number
 from ..calculations import cents_text
 from ..crud import ARRIVED_SQL, RECEIVED_SQL
 from ..host.rates import price_now
-from ..models import CASH_OUT, utc_now
+from ..models import CASH_OUT, WaitCode, utc_now
 from ..parties.invitations_crud import UNANSWERED_SQL
 from ..parties.lps_crud import (
     NO_CLIENT,
@@ -101,6 +101,7 @@ async def lp_summary(user_id: str) -> list[LpMachineSummary]:
             conn,
             f"""
             SELECT c.id, c.machine_id, c.status, m.name, m.machine_npub, m.fiat_code,
+                m.price_check, m.market_factor, m.allow_stamped_invoices,
                 m.operator_user_id, COALESCE(w.show_coverage_to_lps, false) AS shows,
                 {received_sql("c.id", "received_cents")} AS paid,
                 {_BALANCE}
@@ -136,6 +137,9 @@ def _lp_machine(
         sats_on_the_way=int(row["on_the_way"]),
         average_price=_price(int(row["paid"]), int(row["received"])),
         price_now=price_now(row["fiat_code"]),
+        price_check=bool(row["price_check"]),
+        market_factor=f"{Decimal(str(row['market_factor'])):.4f}",
+        allow_stamped_invoices=bool(row["allow_stamped_invoices"]),
         shows_coverage=bool(row["shows"]),
         coverage=None if share is None else str(share),
     )
@@ -354,9 +358,11 @@ async def owed_to_lps(
 
 
 async def platform_sums(conn: Connection) -> dict[str, dict[str, int]]:
-    """What became of the platform's share, by operator: three statements in all.
+    """What became of the platform's share, by operator: four statements in all.
 
     Tests and voided settlements are in it: no mark of an operator's takes one out.
+    What was planned before the share was a fraction of principal whatever the fee is a
+    sum of its own: `older_...`.
     """
     machines = await fetch_all(
         conn,
@@ -367,49 +373,71 @@ async def platform_sums(conn: Connection) -> dict[str, dict[str, int]]:
         FROM {S}.dca_machines m GROUP BY m.operator_user_id
         """,  # noqa: S608
     )
-    legs = await fetch_all(
-        conn,
-        f"""
-        SELECT m.operator_user_id AS operator,
-            SUM(CASE WHEN p.status IN ('completed', 'skipped')
-                THEN p.amount_sats ELSE 0 END) AS paid_sats,
-            SUM(CASE WHEN p.status IN ('pending', 'failed')
-                THEN p.amount_sats ELSE 0 END) AS owed_sats,
-            SUM(CASE WHEN p.status IN ('pending', 'failed')
-                AND p.leg_key = 'shortfall'
-                THEN p.amount_sats ELSE 0 END) AS shortfall_sats,
-            SUM(CASE WHEN p.status = 'voided' AND s.status <> 'voided'
-                THEN p.amount_sats ELSE 0 END) AS let_go_sats,
-            SUM(CASE WHEN p.status = 'voided' AND s.status = 'voided'
-                THEN p.amount_sats ELSE 0 END) AS lost_sats
-        FROM {S}.dca_payments p
-        JOIN {S}.dca_machines m ON m.id = p.machine_id
-        JOIN {S}.dca_settlements s ON s.id = p.settlement_id
-        WHERE p.leg_type = 'super_fee' GROUP BY m.operator_user_id
-        """,  # noqa: S608
-    )
+    legs = await fetch_all(conn, _legs_sql(is_older=False))
+    older = await fetch_all(conn, _legs_sql(is_older=True))
     settlements = await fetch_all(
         conn,
         f"""
         SELECT m.operator_user_id AS operator,
+            SUM(CASE WHEN s.is_older = false AND (s.planned_at IS NOT NULL
+                    OR s.status = 'voided')
+                THEN COALESCE(s.dispensed_platform_fee_sats, s.platform_fee_sats)
+                ELSE 0 END) AS share_sats,
             SUM(CASE WHEN s.status = 'voided' AND s.planned_at IS NULL
-                THEN s.platform_fee_sats ELSE 0 END) AS lost_sats,
+                    AND s.is_older = false
+                THEN COALESCE(s.dispensed_platform_fee_sats, s.platform_fee_sats)
+                ELSE 0 END) AS lost_sats,
+            SUM(CASE WHEN s.status = 'voided' AND s.planned_at IS NULL
+                    AND s.is_older = true
+                THEN s.platform_fee_sats ELSE 0 END) AS older_lost_sats,
             SUM(CASE WHEN s.status = 'voided' THEN 1 ELSE 0 END) AS voided_count,
             SUM(CASE WHEN s.is_test = true THEN 1 ELSE 0 END) AS test_count,
             SUM(CASE WHEN s.status = 'quarantined' THEN 1 ELSE 0 END)
-                AS quarantined_count
+                AS quarantined_count,
+            SUM(CASE WHEN s.resolved_sats IS NOT NULL THEN 1 ELSE 0 END)
+                AS resolved_count,
+            SUM(COALESCE(s.resolved_sats, 0)) AS resolved_sats
         FROM {S}.dca_settlements s JOIN {S}.dca_machines m ON m.id = s.machine_id
-        WHERE s.status IN ('voided', 'quarantined') OR s.is_test = true
         GROUP BY m.operator_user_id
         """,  # noqa: S608
     )
     sums: dict[str, dict[str, int]] = {}
-    for row in (*machines, *legs, *settlements):
+    for row in (*machines, *legs, *older, *settlements):
         own = sums.setdefault(row["operator"], {"machines": 0, "lps": 0})
         for name, value in row.items():
             if name != "operator":
                 own[name] = own.get(name, 0) + int(value or 0)
     return sums
+
+
+def _legs_sql(is_older: bool) -> str:
+    """The platform's legs by what became of them, by operator. What was voided since
+    less cash came out is owed no more, and let go by nobody."""
+    before = "older_" if is_older else ""
+    unpaid = "p.status IN ('pending', 'failed')"
+
+    def total(condition: str, name: str) -> str:
+        return (
+            f"SUM(CASE WHEN {condition} THEN p.amount_sats ELSE 0 END) "
+            f"AS {before}{name}_sats"
+        )
+
+    shortfall = total(f"{unpaid} AND p.leg_key = 'shortfall'", "shortfall")
+    return f"""
+        SELECT m.operator_user_id AS operator,
+            {total("p.status IN ('completed', 'skipped')", "paid")},
+            {total(unpaid, "owed")},
+            {shortfall},
+            {total("p.status = 'voided' AND s.status <> 'voided'", "let_go")},
+            {total("p.status = 'voided' AND s.status = 'voided'", "lost")}
+        FROM {S}.dca_payments p
+        JOIN {S}.dca_machines m ON m.id = p.machine_id
+        JOIN {S}.dca_settlements s ON s.id = p.settlement_id
+        WHERE p.leg_type = 'super_fee'
+          AND COALESCE(p.wait_code, '') <> '{WaitCode.LESS_CASH}'
+          AND s.is_older = {str(is_older).lower()}
+        GROUP BY m.operator_user_id
+        """  # noqa: S608
 
 
 async def platform_counts(conn: Connection) -> dict[str, int]:

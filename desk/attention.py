@@ -19,16 +19,21 @@ from ..base.currencies import money
 from ..base.database import db, db_time, fetch_all, fetch_one, from_db_time
 from ..books.payments import UNNAMED_ERROR
 from ..books.reports import own_machines_sql, whose
+from ..calculations import cents_text
+from ..host.people import usernames_of
 from ..models import WaitCode, utc_now
 from ..parties.lps_crud import deposited_cents_sql
+from . import notices_crud
 from .cash_attention import cash_rows
 from .gone import Gone, read_gone
 from .kinds import MACHINE_NAME, Kind, Row
+from .platform_attention import LOOKS_BACK, platform_rows
 from .relays import STATUS_IS_OLD, deaf_sentence
 from .unstamped import read_unstamped
 
 S = "satoshimachine"
 MOST = 20
+FEE_OFF = "fee_off"
 # A machine has this long to report its dispense.
 DISPENSE_OVERDUE = timedelta(minutes=15)
 
@@ -45,6 +50,11 @@ class AttentionItem(BaseModel):
     client_id: str | None = None
     since: datetime | None = None
     action: str = Field(..., description="what the person can do about it")
+    count: int | None = Field(None, description="of like causes that this is of")
+    sats: int | None = Field(None, description="their sum")
+    amount_fiat: str | None = Field(None, description="the sum of their cash")
+    currency: str | None = None
+    operator_name: str | None = Field(None, description="whose it is; for the super")
 
 
 _OF_SETTLEMENT = (
@@ -158,6 +168,21 @@ def _shortfalls(own: str) -> str:
         f"WHERE p.machine_id IN {own} AND p.leg_type = 'super_fee' "
         "AND p.leg_key = 'shortfall' AND p.status IN ('pending', 'failed') "
         "GROUP BY p.machine_id, m.name, m.machine_npub ORDER BY since"
+    )
+
+
+def _fees_off(own: str) -> str:
+    """Sales charged off the fees in force, by machine; the super's list has its own,
+    from which no "seen" takes anything."""
+    return (
+        f"s.machine_id AS subject_id, s.machine_id, {MACHINE_NAME}, COUNT(*) AS count, "
+        "MIN(s.transaction_time) AS since, "
+        "CAST(SUM(ABS(s.fee_mismatch_sats)) AS BIGINT) AS sats "
+        f"FROM {S}.dca_settlements s JOIN {S}.dca_machines m ON m.id = s.machine_id "
+        f"WHERE s.machine_id IN {own} AND s.marks LIKE '%,fee_off,%' "
+        "AND s.transaction_time >= :looks_back AND s.seen_at IS NULL "
+        "AND s.status <> 'voided' "
+        "GROUP BY s.machine_id, m.name, m.machine_npub ORDER BY since"
     )
 
 
@@ -368,6 +393,16 @@ KINDS = (
         ),
     ),
     Kind(
+        FEE_OFF,
+        "machine",
+        "Give the machine the fees in force, or say of each that you have seen it.",
+        _fees_off,
+        lambda r: (
+            f"{r['machine']}: {r['count']} sales were charged {r['sats']} sat off the "
+            "fees in force, in 30 days."
+        ),
+    ),
+    Kind(
         "balance_used_up",
         "client",
         "Ask the LP for a new deposit.",
@@ -389,6 +424,7 @@ def moments(now: datetime) -> dict[str, Any]:
     return {
         "since_dispense": db_time(now - DISPENSE_OVERDUE),
         "now": db_time(now),
+        "looks_back": db_time(now - LOOKS_BACK),
     }
 
 
@@ -399,9 +435,15 @@ async def everything_that_waits(user_id: str, is_all: bool) -> list[AttentionIte
     unstamped = await read_unstamped(user_id, is_all)
     async with db.connect() as conn:
         items = await needs_attention(conn, user_id, is_all)
+        owners = await notices_crud.owners_of_machines(conn) if is_all else {}
     first = [item for item in items if item.kind == KINDS[0].name]
     rest = items[len(first) :]
-    return [*first, *_gone_items(gone), *rest, *_gone_items(unstamped)]
+    items = [*first, *_gone_items(gone), *rest, *_gone_items(unstamped)]
+    names = await usernames_of(set(owners.values())) if owners else {}
+    for item in items:
+        owner = owners.get(item.machine_id or "")
+        item.operator_name = names.get(owner) if owner else None
+    return items
 
 
 def _gone_items(gone: Sequence[Gone]) -> list[AttentionItem]:
@@ -422,11 +464,15 @@ async def needs_attention(
     params = {**whose(user_id, is_all), **moments(utc_now()), "most": MOST + 1}
     items: list[AttentionItem] = []
     for kind in KINDS:
+        if is_all and kind.name == FEE_OFF:
+            continue
         sql = f"SELECT {kind.sql(own_machines_sql(is_all))} LIMIT :most"
         items += _items(kind, await fetch_all(conn, sql, params))
     for kind, rows in await cash_rows(conn, user_id, is_all):
         items += _items(kind, rows[: MOST + 1])
     if is_all:
+        for kind, rows in await platform_rows(conn, utc_now(), MOST + 1):
+            items += _items(kind, rows)
         items += await _missing_platform_wallet(conn)
         items += await _deaf_relays(conn)
     return items
@@ -444,12 +490,25 @@ def _items(kind: Kind, found: Sequence[Row]) -> list[AttentionItem]:
             client_id=row.get("client_id"),
             since=from_db_time(row["since"]),
             action=kind.action,
+            **_sums(row),
         )
         for row in found[:MOST]
     ]
     if len(found) > MOST:
         items[-1].message += " (And there are more like this.)"
     return items
+
+
+def _sums(row: Row) -> dict[str, Any]:
+    """How many causes an item is of, and their sums, where its kind has them."""
+    sats, cents = row.get("sats", row.get("amount_sats")), row.get("cents")
+    count = row.get("count", row.get("payments"))
+    return {
+        "count": None if count is None else int(count),
+        "sats": None if sats is None else int(sats),
+        "amount_fiat": None if cents is None else cents_text(int(cents)),
+        "currency": None if cents is None else row.get("currency"),
+    }
 
 
 async def _missing_platform_wallet(conn: Connection) -> list[AttentionItem]:

@@ -1,7 +1,10 @@
 """A machine paid out less cash than was sold: what is planned, and what is owed then.
 
-Not guaranteed: that a reported dispense is true. What the operator or the machine says
-was paid out in cash is what is planned.
+Guaranteed: a figure lower than the machine's own, or said by a person of a sale that is
+planned already, changes nothing of what LPs and the platform are owed until they agree
+or the super decides (`consents.py`).
+Not guaranteed: that a reported dispense is true. What the machine says was paid out in
+cash is what is planned.
 """
 
 from __future__ import annotations
@@ -27,7 +30,15 @@ from ..base.refusals import (
 from ..calculations import cents_text, dispense_split, fiat_cents
 from ..cash.ledger import Report
 from ..cash.postings import post_report
-from ..models import CASH_OUT, Fiat, Machine, Mark, Settlement, utc_now
+from ..models import (
+    CASH_OUT,
+    Fiat,
+    Machine,
+    Mark,
+    Settlement,
+    WaitCode,
+    utc_now,
+)
 from ..money.replanning import Replan, Resize, replan
 from . import repairs_crud as sql
 from .actions import (
@@ -36,6 +47,7 @@ from .actions import (
     audit_legs,
     audit_settlement,
 )
+from .asking import DISPENSE, ask, creditors, machines_own_cents
 
 DISPENSED = (
     "dispensed_fiat",
@@ -44,6 +56,7 @@ DISPENSED = (
     "dispensed_platform_fee_sats",
     "dispensed_operator_fee_sats",
     "dispense_state",
+    "dispensed_by",
     "refund_sats",
 )
 
@@ -51,15 +64,20 @@ DISPENSED = (
 async def report_dispense(
     user_id: str, settlement_id: str, dispensed_cents: int, reason: str
 ) -> None:
-    """What the operator says that the machine paid out in cash."""
-
-    async def own(conn: Connection) -> Settlement:
-        return await sql.get_own_settlement(conn, settlement_id, user_id)
-
+    """What the operator says that the machine paid out in cash: counted, or asked of
+    those from whom it would take."""
     report = Report(
         said_at=utc_now(), by=user_id, cents=dispensed_cents, is_machine=False
     )
-    await _apply_and_wake(own, dispensed_cents, user_id, reason, report)
+
+    async def say(conn: Connection) -> None:
+        settlement = await sql.get_own_settlement(conn, settlement_id, user_id)
+        if await _asked(conn, settlement, dispensed_cents, reason):
+            return
+        await apply_dispense(conn, settlement, dispensed_cents, user_id, reason)
+        await book_report(conn, settlement, report)
+
+    await _do_and_wake(say)
 
 
 async def machine_reports(
@@ -68,32 +86,47 @@ async def machine_reports(
     """What the machine says that it paid out; said again, nothing changes. The notes
     are booked as it says, even where the money of it is refused."""
 
-    async def landed(conn: Connection) -> Settlement:
-        return settlement
+    async def say(conn: Connection) -> None:
+        await apply_dispense(conn, settlement, dispensed_cents, MACHINE)
+        await book_report(conn, settlement, report)
 
     try:
-        await _apply_and_wake(landed, dispensed_cents, MACHINE, None, report)
+        await _do_and_wake(say)
     except RefusedError:
         async with transaction() as conn:
-            await _book(conn, settlement, report)
+            await book_report(conn, settlement, report)
         raise
 
 
-async def _apply_and_wake(
-    settlement_of: Callable[[Connection], Awaitable[Settlement]],
-    dispensed_cents: int,
-    source: str,
-    reason: str | None,
-    report: Report,
-) -> None:
-    """Raises `ConcurrentChangeError` if payouts were faster every time."""
+async def _asked(
+    conn: Connection, before: Settlement, cents: int, reason: str | None
+) -> bool:
+    """Whether this takes from others what they did not agree to: then they are asked,
+    and nothing else happens."""
+    machine = await crud.get_machine(before.machine_id, conn)
+    _must_be_dispensable(before)
+    if before.status == "quarantined" or machine is None:
+        return False
+    _said(before, cents)  # what cannot be believed is refused, and not asked
+    legs = await crud.legs_of(before.id, conn)
+    if before.planned_at is None:
+        own = machines_own_cents(before)
+        takes = own is not None and cents < own
+    else:
+        takes = cents < planned_cents(before) and bool(creditors(DISPENSE, legs))
+    if takes:
+        await ask(conn, before, machine, legs, DISPENSE, reason, cents)
+    return takes
+
+
+async def _do_and_wake(say: Callable[[Connection], Awaitable[None]]) -> None:
+    """In one transaction under the lock. Raises `ConcurrentChangeError` if payouts were
+    faster every time."""
     for attempt in range(MAX_CAS_ATTEMPTS):
         try:
             async with transaction() as conn:
                 await crud.lock_ledger(conn)
-                settlement = await settlement_of(conn)
-                await apply_dispense(conn, settlement, dispensed_cents, source, reason)
-                await _book(conn, settlement, report)
+                await say(conn)
             break
         except ConcurrentChangeError:
             if attempt == MAX_CAS_ATTEMPTS - 1:
@@ -102,7 +135,8 @@ async def _apply_and_wake(
     distribution.wake()
 
 
-async def _book(conn: Connection, settlement: Settlement, report: Report) -> None:
+async def book_report(conn: Connection, settlement: Settlement, report: Report) -> None:
+    """The notes of a report, in the cash book."""
     machine = await crud.get_machine(settlement.machine_id, conn)
     if machine:
         await post_report(conn, settlement, machine, report)
@@ -135,6 +169,10 @@ async def apply_dispense(
             conn, before, machine, dispensed_cents, source, reason
         )
     after = _said(before, dispensed_cents)
+    after.dispensed_by = source
+    if source == MACHINE:
+        after.reported_fiat = Fiat(cents_text(dispensed_cents))
+        after.reported_by = MACHINE
     change: Change | None
     if before.planned_at is None:
         change = _new_plan(before, after)
@@ -154,13 +192,16 @@ async def apply_dispense(
         "dispense",
         before,
         machine,
-        {name: getattr(before, name) for name in columns},
-        {name: getattr(after, name) for name in columns},
+        {name: getattr(before, name) for name in columns if name not in WHOSE},
+        {name: getattr(after, name) for name in columns if name not in WHOSE},
         reason,
     )
     return await crud.get_settlement(settlement.id, conn) or after
 
 
+REPORTED = ("reported_fiat", "reported_by")
+# the log has its actor, and no user id beside it
+WHOSE = ("dispensed_by", "reported_by")
 PLANNED = ["processing", "attention", "completed"]
 # a settlement as it is to be, the columns that change, and from which statuses
 Change = tuple[Settlement, tuple[str, ...], list[str]]
@@ -179,10 +220,11 @@ def _said(before: Settlement, dispensed_cents: int) -> Settlement:
 
 
 def _new_plan(before: Settlement, after: Settlement) -> Change | None:
-    if _is_known(before, _planned_cents(after)) and after.marks == before.marks:
+    is_news = (after.marks, after.reported_by) != (before.marks, before.reported_by)
+    if _is_known(before, planned_cents(after)) and not is_news:
         return None
     after.status, after.error_message = "pending", None
-    columns = (*DISPENSED, "status", "error_message", "marks")
+    columns = (*DISPENSED, *REPORTED, "status", "error_message", "marks")
     return after, columns, ["awaiting_dispense", "attention", "pending"]
 
 
@@ -269,7 +311,8 @@ async def apply_kept_report(
         return
     cents = fiat_cents(settlement.reported_fiat)
     source = settlement.reported_by or MACHINE
-    await apply_dispense(conn, settlement, cents, source, reason)
+    if source == MACHINE or not await _asked(conn, settlement, cents, reason):
+        await apply_dispense(conn, settlement, cents, source, reason)
 
 
 async def apply_kept_reports(settlement: Settlement) -> None:
@@ -279,7 +322,8 @@ async def apply_kept_reports(settlement: Settlement) -> None:
     distribution.wake()
 
 
-def _planned_cents(settlement: Settlement) -> int:
+def planned_cents(settlement: Settlement) -> int:
+    """What the plan goes by, minor units: what was dispensed, or sold."""
     dispensed = settlement.dispensed_fiat
     return fiat_cents(settlement.fiat_amount if dispensed is None else dispensed)
 
@@ -287,7 +331,7 @@ def _planned_cents(settlement: Settlement) -> int:
 def _is_known(settlement: Settlement, dispensed_cents: int) -> bool:
     is_open = settlement.dispense_state == bitspire.AWAITING
     is_stuck = settlement.status == "attention"
-    same = _planned_cents(settlement) == dispensed_cents
+    same = planned_cents(settlement) == dispensed_cents
     return same and not is_open and not is_stuck
 
 
@@ -327,7 +371,7 @@ async def _plan_less(
     Said again, a short dispense may still change something: a payment that was on its
     way then may have failed since.
     """
-    planned, now_cents = _planned_cents(before), _planned_cents(after)
+    planned, now_cents = planned_cents(before), planned_cents(after)
     if now_cents > planned:
         raise ConflictError(
             f"{money(planned, before.fiat_code)} dispensed is what was planned: "
@@ -355,7 +399,8 @@ async def _apply_plan(
 async def _apply_resize(conn: Connection, change: Resize) -> None:
     if change.is_voided:
         why = "Voided: the machine paid out less cash than was planned."
-        done = await sql.void_legs(conn, [change.leg.id], why)
+        code = WaitCode.LESS_CASH
+        done = await sql.void_legs(conn, [change.leg.id], why, code)
     else:
         done = await sql.resize(conn, change)
     if done != 1:

@@ -10,6 +10,7 @@ from ..base.refusals import BadInputError, ConflictError, ForbiddenError
 from ..books.payments import CLAIM_LAPSES
 from ..models import Leg, utc_now
 from ..money.targets import is_outside, resolve_target
+from . import consents_crud
 from . import repairs_crud as sql
 from .actions import (
     JUST_RETRIED,
@@ -79,6 +80,7 @@ async def mark_leg_paid(
         _must_be_the_operators(leg)
         must_be_open(leg)
         if leg.leg_type in OWED_TO_LP:
+            await _must_not_be_asked(conn, leg)
             if await sql.claim_paid(conn, leg.id, reference) != 1:
                 raise ConcurrentChangeError
             after = {"claim": CLAIM_WAITING, "reference": reference}
@@ -86,6 +88,18 @@ async def mark_leg_paid(
         else:
             await complete_outside(conn, user_id, leg, reference, reason)
     distribution.wake()
+
+
+async def _must_not_be_asked(conn: Connection, leg: Leg) -> None:
+    """One question at a time, so that it is clear to what an LP says yes."""
+    now = utc_now()
+    if leg.settlement_id and await consents_crud.open_consent(
+        conn, leg.settlement_id, now
+    ):
+        raise ConflictError(
+            "You have asked this LP about the sale already: wait for their answer "
+            "first."
+        )
 
 
 async def redirect_leg(user_id: str, leg_id: str, target: str, reason: str) -> None:

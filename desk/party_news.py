@@ -14,13 +14,16 @@ from typing import Any, NamedTuple
 
 from lnbits.db import Connection
 
+from ..base.audit import ENGINE, MACHINE
 from ..base.currencies import money
 from ..calculations import fiat_cents
 from ..host.people import usernames_of
 from ..parties.names import quoted
-from .party_news_crud import entries_since
+from . import party_news_crud as sql
 
-LP, OPERATOR, SUPER = "lp", "operator", "super"
+# the one whom an entry names; all who are owed by its sale; all LPs of its machine
+LP, OWED, LPS = "lp", "owed", "lps"
+OPERATOR, SUPER = "operator", "super"
 
 
 class News(NamedTuple):
@@ -112,6 +115,65 @@ TOLD: dict[str, tuple[tuple[str, ...], str]] = {
         (OPERATOR,),
         "{machine}: the machine has paired with another registration of its key.",
     ),
+    "settlement.dispense_asked": (
+        (OWED, SUPER),
+        "{machine}: the operator says that {dispensed} of {amount} came out at a sale. "
+        "Nothing of yours changes until you agree, or the platform decides. Reason: "
+        "{reason}",
+    ),
+    "settlement.dispense_agreed": (
+        (OPERATOR,),
+        "{machine}: one who is owed agrees that {dispensed} of {amount} came out.",
+    ),
+    "settlement.dispense_refused": (
+        (OPERATOR, SUPER),
+        "{machine}: an LP does not agree that {dispensed} of {amount} came out. "
+        "Reason: {reason}",
+    ),
+    "settlement.dispense_decided": (
+        (OWED, OPERATOR),
+        "{machine}: the platform has decided whether {dispensed} of {amount} came out. "
+        "Reason: {reason}",
+    ),
+    "settlement.void_asked": (
+        (OWED, SUPER),
+        "{machine}: the operator asks to give up a sale of {amount}. Nothing of yours "
+        "changes until you agree. Reason: {reason}",
+    ),
+    "settlement.void_agreed": (
+        (OPERATOR,),
+        "{machine}: one who is owed agrees to give up the sale of {amount}.",
+    ),
+    "settlement.void_refused": (
+        (OPERATOR,),
+        "{machine}: the sale of {amount} is not given up: one who is owed does not "
+        "agree. Reason: {reason}",
+    ),
+    "settlement.void": (
+        (LPS, SUPER),
+        "{machine}: the operator gave up a sale of {amount} before anybody was paid "
+        "from it. Reason: {reason}",
+    ),
+    "settlement.dispense": (
+        (LPS, SUPER),
+        "{machine}: the operator says that {dispensed} came out at a sale, less than "
+        "was sold; the customer is owed {refund} sat. Reason: {reason}",
+    ),
+}
+# What is told of a machine's settings, by the field that changed and its new value.
+CHANGED: dict[str, dict[object, str]] = {
+    "price_check": {
+        False: "{machine}: its sales are no longer compared with the market's price.",
+        True: "{machine}: its sales are compared with the market's price again.",
+    },
+    "market_factor": {
+        ...: "{machine}: its sales are compared with {factor} times the market's "
+        "price.",
+    },
+    "allow_stamped_invoices": {
+        True: "{machine}: others than the machine may make its invoices now.",
+        False: "{machine}: only the machine itself makes its invoices now.",
+    },
 }
 
 
@@ -119,17 +181,17 @@ async def party_news(
     conn: Connection, since: datetime, super_user_id: str
 ) -> list[News]:
     """What was done since then, for each who is to hear of it."""
-    found = await entries_since(conn, since, TOLD)
+    found = await sql.entries_since(conn, since, [*TOLD, "machine.change"])
+    lps = await _many(conn, found)
     inviting = {r["actor"] for r in found if r["action"] == "client.invite"}
     names = await usernames_of(inviting) if inviting else {}
     news = []
     for row in found:
-        readers, sentence = TOLD[row["action"]]
-        message = sentence.format(**_facts(row, names))
-        for user_id in _who(row, readers, super_user_id):
-            news.append(
+        for part, readers, sentence in _told(row):
+            message = sentence.format(**_facts(row, names))
+            news += [
                 News(
-                    f"{row['action']}:{row['id']}:{user_id}",
+                    f"{row['action']}:{row['id']}{part}:{user_id}",
                     row["action"].replace(".", "_"),
                     user_id,
                     message,
@@ -137,8 +199,41 @@ async def party_news(
                     row["subject_id"],
                     row["machine_id"],
                 )
-            )
+                for user_id in _who(row, readers, super_user_id, lps)
+            ]
     return news
+
+
+def _told(row: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...], str]]:
+    """What is told of an entry: a mark of the sentence, its readers, and itself."""
+    after = json.loads(row["after_json"] or "{}")
+    if row["action"] == "machine.change":
+        return [
+            (f":{field}", (LPS, SUPER), sentence)
+            for field, sentences in CHANGED.items()
+            if field in after
+            and (sentence := sentences.get(after[field], sentences.get(...)))
+        ]
+    if row["action"] == "settlement.dispense":
+        # what the machine says, or that all came out, takes nothing by a person's word
+        is_persons = row["actor"] not in (MACHINE, ENGINE)
+        if not is_persons or after.get("dispense_state") != "partial":
+            return []
+    readers, sentence = TOLD[row["action"]]
+    return [("", readers, sentence)]
+
+
+async def _many(
+    conn: Connection, rows: Iterable[Mapping[str, Any]]
+) -> dict[tuple[str, str], list[str]]:
+    """The LPs of the sales and of the machines of these entries, by word and id."""
+    rows = list(rows)
+    sales = {r["subject_id"] for r in rows if r["subject_type"] == "settlement"}
+    machines = {r["machine_id"] for r in rows if r["machine_id"]}
+    found = {(OWED, k): v for k, v in (await sql.lps_of_sales(conn, sales)).items()}
+    for machine_id, users in (await sql.lps_of_machines(conn, machines)).items():
+        found[LPS, machine_id] = users
+    return found
 
 
 def _facts(row: Mapping[str, Any], names: Mapping[str, str | None]) -> dict[str, str]:
@@ -146,7 +241,14 @@ def _facts(row: Mapping[str, Any], names: Mapping[str, str | None]) -> dict[str,
     amount = "?"
     if after.get("amount"):
         amount = money(fiat_cents(after["amount"]), after.get("currency") or "").strip()
+    currency = after.get("currency") or row["fiat_code"] or ""
+    dispensed = "?"
+    if after.get("dispensed_fiat") is not None:
+        dispensed = money(fiat_cents(after["dispensed_fiat"]), currency).strip()
     return {
+        "dispensed": dispensed,
+        "refund": str(after.get("refund_sats", "?")),
+        "factor": str(after.get("market_factor", "?")),
         "machine": quoted(row["name"]),
         "operator": quoted(names.get(row["actor"])),
         "amount": amount,
@@ -155,12 +257,17 @@ def _facts(row: Mapping[str, Any], names: Mapping[str, str | None]) -> dict[str,
 
 
 def _who(
-    row: Mapping[str, Any], readers: Iterable[str], super_user_id: str
+    row: Mapping[str, Any],
+    readers: Iterable[str],
+    super_user_id: str,
+    lps: Mapping[tuple[str, str], list[str]],
 ) -> list[str]:
     ids = {
-        LP: row["client_user_id"],
-        OPERATOR: row["operator_user_id"],
-        SUPER: super_user_id,
+        LP: [row["client_user_id"]],
+        OWED: lps.get((OWED, row["subject_id"]), []),
+        LPS: lps.get((LPS, row["machine_id"] or ""), []),
+        OPERATOR: [row["operator_user_id"]],
+        SUPER: [super_user_id],
     }
-    told = dict.fromkeys(ids[reader] for reader in readers)
+    told = dict.fromkeys(user for reader in readers for user in ids[reader])
     return [user for user in told if user and user != row["actor"]]

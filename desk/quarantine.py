@@ -14,6 +14,7 @@ from ..base.rates import marks_text
 from ..base.rates_crud import known_rates
 from ..base.refusals import BadInputError, ConflictError, NotFoundError
 from ..bitspire import FeeFractions, Limits, SettlementInvariantError
+from ..calculations import split_principal_based
 from ..cash.postings import post_landed
 from ..host import payments as host_payments
 from ..models import CASH_OUT, Fiat, Machine, Settlement, utc_now
@@ -41,6 +42,7 @@ RESOLVED = (
     "exchange_rate",
     "marks",
     "dispense_state",
+    "resolved_sats",
     "status",
     "error_message",
 )
@@ -77,9 +79,10 @@ async def resolve(
             )
         except SettlementInvariantError as exc:
             raise BadInputError(str(exc)) from exc
-        changes = {name: getattr(figures, name) for name in RESOLVED[:-4]}
+        changes = {name: getattr(figures, name) for name in RESOLVED[:-5]}
         changes["fiat_amount"] = Fiat(figures.fiat_amount)
         awaits = figures.tx_type == CASH_OUT and _awaits_dispense(before)
+        changes["resolved_sats"] = _taken_off(before, figures)
         changes["marks"] = marks_text(figures.marks)
         changes["dispense_state"] = bitspire.AWAITING if awaits else None
         changes["status"] = "awaiting_dispense" if awaits else "pending"
@@ -99,6 +102,39 @@ async def resolve(
         await apply_kept_report(conn, after, reason)
         await post_landed(conn, after, machine)
     distribution.wake()
+
+
+def _taken_off(before: Settlement, figures: bitspire.Figures) -> int | None:
+    """What these figures take off the platform's share by the machine's own; None if
+    they are the machine's own. The super is shown it."""
+    said = _stamp(before)
+    own = {
+        "tx_type": figures.tx_type,
+        "principal_sats": figures.principal_sats,
+        "fee_sats": figures.fee_sats,
+    }
+    is_same = all(said.get(name) == value for name, value in own.items())
+    if is_same and str(said.get("fiat_amount")) == str(figures.fiat_amount):
+        return None
+    principal = said.get("principal_sats")
+    if type(principal) is not int or not 0 < principal <= bitspire.MAX_SATS:
+        return 0
+    fraction = (
+        before.super_cash_out_fee_fraction
+        if figures.tx_type == CASH_OUT
+        else before.super_cash_in_fee_fraction
+    )
+    share, _ = split_principal_based(principal, fraction or Decimal(0), Decimal(0))
+    return max(0, share - figures.platform_fee_sats)
+
+
+def _stamp(settlement: Settlement) -> dict[str, Any]:
+    """What the machine said, as far as it can be read."""
+    try:
+        stamp = json.loads(settlement.stamp_json or "{}")
+    except ValueError:
+        return {}
+    return stamp if isinstance(stamp, dict) else {}
 
 
 def _awaits_dispense(settlement: Settlement) -> bool:

@@ -138,14 +138,16 @@ async def _change_open(
     return changed
 
 
-async def void_legs(conn: Connection, leg_ids: Sequence[str], why: str) -> int:
+async def void_legs(
+    conn: Connection, leg_ids: Sequence[str], why: str, code: str | None = None
+) -> int:
     """Void open legs; what they were for is kept in their amounts."""
     return await _change_open(
         conn,
         leg_ids,
         "status = 'voided', completed_at = :now, next_try_at = NULL, "
-        "error_message = :why, wait_code = NULL",
-        {"now": db_time(utc_now()), "why": why},
+        "error_message = :why, wait_code = :code",
+        {"now": db_time(utc_now()), "why": why, "code": code},
     )
 
 

@@ -16,7 +16,6 @@ from . import repairs_crud as sql
 from .actions import (
     BEING_PAID,
     JUST_RETRIED,
-    OWED_TO_LP,
     ConcurrentChangeError,
     audit_legs,
     audit_settlement,
@@ -24,6 +23,7 @@ from .actions import (
     void,
     was_just_retried,
 )
+from .asking import VOID, ask, creditors
 
 
 async def retry_settlement(user_id: str, settlement_id: str, reason: str) -> None:
@@ -92,9 +92,11 @@ VOIDABLE = (
 
 
 async def void_settlement(user_id: str, settlement_id: str, reason: str) -> None:
-    """Give up a settlement that has paid nothing and owes nobody but the operator:
-    its sats stay in the machine wallet and are theirs. What is planned for LPs and the
-    platform is not the operator's to give up."""
+    """Give up a settlement that has paid nothing: its sats stay in the machine wallet.
+
+    What is planned for LPs and the platform is not the operator's to give up: they are
+    asked, and it stays as it is until every one of them has said yes.
+    """
     async with transaction() as conn:
         await crud.lock_ledger(conn)
         settlement = await sql.get_own_settlement(conn, settlement_id, user_id)
@@ -103,61 +105,84 @@ async def void_settlement(user_id: str, settlement_id: str, reason: str) -> None
             raise ConflictError("This settlement was voided already.")
         legs = await crud.legs_of(settlement_id, conn)
         _must_be_unpaid(legs)
-        open_legs = [leg for leg in legs if is_open(leg)]
-        _must_be_owed_to_nobody_else(open_legs)
-        await void(conn, open_legs, "The settlement was voided.")
-        voided = settlement.copy(
-            update={
-                "status": "voided",
-                "error_message": reason,
-                "processed_at": utc_now(),
-            }
-        )
-        columns = ("status", "error_message", "processed_at")
-        if not await sql.change_settlement(conn, voided, columns, VOIDABLE):
-            raise ConcurrentChangeError
-        if settlement.planned_at is not None:
-            given_up = sum(leg.amount_sats for leg in open_legs)
-            await sql.add_retained(conn, settlement.id, given_up)
-        await audit_settlement(
-            conn,
-            user_id,
-            "void",
-            settlement,
-            machine,
-            {"status": settlement.status},
-            {"status": "voided"},
-            reason,
-        )
-        of_lps = [(leg, {"status": "voided"}) for leg in open_legs if leg.client_id]
-        await audit_legs(conn, user_id, "void", of_lps, reason)
+        if machine and creditors(VOID, legs):
+            await ask(conn, settlement, machine, legs, VOID, reason)
+        else:
+            await _void(conn, settlement, legs, user_id, reason)
     distribution.wake()
 
 
-def _must_be_owed_to_nobody_else(open_legs: Sequence[Leg]) -> None:
-    """Once planned, LPs and the platform are owed: theirs is not given up for them."""
-    owed = [
+async def void_agreed(
+    conn: Connection, settlement: Settlement, actor: str, reason: str
+) -> None:
+    """Give up a planned settlement with the yes of everybody who is owed. In the
+    caller's transaction, under the ledger lock."""
+    legs = await crud.legs_of(settlement.id, conn)
+    _must_be_unpaid(legs)
+    await _void(conn, settlement, legs, actor, reason)
+
+
+async def _void(
+    conn: Connection,
+    settlement: Settlement,
+    legs: Sequence[Leg],
+    actor: str,
+    reason: str,
+) -> None:
+    machine = await crud.get_machine(settlement.machine_id, conn)
+    open_legs = [leg for leg in legs if is_open(leg)]
+    await void(conn, open_legs, "The settlement was voided.")
+    voided = settlement.copy(
+        update={
+            "status": "voided",
+            "error_message": reason,
+            "processed_at": utc_now(),
+        }
+    )
+    columns = ("status", "error_message", "processed_at")
+    if not await sql.change_settlement(conn, voided, columns, VOIDABLE):
+        raise ConcurrentChangeError
+    if settlement.planned_at is not None:
+        given_up = sum(leg.amount_sats for leg in open_legs)
+        await sql.add_retained(conn, settlement.id, given_up)
+    facts = {"amount": settlement.fiat_amount, "currency": settlement.fiat_code}
+    await audit_settlement(
+        conn,
+        actor,
+        "void",
+        settlement,
+        machine,
+        {"status": settlement.status},
+        {
+            "status": "voided",
+            "platform_fee_sats": settlement.platform_fee_sats,
+            "wire_sats": settlement.wire_sats,
+            **facts,
+        },
+        reason,
+    )
+    of_lps = [(leg, {"status": "voided"}) for leg in open_legs if leg.client_id]
+    await audit_legs(conn, actor, "void", of_lps, reason)
+
+
+def is_paid(legs: Sequence[Leg]) -> bool:
+    """Whether somebody was paid: then it cannot be given up any more."""
+    return bool(_paid(legs))
+
+
+def _paid(legs: Sequence[Leg]) -> list[Leg]:
+    # a skipped leg is received; that of an LP took fiat off their balance
+    return [
         leg
-        for leg in open_legs
-        if leg.leg_type == "super_fee"
-        or (leg.leg_type in OWED_TO_LP and leg.status != "failed")
+        for leg in legs
+        if leg.status == "completed" or (leg.status == "skipped" and leg.client_id)
     ]
-    if owed:
-        raise ConflictError(
-            f"{len(owed)} payments of this settlement are owed to LPs and the "
-            "platform: without them it cannot be voided any more."
-        )
 
 
 def _must_be_unpaid(legs: Sequence[Leg]) -> None:
     if any(leg.status == "pending" and leg.payout_id for leg in legs):
         raise ConflictError(BEING_PAID)
-    # a skipped leg is received; that of an LP took fiat off their balance
-    paid = [
-        leg
-        for leg in legs
-        if leg.status == "completed" or (leg.status == "skipped" and leg.client_id)
-    ]
+    paid = _paid(legs)
     if paid:
         raise ConflictError(
             f"{len(paid)} payments of this settlement were made: it cannot be voided "

@@ -13,7 +13,7 @@ from lnbits.db import Connection
 from .. import crud
 from ..base.database import db, db_time, execute
 from ..calculations import cents_text
-from ..models import Leg, Settlement, utc_now
+from ..models import Leg, Settlement, WaitCode, utc_now
 from .replanning import Replan, Resize, replan
 
 __all__ = ["db"]
@@ -59,10 +59,15 @@ async def _resize_or_void(conn: Connection, change: Resize) -> None:
         conn,
         f"""
         UPDATE satoshimachine.dca_payments SET status = 'voided', completed_at = :now,
-            next_try_at = NULL, error_message = :why, wait_code = NULL
+            next_try_at = NULL, error_message = :why, wait_code = :code
         WHERE id = :id AND {OPEN}
         """,  # noqa: S608
-        {"id": change.leg.id, "now": db_time(utc_now()), "why": LESS_CASH},
+        {
+            "id": change.leg.id,
+            "now": db_time(utc_now()),
+            "why": LESS_CASH,
+            "code": WaitCode.LESS_CASH,
+        },
     )
 
 

@@ -30,7 +30,6 @@ from . import machines_crud as sql
 from .machines_crud import get_own_machine
 
 WAITING = "waiting:"
-UNUSED_AT_MOST = 20
 
 # What an operator sets on a machine; pairing and its times are not among them.
 MACHINE_SETTINGS = (
@@ -324,9 +323,10 @@ async def _pass_on_key(conn: Connection, left: Machine) -> None:
 
 async def _check_registrations(conn: Connection, operator_user_id: str) -> None:
     """A registration costs nothing, so there are only so many that never traded."""
-    if await sql.unused_machines(conn, operator_user_id) >= UNUSED_AT_MOST:
+    most = (await get_super_config(conn)).unused_machines_limit
+    if await sql.unused_machines(conn, operator_user_id) >= most:
         raise ConflictError(
-            f"You have {UNUSED_AT_MOST} machines that have not traded yet: delete one "
+            f"You have {most} machines that have not traded yet: delete one "
             "of them first."
         )
 

@@ -2,6 +2,14 @@
 ;(() => {
   const KINDS = {
     payouts_stopped: ['pan_tool', 'bad', 'look'],
+    asked: ['gavel', 'busy', 'decide'],
+    reversal: ['gavel', 'busy', 'decide'],
+    fees_late: ['schedule', 'warn', 'look'],
+    fee_off: ['percent', 'warn', 'look'],
+    voided: ['block', 'warn', 'look'],
+    resolved: ['build', 'warn', 'look'],
+    tests: ['science', 'warn', 'look'],
+    refunds_by_word: ['undo', 'warn', 'look'],
     dispute: ['gavel', 'busy', 'look'],
     shortfall: ['money_off', 'busy', 'look'],
     balance_used_up: ['savings', 'busy', 'look'],
@@ -36,6 +44,30 @@
     relay_deaf: ['hearing_disabled', 'warn', 'set']
   }
 
+  // What the super is to look at, or decides, whoever's machine it is.
+  const SUPERS = [
+    'asked',
+    'reversal',
+    'fees_late',
+    'fee_off',
+    'voided',
+    'resolved',
+    'tests',
+    'refunds_by_word',
+    'dispute',
+    'shortfall'
+  ]
+  // Where a sum opens what it sums.
+  const LISTS = {
+    fees_late: 'payments?leg_type=super_fee&status=pending,failed',
+    shortfall: 'payments?leg_type=super_fee&status=pending,failed',
+    fee_off: 'settlements?',
+    voided: 'settlements?status=voided',
+    resolved: 'settlements?',
+    tests: 'settlements?is_test=true',
+    refunds_by_word: 'settlements?'
+  }
+
   satmachine.component('attention', {
     props: {items: {type: Array, default: () => []}},
     methods: {
@@ -53,9 +85,14 @@
       },
       // Of other operators' troubles the super mends only deposits.
       isOurs({kind, machine_id}) {
+        if (this.me.super && SUPERS.includes(kind)) return true
         return (
           kind === 'deposit_pending' || !machine_id || this.isOwn(machine_id)
         )
+      },
+      whose({operator_name, machine_id}) {
+        const theirs = operator_name && machine_id && !this.isOwn(machine_id)
+        return theirs ? this.t('platform.of', {name: operator_name}) : ''
       },
       wayOut(item) {
         return this.isOurs(item)
@@ -75,10 +112,13 @@
         const base = '/satmachineadmin/'
         if (item.settlement_id)
           return `${base}settlements/${item.settlement_id}`
-        if (item.kind === 'deposit_pending') {
-          const all = this.isOwn(item.machine_id) ? '' : '&all=1'
+        const all = this.isOwn(item.machine_id) ? '' : '&all=1'
+        if (item.kind === 'deposit_pending')
           return `${base}lps?show=deposits&status=pending${all}`
-        }
+        if (item.subject_type === 'deposit')
+          return `${base}lps?show=deposits${all}`
+        if (LISTS[item.kind])
+          return `${base}${LISTS[item.kind]}&machine_id=${item.machine_id}${all}`
         if (['no_fee_wallet', 'platform_wallet_gone'].includes(item.kind))
           return `${base}platform#fees`
         if (item.kind === 'relay_deaf') return `${base}platform`

@@ -39,6 +39,11 @@
       cancelled: 'calm',
       reversed: 'bad'
     },
+    consent_state: {
+      open: 'busy',
+      accepted: 'good',
+      declined: 'bad'
+    },
     client_status: {active: 'good', paused: 'calm'}
   }
 

@@ -34,6 +34,10 @@ satmachine.component('deposit-row', {
       const said = [open ? 'withdraw' : 'dispute']
       return this.asked ? ['agree', 'refuse', ...said] : said
     },
+    // The super decides what the two cannot agree on.
+    decides() {
+      return !this.own && this.me.super && (this.disputed || this.asked)
+    },
     steps() {
       const next = {
         pending: ['confirmed', 'corrected', 'cancelled'],
@@ -70,6 +74,31 @@ satmachine.component('deposit-row', {
           const body = reason ? {reason} : {}
           await satmachine.api.post(`/lp/deposits/${id}/${ways[word]}`, body)
           return word === 'dispute' ? this.t('said.dispute_done') : ''
+        }
+      })
+    },
+    decide(outcome) {
+      this.$emit('ask', {
+        title: this.t(`said.decide_${outcome}`),
+        lines: [
+          this.disputed,
+          this.asked,
+          this.t(`said.${outcome}_means`)
+        ].filter(Boolean),
+        ok: this.t(`said.decide_${outcome}`),
+        danger: outcome === 'accepted',
+        fields: [
+          {
+            name: 'reason',
+            type: 'long',
+            label: this.t('common.reason'),
+            required: true
+          }
+        ],
+        run: async ({reason}) => {
+          const path = `/super/deposits/${this.deposit.id}/decide`
+          await satmachine.api.post(path, {outcome, reason})
+          return this.t('consent.decided')
         }
       })
     },

@@ -70,6 +70,28 @@ satmachine.component('leg', {
       if (state !== 'waiting') return ''
       return this.t(this.own ? 'claimed.says' : 'claimed.waiting', {reference})
     },
+    // Who said yes has said it; a no may become a yes.
+    isAsked() {
+      return ['waiting', 'declined'].includes(this.leg.consent?.state)
+    },
+    consentText() {
+      const asked = this.leg.consent
+      if (!asked) return ''
+      if (!this.own) return this.t(`consent.leg_${asked.state}`)
+      return asked.state === 'waiting'
+        ? this.asksFor
+        : this.t(`consent.own_${asked.state}`)
+    },
+    asksFor() {
+      const {kind, sold_fiat, dispensed_fiat} = this.leg.consent
+      const fiat = amount => this.fmt.fiat(amount, this.code)
+      return this.t(`consent.${kind}_text`, {
+        sold: fiat(sold_fiat),
+        given: fiat(dispensed_fiat),
+        sats: this.fmt.sats(this.leg.amount_sats),
+        own: fiat(this.leg.amount_fiat)
+      })
+    },
     repairable() {
       const {in_flight, machine_id, leg_type, status} = this.leg
       if (in_flight || !['pending', 'failed'].includes(status)) return false
@@ -196,6 +218,18 @@ satmachine.component('leg', {
         run: async () => {
           await satmachine.api.post(path)
           return this.t(`claimed.${way}_done`)
+        }
+      })
+    },
+    answerConsent(way) {
+      this.$emit('ask', {
+        title: this.t(`consent.${way}_title`),
+        lines: this.asksFor,
+        ok: this.t(`consent.${way}`),
+        danger: way === 'accept',
+        run: async () => {
+          await satmachine.api.post(`${this.path}/${way}`)
+          return this.t(`consent.${way}_done`)
         }
       })
     },

@@ -6,10 +6,10 @@ satmachine.component('operators', {
   },
   computed: {
     sums() {
-      return ['paid', 'owed', 'shortfall', 'let_go', 'lost']
+      return ['share', 'paid', 'owed', 'shortfall', 'let_go', 'lost']
     },
     counts() {
-      return ['voided', 'test', 'quarantined']
+      return ['voided', 'test', 'resolved', 'quarantined']
     }
   },
   methods: {
@@ -25,6 +25,16 @@ satmachine.component('operators', {
           return this.t(`operators.${name}`, {n: this.fmt.number(n)}, n)
         })
         .join(' · ')
+    },
+    // What was planned when the share was of the fee, as a sum of its own.
+    older(row) {
+      const names = ['paid', 'owed', 'let_go', 'lost']
+      return names
+        .filter(name => row[`older_${name}_sats`])
+        .map(name => ({
+          name: this.t(`operators.${name}`),
+          text: this.fmt.sats(row[`older_${name}_sats`])
+        }))
     },
     holds({machines, lps}) {
       return this.t('platform.counts', {

@@ -6,6 +6,7 @@ satmachine.component('platform-fees', {
     return {
       fees: {out: '0.0000', in: '0.0000'},
       wallet: null,
+      unused: 20,
       was: '',
       round: 0,
       machines: [],
@@ -23,7 +24,8 @@ satmachine.component('platform-fees', {
       return {
         super_cash_out_fee_fraction: this.fees.out,
         super_cash_in_fee_fraction: this.fees.in,
-        super_fee_wallet_id: this.wallet || null
+        super_fee_wallet_id: this.wallet || null,
+        unused_machines_limit: Number(this.unused)
       }
     },
     dirty() {
@@ -48,6 +50,7 @@ satmachine.component('platform-fees', {
         in: config.super_cash_in_fee_fraction
       }
       this.wallet = config.super_fee_wallet_id
+      this.unused = config.unused_machines_limit
       this.was = JSON.stringify(this.body)
       this.round += 1
     },

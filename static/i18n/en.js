@@ -117,6 +117,50 @@ window.i18n.global.mergeLocaleMessage('en', {
       accept_done: 'Accepted: the sats are on their way.',
       decline_done: 'Declined: nothing changes.'
     },
+    consent: {
+      title: 'Waits for a yes',
+      waits_for_you: 'Waits for your yes',
+      from: '{machine}: waits for your yes',
+      until: 'Nothing changes until then. Good until {time}.',
+      dispense_text:
+        'The operator says that {given} of {sold} came out of the machine. With your yes, what you are owed of this sale ({sats} for {own}) shrinks to its part of that, and the rest of your balance stays with you.',
+      void_text:
+        'The operator asks to give up the whole sale of {sold}. With your yes the {sats} are not paid to you, and {own} stay in your balance.',
+      accept: 'Yes, I agree',
+      decline: 'No',
+      accept_title: 'Do you agree?',
+      decline_title: 'You do not agree?',
+      accept_done: 'The operator sees your yes.',
+      decline_done:
+        'The operator and the platform see your no. Nothing changes.',
+      own_accepted: 'You have agreed; others still have to.',
+      own_declined: 'You did not agree: nothing changes.',
+      leg_waiting: 'Waits for the yes of who is owed this.',
+      leg_accepted: 'Who is owed this has agreed.',
+      leg_declined: 'Who is owed this does not agree.',
+      dispense_asked:
+        '{given} of {sold} came out, says the operator. Until everybody who is owed agrees, or the platform decides, all stays as it was planned.',
+      void_asked:
+        'The operator asks to give up this sale of {sold}. Until everybody who is owed agrees, all stays as it was planned.',
+      waits_for: 'Waits for the yes of',
+      accepted_by: 'Agreed',
+      declined_by: 'Did not agree',
+      platform: 'the platform',
+      dispense_decides: 'You decide for everybody who is owed by this sale.',
+      void_decides:
+        'You answer for the platform alone; LPs answer for themselves.',
+      decide_accepted: 'Grant it',
+      decide_declined: 'Refuse it',
+      decided: 'Decided.'
+    },
+    consent_state: {
+      open: 'waits',
+      accepted: 'agreed',
+      declined: 'refused',
+      lapsed: 'lapsed after 14 days',
+      replaced: 'asked anew',
+      overtaken: 'too late: it was paid'
+    },
     claimed: {
       open: 'Report missing cash',
       title: 'Cash that is not recorded',
@@ -139,6 +183,11 @@ window.i18n.global.mergeLocaleMessage('en', {
       declined: 'The LP says that they were not paid outside.'
     },
     said: {
+      decide_accepted: 'Grant',
+      decide_declined: 'Refuse',
+      accepted_means:
+        'The dispute is upheld, and what is asked to be taken back is taken back.',
+      declined_means: 'The dispute is dismissed, and the money stays as it is.',
       dispute: 'Dispute',
       dispute_title: 'Dispute this deposit',
       dispute_text:

@@ -117,6 +117,50 @@ window.i18n.global.mergeLocaleMessage('es', {
       accept_done: 'Aceptada: los sats van en camino.',
       decline_done: 'Rechazada: no cambia nada.'
     },
+    consent: {
+      title: 'Espera un sí',
+      waits_for_you: 'Espera su sí',
+      from: '{machine}: espera su sí',
+      until: 'Hasta entonces no cambia nada. Vale hasta {time}.',
+      dispense_text:
+        'El operador dice que salieron del cajero {given} de {sold}. Con su sí, lo que se le debe de esta venta ({sats} por {own}) se reduce a su parte de eso, y el resto de su saldo sigue siendo suyo.',
+      void_text:
+        'El operador pide anular toda la venta de {sold}. Con su sí no se le pagan los {sats}, y {own} siguen en su saldo.',
+      accept: 'Sí, estoy de acuerdo',
+      decline: 'No',
+      accept_title: '¿Está usted de acuerdo?',
+      decline_title: '¿No está usted de acuerdo?',
+      accept_done: 'El operador ve su sí.',
+      decline_done: 'El operador y la plataforma ven su no. No cambia nada.',
+      own_accepted: 'Usted está de acuerdo; faltan otros.',
+      own_declined: 'Usted no está de acuerdo: no cambia nada.',
+      leg_waiting: 'Espera el sí de a quien se le debe.',
+      leg_accepted: 'A quien se le debe está de acuerdo.',
+      leg_declined: 'A quien se le debe no está de acuerdo.',
+      dispense_asked:
+        'Salieron {given} de {sold}, dice el operador. Hasta que todos a quienes se les debe estén de acuerdo, o la plataforma decida, todo queda como se planeó.',
+      void_asked:
+        'El operador pide anular esta venta de {sold}. Hasta que todos a quienes se les debe estén de acuerdo, todo queda como se planeó.',
+      waits_for: 'Espera el sí de',
+      accepted_by: 'De acuerdo',
+      declined_by: 'En desacuerdo',
+      platform: 'la plataforma',
+      dispense_decides:
+        'Usted decide por todos a quienes se les debe de esta venta.',
+      void_decides:
+        'Usted responde solo por la plataforma; los LP responden por sí mismos.',
+      decide_accepted: 'Concederlo',
+      decide_declined: 'Negarlo',
+      decided: 'Decidido.'
+    },
+    consent_state: {
+      open: 'espera',
+      accepted: 'acordado',
+      declined: 'rechazado',
+      lapsed: 'venció a los 14 días',
+      replaced: 'pedido de nuevo',
+      overtaken: 'tarde: ya se pagó'
+    },
     claimed: {
       open: 'Avisar de efectivo que falta',
       title: 'Efectivo que no está registrado',
@@ -139,6 +183,11 @@ window.i18n.global.mergeLocaleMessage('es', {
       declined: 'El LP dice que no le pagaron por fuera.'
     },
     said: {
+      decide_accepted: 'Conceder',
+      decide_declined: 'Negar',
+      accepted_means:
+        'La disputa se acepta, y lo que se pide revertir se revierte.',
+      declined_means: 'La disputa se desestima, y el dinero queda como está.',
       dispute: 'Disputar',
       dispute_title: 'Disputar este depósito',
       dispute_text:

@@ -101,7 +101,9 @@ satmachine.component('screen-settlement', {
   },
   methods: {
     async load(api) {
-      const one = await api.get(`/settlements/${this.id}`)
+      // The super reads anybody's, with whose it is.
+      const base = this.me.super ? '/super/settlements' : '/settlements'
+      const one = await api.get(`${base}/${this.id}`)
       return () => (this.one = one)
     }
   }

@@ -65,7 +65,7 @@ satmachine.component('screen-settlements', {
   },
   methods: {
     open(row) {
-      if (this.isOwn(row.machine_id)) this.go(`settlements/${row.id}`)
+      this.go(`settlements/${row.id}`)
     }
   }
 })

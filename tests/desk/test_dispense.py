@@ -13,6 +13,7 @@ from desk_world import (
     audit_of,
     awaiting,
     customer_invoice,
+    grant,
     in_flight,
     post,
     row_of,
@@ -149,6 +150,7 @@ async def test_a_short_report_before_anything_is_paid_is_planned_like_a_new_one(
     settlement = await world.settle(payment_hash)
     assert settlement.status == "processing"
     ok(await act(world, settlement.id, "dispense", dispensed_fiat="50.00"))
+    await grant(world, settlement.id)
     detail = ok(await world.operator.api.get(f"/settlements/{settlement.id}"))
     assert amounts(detail) == {
         "super_fee": 750,
@@ -161,6 +163,7 @@ async def test_a_short_report_before_anything_is_paid_is_planned_like_a_new_one(
     assert parts == [6_250, 18_750]
     assert await world.remaining(world.lps[0]) == Decimal("112.50")
     ok(await act(world, settlement.id, "dispense", dispensed_fiat="0.00"))
+    await grant(world, settlement.id)
     detail = ok(await world.operator.api.get(f"/settlements/{settlement.id}"))
     assert amounts(detail) == {"refund": 108_000}
     assert await world.remaining(world.lps[0]) == Decimal("150.00")
@@ -216,6 +219,7 @@ async def test_what_was_on_its_way_during_a_short_report_shrinks_when_it_fails(
     payment_hash, _leg_id = await in_flight(world, monkeypatch)
     settlement = await world.settlement(payment_hash)
     ok(await act(world, settlement.id, "dispense", dispensed_fiat="100.00"))
+    await grant(world, settlement.id)
     for payout in await payouts_crud.unfinished_payouts():
         if payout.source_wallet_id == world.machine_wallet.id:
             await ending.fail_payout(payout, "the test says so")

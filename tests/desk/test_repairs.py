@@ -18,6 +18,7 @@ from desk_world import (
     audit_of,
     awaiting,
     failed_leg,
+    grant,
     in_flight,
     post,
     row_of,
@@ -218,6 +219,7 @@ async def test_nothing_can_be_done_to_what_is_being_paid(
     assert await audit_of(leg_id) == []
     # a short report leaves it alone: the refund is the operator's loss
     ok(await act(world, settlement.id, "dispense", dispensed_fiat="0"))
+    await grant(world, settlement.id)
     assert (await world.legs(payment_hash, "dca"))[0].amount_sats == 100_000
     await world.run_due()
     assert await world.lps[0].balance_sats() == 100_000
@@ -237,6 +239,7 @@ async def test_a_leg_made_smaller_after_the_round_looked_is_not_paid_in_full(
     plan = await rounds.plan_batch(world.machine_wallet.id, facts, utc_now())
     assert len(plan.payouts) == 2
     ok(await act(world, settlement.id, "dispense", dispensed_fiat="100.00"))
+    await grant(world, settlement.id)
     opened = await rounds.apply_batch(plan, distribution.INSTANCE_ID, utc_now())
     assert opened == 0
     await world.run_due()

@@ -360,11 +360,13 @@ async def test_a_claim_lapses_after_a_fortnight_or_when_the_leg_is_paid(
 
 @dataclass(frozen=True)
 class State:
-    """A settlement, its legs, and which actions are allowed on it."""
+    """A settlement, its legs, which actions are allowed on it, and which of these are
+    a question to those who are owed."""
 
     allowed: str
     settlement: dict[str, Any]
     legs: list[dict[str, Any]] = field(default_factory=list)
+    asked: str = ""
 
 
 PLANNED = {"planned_at": utc_now(), "retained_sats": 0, "dispense_state": "confirmed"}
@@ -380,17 +382,28 @@ STATES: dict[str, State] = {
     "overdue": State(
         "dispense void", {"status": "attention", "dispense_state": "awaiting"}
     ),
+    # the machine's own stamp says that all came out
     "pending": State(
-        "dispense void", {"status": "pending", "dispense_state": "confirmed"}
+        "dispense void",
+        {"status": "pending", "dispense_state": "confirmed"},
+        asked="dispense",
     ),
     "no plan": State(
-        "dispense retry void", {"status": "attention", "dispense_state": "confirmed"}
+        "dispense retry void",
+        {"status": "attention", "dispense_state": "confirmed"},
+        asked="dispense",
     ),
-    "waiting": State("dispense retry", {"status": "processing", **PLANNED}, [WAITING]),
+    "waiting": State(
+        "dispense retry void",
+        {"status": "processing", **PLANNED},
+        [WAITING],
+        asked="dispense void",
+    ),
     "a fee waiting": State(
-        "dispense retry",
+        "dispense retry void",
         {"status": "processing", **PLANNED},
         [{"status": "pending", "leg_type": "super_fee", "client_id": None}],
+        asked="dispense void",
     ),
     "a split waiting": State(
         "dispense retry void",
@@ -401,10 +414,19 @@ STATES: dict[str, State] = {
         "dispense retry void",
         {"status": "attention", **PLANNED},
         [{"status": "failed"}],
+        asked="dispense",
     ),
-    "in flight": State("dispense", {"status": "processing", **PLANNED}, [FLYING]),
+    "in flight": State(
+        "dispense",
+        {"status": "processing", **PLANNED},
+        [FLYING],
+        asked="dispense",
+    ),
     "half paid": State(
-        "dispense retry", {"status": "processing", **PLANNED}, [DONE, WAITING]
+        "dispense retry",
+        {"status": "processing", **PLANNED},
+        [DONE, WAITING],
+        asked="dispense",
     ),
     "paid": State("dispense", {"status": "completed", **PLANNED}, [DONE]),
     "nobody to pay": State("dispense void", {"status": "completed", **PLANNED}),
@@ -462,6 +484,10 @@ async def test_every_action_on_a_settlement_from_every_state(
             assert answer.status_code == 200, (action, name, answer.text)
             log = [e for e in after["dca_audit"] if e not in before["dca_audit"]]
             word = "note" if action == "notes" else action
+            if action in state.asked.split():
+                word += "_asked"
+                for table in ("dca_payments", "dca_settlements"):
+                    assert after[table] == before[table], (action, name)
             of_settlement = [e for e in log if e["subject_type"] == "settlement"]
             assert [e["action"] for e in of_settlement] == [f"settlement.{word}"]
         else:

@@ -144,7 +144,11 @@ async def test_a_short_dispense_of_such_a_sale_conserves(
     settlement = await world.settle(payment_hash)
     body = {"dispensed_fiat": "100.00", **WHY}
     path = f"/settlements/{settlement.id}/dispense"
-    detail = ok(await world.operator.api.post(path, json=body))
+    ok(await world.operator.api.post(path, json=body))
+    # of a planned sale less counts once the super has decided it, or all have agreed
+    decide = f"/super/settlements/{settlement.id}/decide"
+    granted = {"outcome": "accepted", **WHY}
+    detail = ok(await world.super_session.api.post(decide, json=granted))
     of_lps = [
         x for x in detail["legs"] if x["leg_type"] == "dca" and x["status"] != "voided"
     ]

@@ -6,11 +6,15 @@ operator's takes a sat out of it.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
-from api_world import Desk, make_desk, ok, refused
+from api_world import Desk, add_machine, make_desk, ok, random_hex_key, refused
 from money_rows import add_leg, add_settlement
 from world import update
+
+from satmachineadmin.base.database import db_time
+from satmachineadmin.models import utc_now
 
 from conftest import MakeUser, MakeWallet
 from dev.accounts import UserSession
@@ -49,6 +53,84 @@ async def test_any_row_in_full(
         refused(await super_session.api.get(missing), 404)
 
 
+async def test_what_the_super_is_to_look_at(
+    make_user: MakeUser, make_wallet: MakeWallet, super_session: UserSession
+) -> None:
+    """By machine, with its operator's name, how many and how much."""
+    desk = await make_desk(make_user, make_wallet)
+    made = [await add_settlement(desk.machine) for _ in range(5)]
+    voided, resolved, test, off, word = made
+    now = db_time(utc_now())
+    for settlement in made:
+        await update(
+            "dca_settlements",
+            settlement,
+            transaction_time=now,
+            created_at=now,
+            processed_at=now,
+            platform_fee_sats=30,
+            fiat_amount="2.00",
+        )
+    await update("dca_settlements", voided, status="voided")
+    await update("dca_settlements", resolved, resolved_sats=20)
+    await update("dca_settlements", test, is_test=True)
+    marks: dict[str, Any] = {"marks": ",fee_off,", "fee_mismatch_sats": -70}
+    # what an operator has seen, the super is shown all the same
+    await update("dca_settlements", off, seen_at=now, **marks)
+    partial: dict[str, Any] = {"dispense_state": "partial", "refund_sats": 9}
+    await update("dca_settlements", word, dispensed_by="somebody", **partial)
+    leg = await add_leg(
+        desk.machine, off, leg_type="super_fee", status="pending", amount_sats=30
+    )
+    long_ago = db_time(utc_now() - timedelta(hours=2))
+    await update("dca_payments", leg, created_at=long_ago)
+    seen = ok(await super_session.api.get("/super/overview"))["needs_attention"]
+    mine = {x["kind"]: x for x in seen if x["machine_id"] == desk.machine["id"]}
+    found = {
+        kind: (item["count"], item["sats"])
+        for kind, item in mine.items()
+        if item["count"]
+    }
+    assert found == {
+        "voided": (1, 30),
+        "resolved": (1, 20),
+        "tests": (1, 30),
+        "fee_off": (1, 70),
+        "refunds_by_word": (1, 9),
+        "fees_late": (1, 30),
+    }
+    assert {x["operator_name"] for x in mine.values()} == {desk.operator.username}
+    assert (mine["tests"]["amount_fiat"], mine["tests"]["currency"]) == ("2.00", "GTQ")
+    own = ok(await desk.operator.api.get("/overview"))["needs_attention"]
+    assert not {"voided", "tests", "fee_off"} & {x["kind"] for x in own}
+    assert {x["operator_name"] for x in own} <= {None}
+
+
+async def test_the_super_raises_how_many_machines_nobody_uses(
+    make_user: MakeUser, make_wallet: MakeWallet, super_session: UserSession
+) -> None:
+    operator = await make_user("operator")
+    limit = "unused_machines_limit"
+    assert ok(await super_session.api.get("/super/config"))[limit] == 20
+    for wrong in (0, 1001, "many"):
+        refused(
+            await super_session.api.put("/super/config", json={limit: wrong}),
+            400,
+            limit,
+        )
+    for most in (1, 2):
+        kept = ok(await super_session.api.put("/super/config", json={limit: most}))
+        assert kept[limit] == most
+        await add_machine(operator, make_wallet)
+        wallet = await make_wallet(operator, "one more")
+        body = {"machine_npub": random_hex_key(), "wallet_id": wallet.id}
+        more = await operator.api.post(
+            "/machines", json={**body, "name": "more", "fiat_code": "GTQ"}
+        )
+        refused(more, 409, f"{most} machines")
+    ok(await super_session.api.put("/super/config", json={limit: 20}))
+
+
 async def test_the_sums_of_an_operator(
     make_user: MakeUser, make_wallet: MakeWallet, super_session: UserSession
 ) -> None:
@@ -85,5 +167,17 @@ async def test_the_sums_of_an_operator(
         "voided_count": 1,
         "test_count": 1,
         "quarantined_count": 0,
+        "resolved_count": 0,
+        "resolved_sats": 0,
+        "share_sats": row["share_sats"],
+        **{
+            f"older_{name}_sats": 0
+            for name in ("paid", "owed", "shortfall", "let_go", "lost")
+        },
     }
+    # a sum of its own: what was planned when the share was a part of the fee
+    await update("dca_settlements", kept, is_older=True)
+    later = await sums_of(super_session, desk)
+    assert (later["older_paid_sats"], later["older_shortfall_sats"]) == (1, 20)
+    assert (later["paid_sats"], later["owed_sats"]) == (0, 300)
     assert row["lost_sats"] >= 50_000

@@ -25,6 +25,10 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
         "outcome": "declined",
         "reason": "x",
     },
+    ("POST", "/super/settlements/{settlement_id}/decide"): {
+        "outcome": "declined",
+        "reason": "x",
+    },
     ("POST", "/settlements/{settlement_id}/resolve"): {
         "tx_type": "cash_out",
         "principal_sats": 100_000,

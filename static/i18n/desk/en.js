@@ -6,6 +6,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       nothing: 'Nothing waits for you.',
       theirs: 'Its operator mends this.',
       go: {
+        decide: 'Decide',
         resolve: 'Resolve',
         look: 'Look',
         retry: 'Pay again',
@@ -18,6 +19,14 @@ window.i18n.global.mergeLocaleMessage('en', {
       }
     },
     attention_kind: {
+      asked: 'Waits for a yes',
+      reversal: 'A deposit is to be taken back',
+      fees_late: 'Fees waiting for an hour',
+      fee_off: 'Charged off the fees',
+      voided: 'Sales given up',
+      resolved: 'Resolved with other figures',
+      tests: 'Marked as tests',
+      refunds_by_word: "Refunds by the operator's word",
       payouts_stopped: 'Payouts stopped',
       leg_failed: 'A payment failed',
       quarantined: 'Held back',

@@ -6,6 +6,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       title: 'Requiere su atención',
       nothing: 'Nada lo espera.',
       go: {
+        decide: 'Decidir',
         resolve: 'Resolver',
         look: 'Ver',
         retry: 'Pagar de nuevo',
@@ -18,6 +19,14 @@ window.i18n.global.mergeLocaleMessage('es', {
       }
     },
     attention_kind: {
+      asked: 'Espera un sí',
+      reversal: 'Se pide revertir un depósito',
+      fees_late: 'Comisiones que esperan una hora',
+      fee_off: 'Cobrado fuera de las comisiones',
+      voided: 'Ventas anuladas',
+      resolved: 'Resueltas con otras cifras',
+      tests: 'Marcadas como pruebas',
+      refunds_by_word: 'Reembolsos por palabra del operador',
       payouts_stopped: 'Pagos detenidos',
       leg_failed: 'Un pago falló',
       quarantined: 'Retenido',

@@ -66,7 +66,15 @@ window.i18n.global.mergeLocaleMessage('en', {
         notes: 'Note added',
         note: 'Note added',
         test: 'Test mark changed',
-        seen: 'Mark seen'
+        seen: 'Mark seen',
+        dispense_asked:
+          'Less cash came out, says the operator: who is owed answers',
+        dispense_agreed: 'Agreed that less cash came out',
+        dispense_refused: 'Not agreed that less cash came out',
+        dispense_decided: 'Decided whether less cash came out',
+        void_asked: 'The operator asks to give the sale up',
+        void_agreed: 'Agreed to give the sale up',
+        void_refused: 'Not agreed to give the sale up'
       },
       payment: {
         take_over: 'Payment taken over',
@@ -90,9 +98,12 @@ window.i18n.global.mergeLocaleMessage('en', {
       config: {change: 'Platform fees changed'}
     },
     field: {
+      resolved_sats: 'off the platform’s share',
       shortfall_sats: "Platform's share not charged",
       claimed_npub: 'typed key',
       outcome: 'outcome',
+      answer: 'answer',
+      unused_machines_limit: 'machines of one user that never traded',
       status: 'state',
       claim: 'paid outside',
       amount: 'amount',

@@ -66,7 +66,15 @@ window.i18n.global.mergeLocaleMessage('es', {
         notes: 'Nota agregada',
         note: 'Nota agregada',
         test: 'Marca de prueba cambiada',
-        seen: 'Marca vista'
+        seen: 'Marca vista',
+        dispense_asked:
+          'Salió menos efectivo, según el operador: responde a quien se le debe',
+        dispense_agreed: 'De acuerdo en que salió menos efectivo',
+        dispense_refused: 'En desacuerdo con que salió menos efectivo',
+        dispense_decided: 'Decidido si salió menos efectivo',
+        void_asked: 'El operador pide anular la venta',
+        void_agreed: 'De acuerdo en anular la venta',
+        void_refused: 'En desacuerdo con anular la venta'
       },
       payment: {
         take_over: 'Pago hecho constar',
@@ -90,9 +98,12 @@ window.i18n.global.mergeLocaleMessage('es', {
       config: {change: 'Comisiones de la plataforma cambiadas'}
     },
     field: {
+      resolved_sats: 'menos para la plataforma',
       shortfall_sats: 'Parte de la plataforma sin cobrar',
       claimed_npub: 'clave escrita',
       outcome: 'resultado',
+      answer: 'respuesta',
+      unused_machines_limit: 'cajeros de un usuario que nunca operaron',
       status: 'estado',
       claim: 'pagado por fuera',
       amount: 'importe',

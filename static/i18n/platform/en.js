@@ -2,6 +2,10 @@
 window.i18n.global.mergeLocaleMessage('en', {
   satmachine: {
     operators: {
+      share: 'Your share',
+      older: 'Before this version',
+      resolved:
+        '1 resolved with other figures | {n} resolved with other figures',
       title: 'Operators',
       text: 'What became of your share, from the payments themselves: whatever an operator marks or voids stays in a sum.',
       none: 'No operators yet',
@@ -16,6 +20,9 @@ window.i18n.global.mergeLocaleMessage('en', {
       quarantined: '1 held back | {n} held back'
     },
     platform: {
+      unused: 'Machines of one user that never traded',
+      unused_hint: 'More than that many nobody can register.',
+      of: 'of {name}',
       cash_out: 'Cash-out, all operators',
       cash_in: 'Cash-in, all operators',
       platform_fees: 'Platform fees',

@@ -2,6 +2,9 @@
 window.i18n.global.mergeLocaleMessage('es', {
   satmachine: {
     operators: {
+      share: 'Su parte',
+      older: 'Antes de esta versión',
+      resolved: '1 resuelta con otras cifras | {n} resueltas con otras cifras',
       title: 'Operadores',
       text: 'Qué fue de su parte, según los propios pagos: lo que un operador marque o anule sigue en alguna suma.',
       none: 'Aún no hay operadores',
@@ -16,6 +19,9 @@ window.i18n.global.mergeLocaleMessage('es', {
       quarantined: '1 retenida | {n} retenidas'
     },
     platform: {
+      unused: 'Cajeros de un usuario que nunca operaron',
+      unused_hint: 'Nadie puede registrar más que esos.',
+      of: 'de {name}',
       cash_out: 'Retiros, todos los operadores',
       cash_in: 'Ingresos, todos los operadores',
       platform_fees: 'Comisiones de la plataforma',
