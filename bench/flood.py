@@ -44,6 +44,7 @@ async def measure(scene: Stage) -> None:
     await wait_for(lambda: tasks.state.is_engine, 30)
     boss = fixtures._open(settings.super_user, "", scene.transport)
     scene.users.append(boss)
+    await fixtures._enable(settings.super_user)
     relay = DevRelay()
     await relay.start()
     await set_relays(boss, relay)

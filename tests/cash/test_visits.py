@@ -10,6 +10,7 @@ import pytest_asyncio
 from api_world import Desk, make_desk, ok, refused
 
 from conftest import MakeUser, MakeWallet
+from dev.demo_cash import first_day
 
 
 @pytest_asyncio.fixture
@@ -173,3 +174,22 @@ async def test_one_visit_as_a_file(desk: Desk) -> None:
     assert (bay["status"], bay["machine"]) == ("closed", "'=1+1")
     assert (bay["expected_amount"], bay["counted_amount"]) == ("1000.00", "960.00")
     refused(await desk.lp.api.get(address), 404)
+
+
+async def test_the_first_day_of_the_demo_has_a_difference_to_see(desk: Desk) -> None:
+    """What `make run` does at its first machine, once."""
+    api = desk.operator.api
+    (said,) = await first_day(desk.operator)
+    assert said == (
+        "operator visits Corner shop: 2 notes of 20 are missing, 50 filled in"
+    )
+    visits = ok(await api.get("/visits"))["data"]
+    # saving cassettes is a visit too
+    (visit,) = [one for one in visits if one["reason"] == "first service"]
+    assert (visit["status"], visit["difference_amount"]) == ("closed", "40.00")
+    assert (await place(desk, "bay:1"))["notes"] == 548
+    kinds = [i["kind"] for i in ok(await api.get("/overview"))["needs_attention"]]
+    assert "cash_difference" in kinds
+    (total,) = ok(await api.get("/cash"))["totals"]
+    assert total["coverage"] is not None
+    assert await first_day(desk.operator) == []

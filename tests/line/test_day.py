@@ -195,11 +195,20 @@ class Town:
                 )
             await asyncio.sleep(0.3)
 
-    async def pays(self, bolt11: str) -> bool:
-        """Whether the customer could pay; it may have been before a kill."""
-        body = {"out": True, "bolt11": bolt11}
-        said = await self._payments(self.customer.adminkey, body)
-        return said.is_success or "paid" in said.text.lower()
+    async def pays(self, invoice: dict[str, Any]) -> bool:
+        """Whether the customer has paid. What was refused may have been paid before a
+        kill, and an unpaid invoice does not outlive its server: the node that LNbits
+        has here forgets it."""
+        body = {"out": True, "bolt11": invoice["bolt11"]}
+        if (await self._payments(self.customer.adminkey, body)).is_success:
+            return True
+        path = f"/api/v1/payments/{invoice['payment_hash']}"
+        headers = {"X-Api-Key": self.customer.adminkey}
+        while True:
+            with suppress(httpx.TransportError):
+                said = await self.sessions[1].core.get(path, headers=headers)
+                return said.is_success and bool(said.json().get("paid"))
+            await asyncio.sleep(0.3)
 
     async def asks_for(self, sats: int) -> str:
         body = {"out": False, "unit": "sat", "amount": sats, "memo": "sats"}
@@ -225,7 +234,7 @@ class Town:
         except RefusedError as refused:
             trader.refused[txid] = refused.code
             return
-        if not await self.pays(invoice["bolt11"]):
+        if not await self.pays(invoice):
             trader.walked.append(txid)
             return
         payment_hash = invoice["payment_hash"]
