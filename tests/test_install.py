@@ -59,7 +59,8 @@ async def _install(admin: UserSession, manifest: str, url: str) -> None:
                 "source_repo": manifest,
                 "version": version,
             },
-            timeout=60,
+            # every migration runs, on a machine that is busy with other tests
+            timeout=300,
         )
     )
     answer(await admin.core.put(f"/api/v1/extension/{EXTENSION_ID}/enable"))
