@@ -21,6 +21,7 @@ from bench.stage import Stage, give
 # isort: split
 from flood import flood
 from line_world import OnLine, set_relays
+from lnbits.core.crud.users import get_account, update_account
 from lnbits.settings import settings
 from world import build_world
 
@@ -42,6 +43,11 @@ Waits = tuple[list[float], list[float]]
 
 async def measure(scene: Stage) -> None:
     await wait_for(lambda: tasks.state.is_engine, 30)
+    account = await get_account(settings.super_user)
+    if account is None:
+        raise RuntimeError("This LNbits has no super user.")
+    account.hash_password("a bench")  # without one LNbits lets no administrator in
+    await update_account(account)
     boss = fixtures._open(settings.super_user, "", scene.transport)
     scene.users.append(boss)
     await fixtures._enable(settings.super_user)
