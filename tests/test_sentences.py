@@ -26,6 +26,7 @@ PATTERNS = ROOT / "static" / "i18n" / "sentences" / "es.json"
 # Said to a machine, which reads English; or never said.
 SILENT_FILES = {
     "__init__.py",
+    "api/sheet_words.py",  # a spreadsheet's words, in both languages
     "books/accounting.py",  # the CSV's own words
     "books/statement.py",  # the paper's words are in templates/words.jinja
     "line/answers.py",
@@ -55,6 +56,14 @@ NOT_SHOWN = {
     # what a relay says begins with this, or holds it
     "slow down",
     "too many",
+    "too many filters",
+    # a loop that begins again says so in the log
+    "what was waited for was cancelled",
+    "a loop of the relays ended: {}",
+    "a payment was cancelled from within",
+    # a kind of LNbits' payments; the subject of a ValueError for developers
+    "Admin credit",
+    "The discount",
     "target: {}",
     # documentation and file names
     "npub or 64 hex",
