@@ -56,7 +56,7 @@ An LP reads the operator's balance; anybody reads what is not theirs.
     test_nobodys_list_shows_what_is_not_theirs
 The price check is switched off.
     test_a_price_check_that_is_switched_off_is_told
-Any sequence of all that.
+Any sequence of what an operator, failures and strangers do (not yet of LPs and super).
     test_any_sequence_of_actions_and_failures_conserves_every_sat
         (desk/test_desk_machine.py)
 On the screen.
