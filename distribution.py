@@ -28,6 +28,7 @@ from .host.database import core_connection, deferred_commit
 from .models import Payout, Settlement, utc_now
 from .money import (
     ending,
+    facts_crud,
     hosts_crud,
     payouts,
     payouts_crud,
@@ -299,7 +300,7 @@ async def _pay_for_a_while(stored: Sequence[Payout]) -> int:
     refused: dict[str, str] = {}
     seen: dict[str, Observation] | None = None
     a_while = Deadline(OUTCOME_INTERVAL_SECONDS)
-    facts = await payouts_crud.facts_of_payouts([p.id for p in stored])
+    facts = await facts_crud.facts_of_payouts([p.id for p in stored])
     while seen is None:
         async with core_connection() as conn:
             slice_end = Deadline(MAX_CONNECTION_SECONDS)
@@ -371,7 +372,7 @@ async def pay_external(one_payout: Sequence[Payout]) -> int:
         payout = kept[0]
     if not await lease.holds_lease(INSTANCE_ID):
         return 0
-    facts = await payouts_crud.facts_of_payouts([payout.id])
+    facts = await facts_crud.facts_of_payouts([payout.id])
     reason = await payouts.try_to_pay(
         payout, _description(payout), facts=facts.get(payout.id)
     )
@@ -432,9 +433,7 @@ async def _apply(
     invoiced: Sequence[Payout], seen: Mapping[str, Observation]
 ) -> list[Payout]:
     paid = [p for p in invoiced if seen[p.id].outcome is Outcome.PAID]
-    await payouts_crud.complete_payouts(
-        [(p, seen[p.id].network_fee_sats) for p in paid]
-    )
+    await payouts_crud.complete_payouts([seen[p.id].booked(p) for p in paid])
     not_tried = []
     for payout in invoiced:
         outcome = seen[payout.id].outcome
@@ -448,7 +447,7 @@ async def _apply(
 async def _apply_unpaid(payout: Payout, seen: Observation) -> None:
     if seen.outcome is Outcome.UNCREDITED:
         if await payouts.credit_receiver(seen):
-            await payouts_crud.complete_payouts([(payout, seen.network_fee_sats)])
+            await payouts_crud.complete_payouts([seen.booked(payout)])
         else:
             await payouts_crud.note_payout(
                 payout,
@@ -492,7 +491,7 @@ async def _apply_failed(payout: Payout, seen: Observation) -> None:
     if is_failed:
         await ending.fail_payout(payout, "LNbits reports that the payment failed.")
     else:
-        await payouts_crud.complete_payouts([(payout, seen.network_fee_sats)])
+        await payouts_crud.complete_payouts([seen.booked(payout)])
 
 
 async def _apply_in_flight(payout: Payout, seen: Observation) -> None:
@@ -507,8 +506,7 @@ async def _apply_in_flight(payout: Payout, seen: Observation) -> None:
             logger.warning(f"satmachineadmin: payout {payout.id}: no status: {exc}")
         now_seen = (await payouts.read_outcomes([payout]))[payout.id]
         if now_seen.outcome is Outcome.PAID:
-            fee_sats = now_seen.network_fee_sats
-            await payouts_crud.complete_payouts([(payout, fee_sats)])
+            await payouts_crud.complete_payouts([now_seen.booked(payout)])
             return
     await _wait_for_node(payout)
 

@@ -28,6 +28,8 @@ from lnbits.db import SQLITE, Connection
 from loguru import logger
 from sqlalchemy.sql import text
 
+from .ledger.before import write_before
+
 SCHEMA = "satoshimachine"
 
 
@@ -1440,6 +1442,57 @@ async def m023_consents(db: Connection) -> None:
     await _add_column(
         db, "super_config", "unused_machines_limit", "INTEGER NOT NULL DEFAULT 20"
     )
+
+
+async def m024_journal(db: Connection) -> None:
+    """The journal: balanced entries, dated at their own time, which nobody changes.
+
+    That of a database which had none is written from what stands, once; what has an
+    entry already is left alone.
+    """
+    await _add_column(db, "dca_payments", "routing_sats", "BIGINT")
+    await _create_table(
+        db,
+        "journal",
+        """
+        id TEXT PRIMARY KEY NOT NULL,
+        at TIMESTAMP NOT NULL,
+        recorded_at TIMESTAMP NOT NULL,
+        operator_user_id TEXT NOT NULL,
+        machine_id TEXT NOT NULL,
+        settlement_id TEXT,
+        payment_id TEXT,
+        deposit_id TEXT,
+        kind TEXT NOT NULL,
+        is_test BOOLEAN NOT NULL DEFAULT false,
+        currency TEXT NOT NULL
+        """,
+    )
+    await _create_table(
+        db,
+        "journal_lines",
+        """
+        journal_id TEXT NOT NULL,
+        account TEXT NOT NULL,
+        client_id TEXT,
+        sats BIGINT NOT NULL DEFAULT 0,
+        fiat_cents BIGINT NOT NULL DEFAULT 0,
+        counter_cents BIGINT NOT NULL DEFAULT 0
+        """,
+    )
+    for name, columns in (
+        ("journal_operator_idx", "operator_user_id, at"),
+        ("journal_machine_idx", "machine_id, at"),
+        ("journal_settlement_idx", "settlement_id"),
+        ("journal_payment_idx", "payment_id"),
+        ("journal_deposit_idx", "deposit_id"),
+    ):
+        await _create_index(db, name, "journal", columns)
+    await _create_index(db, "journal_lines_entry_idx", "journal_lines", "journal_id")
+    await _create_index(
+        db, "journal_lines_client_idx", "journal_lines", "client_id, account"
+    )
+    await write_before(db)
 
 
 # Parts of single migrations ---------------------------------------------------------

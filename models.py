@@ -360,6 +360,8 @@ class Leg(BaseModel):
     claim_at: datetime | None = None
     # of an LP's payment: `rate_off` or `rate_not_checked`
     rate_mark: str | None = None
+    # what routing took of its payment, beyond what arrived
+    routing_sats: int | None = None
 
 
 class Payout(BaseModel):

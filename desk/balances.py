@@ -24,6 +24,7 @@ from ..base.refusals import BadInputError, ConflictError
 from ..calculations import cents_text, round_half_up
 from ..host.people import accounts_gone
 from ..host.wallets import wallet_facts
+from ..ledger.postings import post_closing
 from ..models import Client, Fiat, Leg, LpProfile, Machine, Offer, utc_now
 from ..money.funds import free_sats
 from ..parties import positions_crud
@@ -322,6 +323,7 @@ async def _write_leg(
         from_free_balance=True,
     )
     await crud.insert_legs(conn, [leg])
+    await post_closing(conn, [leg.id], "closed", now)
     return leg
 
 

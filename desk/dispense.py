@@ -30,6 +30,7 @@ from ..base.refusals import (
 from ..calculations import cents_text, dispense_split, fiat_cents
 from ..cash.ledger import Report
 from ..cash.postings import post_report
+from ..ledger import postings
 from ..models import (
     CASH_OUT,
     Fiat,
@@ -186,6 +187,8 @@ async def apply_dispense(
     if not await sql.change_settlement(conn, after, columns, was):
         raise ConcurrentChangeError
     await crud.refresh_settlements(conn, [after.id])
+    if before.planned_at is not None:
+        await postings.post(conn, [after.id], "dispense")
     await audit_settlement(
         conn,
         source,

@@ -8,6 +8,7 @@ from .. import crud, distribution
 from ..base.database import transaction
 from ..base.refusals import BadInputError, ConflictError, ForbiddenError
 from ..books.payments import CLAIM_LAPSES
+from ..ledger.postings import post_legs
 from ..models import Leg, utc_now
 from ..money.targets import is_outside, resolve_target
 from . import consents_crud
@@ -145,6 +146,7 @@ async def _void_and_retain(
         # of a shortfall it makes the operator's loss smaller
         await sql.add_retained(conn, leg.settlement_id, leg.amount_sats)
         await crud.refresh_settlements(conn, [leg.settlement_id])
+    await post_legs(conn, [leg], "voided")
     await audit_legs(conn, actor, "void", [(leg, {"status": "voided"})], reason)
 
 
@@ -158,6 +160,7 @@ async def complete_outside(
         raise ConcurrentChangeError
     if leg.settlement_id:
         await crud.refresh_settlements(conn, [leg.settlement_id])
+    await post_legs(conn, [leg], "paid_outside")
     after = {"status": "completed", "reference": reference}
     await audit_legs(conn, actor, "mark_paid", [(leg, after)], reason)
 

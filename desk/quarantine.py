@@ -17,6 +17,7 @@ from ..bitspire import FeeFractions, Limits, SettlementInvariantError
 from ..calculations import split_principal_based
 from ..cash.postings import post_landed
 from ..host import payments as host_payments
+from ..ledger import postings
 from ..models import CASH_OUT, Fiat, Machine, Settlement, utc_now
 from ..money.landing import PAST
 from . import repairs_crud as sql
@@ -99,6 +100,7 @@ async def resolve(
             {name: getattr(after, name) for name in RESOLVED},
             reason,
         )
+        await postings.post(conn, [after.id], "resolved")
         await apply_kept_report(conn, after, reason)
         await post_landed(conn, after, machine)
     distribution.wake()
@@ -185,9 +187,11 @@ async def void_past(user_id: str, machine_id: str, reason: str) -> int:
         machine = await crud.get_machine(machine_id, conn)
         if machine is None or machine.operator_user_id != user_id:
             raise NotFoundError("There is no such machine of yours.")
+        held_back = await sql.held_back(conn, machine_id, PAST)
         voided = await sql.void_held_back(conn, machine_id, PAST, reason)
         if not voided:
             raise ConflictError("This machine has no payments from before that wait.")
+        await postings.post(conn, held_back, "voided")
         await write_audit(
             conn,
             user_id,

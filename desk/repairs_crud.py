@@ -429,6 +429,17 @@ async def resume_payouts(
     return lifted
 
 
+async def held_back(conn: Connection, machine_id: str, code: str) -> list[str]:
+    """The ids of all that a machine has held back for this."""
+    found = await fetch_all(
+        conn,
+        f"SELECT id FROM {S}.dca_settlements WHERE machine_id = :machine "  # noqa: S608
+        "AND status = 'quarantined' AND quarantine_code = :code",
+        {"machine": machine_id, "code": code},
+    )
+    return [row["id"] for row in found]
+
+
 async def void_held_back(
     conn: Connection, machine_id: str, code: str, reason: str
 ) -> int:

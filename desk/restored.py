@@ -24,6 +24,7 @@ from ..base.database import db, transaction
 from ..base.refusals import ConflictError, NotFoundError
 from ..calculations import cents_text, largest_remainder
 from ..host.payments import rows_by_hash
+from ..ledger import postings
 from ..models import Fiat, Leg, Machine, Settlement, utc_now
 from ..money import strays_crud
 from ..money.planning import FREE_PART, LegMaker, owed_of
@@ -85,12 +86,15 @@ async def undo(user_id: str, machine_id: str, reason: str) -> Done:
         if not lost:
             raise ConflictError("Nothing stands here that LNbits does not know.")
         hashes = [x.payment_hash for x in lost]
-        for settlement in await sql.settlements_of_hashes(conn, machine_id, hashes):
+        undone = await sql.settlements_of_hashes(conn, machine_id, hashes)
+        for settlement in undone:
             await _undo_settlement(conn, settlement, user_id, reason)
+        reopened = await sql.legs_to_reopen(conn, hashes)
         await sql.reopen_legs(conn, hashes, UNDONE)
         await sql.end_payouts(conn, hashes, UNDONE)
         await sql.refresh_of_machine(conn, machine_id)
         await reconciliation_crud.recount_received_in(conn, machine_id)
+        await postings.post_undone(conn, machine, undone, reopened)
         await strays_crud.end(conn, machine_id, "undone", hashes)
         done = await _finish(conn, machine, "undo", lost, user_id, reason)
     distribution.wake()
@@ -221,6 +225,7 @@ class Take:
         for settlement in settlements.values():
             await _rebalance(self.conn, settlement, actor, reason)
         await crud.refresh_settlements(self.conn, list(settlements))
+        await postings.post_legs(self.conn, legs, "taken_over")
         changes = [(leg, {"status": "completed"}) for leg in legs]
         await audit_legs(self.conn, actor, "take_over", changes, reason)
         return True

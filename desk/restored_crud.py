@@ -201,6 +201,20 @@ async def void_settlement(conn: Connection, settlement_id: str, why: str) -> Non
     )
 
 
+async def legs_to_reopen(conn: Connection, payment_hashes: Iterable[str]) -> list[Leg]:
+    """The legs that `reopen_legs` would reopen."""
+    params: dict[str, Any] = {}
+    listed = in_list("h", sorted(set(payment_hashes)), params)
+    return await fetch_models(
+        conn,
+        f"SELECT * FROM {S}.dca_payments WHERE status = 'completed' "  # noqa: S608
+        f"AND payout_id IN (SELECT id FROM {S}.dca_payouts "
+        f"WHERE payment_hash IN {listed})",
+        Leg,
+        params,
+    )
+
+
 async def reopen_legs(
     conn: Connection, payment_hashes: Iterable[str], why: str
 ) -> None:

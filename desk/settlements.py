@@ -10,6 +10,7 @@ from lnbits.db import Connection
 from .. import bitspire, crud, distribution
 from ..base.database import transaction
 from ..base.refusals import ConflictError
+from ..ledger import postings
 from ..models import Leg, Settlement, utc_now
 from ..money.replanning import is_open
 from . import repairs_crud as sql
@@ -145,6 +146,7 @@ async def _void(
     if settlement.planned_at is not None:
         given_up = sum(leg.amount_sats for leg in open_legs)
         await sql.add_retained(conn, settlement.id, given_up)
+    await postings.post(conn, [settlement.id], "voided")
     facts = {"amount": settlement.fiat_amount, "currency": settlement.fiat_code}
     await audit_settlement(
         conn,
@@ -230,6 +232,7 @@ async def mark_test(
         machine = await crud.get_machine(before.machine_id, conn)
         after = before.copy(update={"is_test": is_test})
         await sql.change_settlement(conn, after, ("is_test",), [before.status])
+        await postings.post(conn, [after.id], "test")
         await audit_settlement(
             conn,
             user_id,

@@ -27,6 +27,7 @@ from ..base.rates import marks_text
 from ..base.rates_crud import known_rates
 from ..bitspire import FeeFractions, Reading
 from ..cash.postings import post_landed
+from ..ledger import postings
 from ..models import Fiat, Machine, Settlement, SuperConfig, utc_now
 
 # Why a settlement is held back although its figures are right: a word that other
@@ -101,6 +102,7 @@ async def land_payment(
             _hold_back(row, NOT_MADE_HERE)
         landed = await _write(conn, row)
         if landed.is_new:
+            await postings.post_landed(conn, landed.settlement, machine)
             await post_landed(conn, landed.settlement, machine)
     if landed.is_new:
         _log_landing(landed.settlement, reading.cause)
@@ -200,6 +202,7 @@ async def release(
         )
         status = "awaiting_dispense" if is_awaited else "pending"
         await crud.release_settlement(conn, now.id, status)
+        await postings.post(conn, [now.id], "released")
         await write_audit(
             conn,
             MACHINE,

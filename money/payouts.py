@@ -74,6 +74,12 @@ class Observation:
         """What LNbits booked as fee on the outgoing row, rounded up to sats."""
         return -(-abs(self.outgoing.fee_msat) // 1000) if self.outgoing else 0
 
+    def booked(self, payout: Payout) -> payouts_crud.Booked:
+        """The payout as paid, when LNbits booked it."""
+        now = utc_now()
+        at = min(self.outgoing.updated_at, now) if self.outgoing else now
+        return payouts_crud.Booked(payout, self.network_fee_sats, at)
+
 
 def classify(
     outgoing: LnbitsRow | None, incoming: LnbitsRow | None, *, is_foreign: bool = False

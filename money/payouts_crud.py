@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 from lnbits.db import Connection
 
 from ..base.database import (
-    cents_sql,
     db,
     db_time,
     execute,
@@ -39,6 +38,7 @@ from ..crud import (
     recorded_hashes,
     refresh_settlements,
 )
+from ..ledger.postings import post_legs
 from ..models import Leg, Payout, utc_now
 from .forwards import autoforward_legs
 
@@ -47,8 +47,6 @@ __all__ = ["db"]
 # of a leg: its id, its sats, its target
 LegFacts = tuple[str, int, str | None]
 MAX_ATTEMPTS = 10
-# legs that a payment names in its `extra`, some 130 bytes each
-MOST_FACTS = 60
 
 
 class Wait(NamedTuple):
@@ -365,43 +363,6 @@ async def legs_of_payouts(
     return found
 
 
-async def facts_of_payouts(payout_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """What LNbits keeps with a payment, so that a restored database of ours can take it
-    over: payout id -> the machine, and for each leg the hash of its settlement, type,
-    key, sats and fiat. Of very many legs only their number: LNbits reads all of it
-    with each list of payments."""
-    facts: dict[str, dict[str, Any]] = {}
-    async with db.connect() as conn:
-        for listed, params in in_lists(payout_ids):
-            for row in await fetch_all(
-                conn,
-                "SELECT p.payout_id, p.machine_id, s.payment_hash, "  # noqa: S608
-                "p.leg_type, p.leg_key, p.amount_sats, "
-                f"{cents_sql('p.amount_fiat')} AS cents "
-                "FROM satoshimachine.dca_payments p "
-                "LEFT JOIN satoshimachine.dca_settlements s ON s.id = p.settlement_id "
-                f"WHERE p.payout_id IN {listed} ORDER BY p.id",
-                params,
-            ):
-                one = facts.setdefault(
-                    row["payout_id"], {"machine_id": row["machine_id"], "legs": []}
-                )
-                cents = None if row["cents"] is None else int(row["cents"])
-                one["legs"].append(
-                    [
-                        row["payment_hash"],
-                        row["leg_type"],
-                        row["leg_key"],
-                        int(row["amount_sats"]),
-                        cents,
-                    ]
-                )
-    for one in facts.values():
-        if len(one["legs"]) > MOST_FACTS:
-            one["legs"] = len(one["legs"])
-    return facts
-
-
 async def store_invoices(payouts: Sequence[Payout], holder: str) -> list[Payout]:
     """Keep each payout's invoice *before* it may be paid; returns those now kept.
 
@@ -551,21 +512,29 @@ async def mark_withdrawn(payout: Payout, reason: str, holder: str) -> bool:
     return marked == 1
 
 
+class Booked(NamedTuple):
+    """A payout that LNbits booked as paid: what the network took of it, and when."""
+
+    payout: Payout
+    network_fee_sats: int
+    at: datetime
+
+
 async def complete_payouts(
-    results: Sequence[tuple[Payout, int]],
+    results: Sequence[Booked],
 ) -> list[Leg]:
-    """Proven success of payouts (with their network fees in sats): legs `completed`.
+    """Proven success of payouts: legs `completed`, and an entry each in the journal.
 
     Autoforward legs of LPs who asked for it are born in the same transaction. Returns
     the legs that were completed by this call.
     """
     if not results:
         return []
-    fees = {payout.id: fee for payout, fee in results}
+    booked = {x.payout.id: x for x in results}
     now = utc_now()
     async with transaction() as conn:
         await lock_ledger(conn)
-        current = await _payouts_by_id(conn, list(fees))
+        current = await _payouts_by_id(conn, list(booked))
         paid = [p for p in current if p.status == "invoiced"]
         legs_by_payout = await legs_of_payouts(conn, [p.id for p in paid])
         await execute_many(
@@ -576,16 +545,24 @@ async def complete_payouts(
                 updated_at = :now, network_fee_sats = :fee
             WHERE id = :id AND status = 'invoiced'
             """,
-            [{"id": p.id, "fee": fees[p.id], "now": db_time(now)} for p in paid],
+            [
+                {
+                    "id": p.id,
+                    "fee": booked[p.id].network_fee_sats,
+                    "now": db_time(now),
+                }
+                for p in paid
+            ],
         )
         done = []
         for payout in paid:
             legs = [x for x in legs_by_payout[payout.id] if x.status == "pending"]
-            sent_parts = largest_remainder(
-                payout.sent_sats or 0, [leg.amount_sats for leg in legs]
-            )
-            for leg, sent in zip(legs, sent_parts, strict=True):
-                leg.sent_sats = sent
+            sizes = [leg.amount_sats for leg in legs]
+            sent_parts = largest_remainder(payout.sent_sats or 0, sizes)
+            fees = largest_remainder(booked[payout.id].network_fee_sats, sizes)
+            for leg, sent, fee in zip(legs, sent_parts, fees, strict=True):
+                leg.sent_sats, leg.routing_sats = sent, fee
+                leg.completed_at = booked[payout.id].at
                 leg.destination_wallet_id = (
                     payout.destination_wallet_id or leg.destination_wallet_id
                 )
@@ -603,10 +580,13 @@ async def finish_legs(
     reason: str | None = None,
 ) -> None:
     """`completed` or `skipped`, and what follows, in the caller's transaction."""
-    await _finish(conn, legs, {"status": status, "reason": reason, "now": db_time(now)})
+    for leg in legs:
+        leg.completed_at = leg.completed_at or now
+    await _finish(conn, legs, {"status": status, "reason": reason})
     finished = await _ids_with_status(conn, [x.id for x in legs], status)
     received = [x for x in legs if x.id in finished]
     await add_received(conn, received)
+    await post_legs(conn, received, status)
     await insert_legs(conn, await autoforward_legs(conn, received, now))
     await refresh_settlements(conn, [x.settlement_id for x in legs if x.settlement_id])
 
@@ -619,31 +599,42 @@ async def _finish(
     finish = """
         UPDATE satoshimachine.dca_payments SET
             status = :status, error_message = :reason, wait_code = NULL,
-            destination_wallet_id = :wallet, completed_at = :now, next_try_at = NULL,
-            external_payment_hash = :hash, sent_sats = {sent}
+            destination_wallet_id = :wallet, completed_at = :at, next_try_at = NULL,
+            external_payment_hash = :hash, sent_sats = {sent}, routing_sats = {fee}
         WHERE id {which} AND status = 'pending' AND COALESCE(payout_id, '') = :payout
     """
     groups: dict[tuple[Any, ...], list[Leg]] = {}
     for leg in legs:
         ends = (leg.payout_id, leg.destination_wallet_id, leg.external_payment_hash)
-        is_whole = leg.payout_id and leg.sent_sats == leg.amount_sats
+        is_free = not leg.routing_sats
+        is_whole = leg.payout_id and is_free and leg.sent_sats == leg.amount_sats
         groups.setdefault((*ends, None if is_whole else leg.id), []).append(leg)
     alone = [group[0] for group in groups.values() if len(group) == 1]
     await execute_many(
         conn,
-        finish.format(which="= :id", sent=":sent"),
-        [{**common, **_ends(x), "id": x.id, "sent": x.sent_sats} for x in alone],
+        finish.format(which="= :id", sent=":sent", fee=":fee"),
+        [
+            {
+                **common,
+                **_ends(x),
+                "id": x.id,
+                "sent": x.sent_sats,
+                "fee": x.routing_sats,
+            }
+            for x in alone
+        ],
     )
     for group in groups.values():
         if len(group) == 1:
             continue
         for listed, params in in_lists([x.id for x in group]):
-            sql = finish.format(which=f"IN {listed}", sent="amount_sats")
+            sql = finish.format(which=f"IN {listed}", sent="amount_sats", fee="0")
             await execute(conn, sql, {**params, **common, **_ends(group[0])})
 
 
-def _ends(leg: Leg) -> dict[str, str | None]:
+def _ends(leg: Leg) -> dict[str, Any]:
     return {
+        "at": db_time(leg.completed_at or utc_now()),
         "payout": leg.payout_id or "",
         "wallet": leg.destination_wallet_id,
         "hash": leg.external_payment_hash,

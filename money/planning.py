@@ -30,6 +30,7 @@ from ..calculations import (
     round_half_up,
 )
 from ..host.people import accounts_gone
+from ..ledger import postings
 from ..models import (
     CASH_IN,
     CASH_OUT,
@@ -406,6 +407,13 @@ async def plan_settlement(settlement_id: str, holder: str) -> bool:
         now = utc_now()
         await crud.insert_legs(
             conn, await forwards.autoforward_legs(conn, skipped, now)
+        )
+        await postings.post(
+            conn,
+            [settlement.id],
+            "planned",
+            at=postings.planned_at(settlement),
+            paid=[leg.id for leg in skipped],
         )
     return True
 

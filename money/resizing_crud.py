@@ -13,6 +13,7 @@ from lnbits.db import Connection
 from .. import crud
 from ..base.database import db, db_time, execute
 from ..calculations import cents_text
+from ..ledger import postings
 from ..models import Leg, Settlement, WaitCode, utc_now
 from .replanning import Replan, Resize, replan
 
@@ -44,6 +45,7 @@ async def refit(conn: Connection, settlement_id: str) -> bool:
     await crud.insert_legs(conn, plan.added)
     await _keep_sums(conn, settlement.id, plan)
     await crud.refresh_settlements(conn, [settlement.id])
+    await postings.post(conn, [settlement.id], "dispense")
     return True
 
 

@@ -26,6 +26,7 @@ from ..base.idempotency import claim_key, fingerprint
 from ..base.refusals import BadInputError, ConflictError
 from ..cash.postings import post_deposit
 from ..crud import lock_ledger
+from ..ledger import postings
 from ..models import Client, Deposit, utc_now
 from . import deposits_crud as sql
 from .deposits_crud import Found
@@ -207,6 +208,7 @@ async def set_deposit_status(
         after = await sql.write_deposit(conn, before, step)
         if status == "confirmed":
             await post_deposit(conn, after, found.operator, actor)
+            await _journal(conn, after, after.amount, "deposit")
         facts = {"amount": before.amount, "currency": before.currency}
         await _audit(
             conn,
@@ -309,6 +311,7 @@ async def _reverse(
         is_reversal=True,
         cents=int(amount * 100),
     )
+    await _journal(conn, before, -amount, "deposit_reversed")
     facts = {"amount": amount, "currency": before.currency}
     await _audit(
         conn,
@@ -320,6 +323,14 @@ async def _reverse(
         reason,
     )
     return after
+
+
+async def _journal(
+    conn: Connection, deposit: Deposit, amount: Decimal, kind: str
+) -> None:
+    cents = int(amount * 100)
+    at = utc_now()
+    await postings.post_deposit(conn, deposit, cents=cents, kind=kind, at=at)
 
 
 def _part_of(deposit: Deposit, amount: Decimal, reason: str, now: datetime) -> Deposit:

@@ -12,6 +12,8 @@ from typing import Any
 from lnbits.core.db import db as core_db
 
 from satmachineadmin.base.database import db, fetch_all, from_db_time
+from satmachineadmin.ledger import crud as ledger_crud
+from satmachineadmin.ledger.entries import Standing, standing_of
 from satmachineadmin.models import Payout, Settlement
 from satmachineadmin.money.planning import owed_of
 
@@ -40,6 +42,7 @@ async def assert_ledger_balances(*machine_ids: str) -> None:
     await _assert_paid_once(payouts, legs)
     await _assert_no_leg_left_lnbits_twice(payouts, tries)
     await _assert_lp_totals(machine_ids, legs)
+    await assert_journal_balances(*machine_ids)
 
 
 async def _of(machine_ids: tuple[str, ...], query: str) -> list[Any]:
@@ -234,3 +237,39 @@ def assert_lp_totals(
         assert totals.get(client_id, 0) == debits[client_id], client_id
         given = deposits.get(client_id, 0)
         assert debits[client_id] <= given, f"{client_id} below zero"
+
+
+async def assert_journal_balances(*machine_ids: str) -> None:
+    """Every entry adds up; what is posted of a settlement is what its rows come to; and
+    the wallets of machines hold, by the journal, what LNbits booked for it."""
+    entries = await _of(machine_ids, "SELECT * FROM satoshimachine.journal")
+    by_id = {e["id"]: e for e in entries}
+    lines = [
+        x
+        for x in await _all("SELECT * FROM satoshimachine.journal_lines")
+        if x["journal_id"] in by_id
+    ]
+    sums: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+    posted: dict[str, Standing] = defaultdict(Standing)
+    for line in lines:
+        parts = (line["sats"], line["fiat_cents"], line["counter_cents"])
+        sums[line["journal_id"]] = [
+            a + b for a, b in zip(sums[line["journal_id"]], parts, strict=True)
+        ]
+        about = by_id[line["journal_id"]]["settlement_id"]
+        if about:
+            posted[about].add(line["account"], *parts[:2], line["client_id"])
+    assert set(sums) == set(by_id), "an entry without lines"
+    assert [i for i, total in sums.items() if any(total)] == []
+    async with db.connect() as conn:
+        found = await ledger_crud.settlements(conn, {*posted})
+        legs = await ledger_crud.legs_of_settlements(conn, {*posted})
+    for settlement in found:
+        assert posted[settlement.id] == standing_of(
+            settlement, legs.get(settlement.id, [])
+        ), settlement.id
+    every = await _of(machine_ids, "SELECT * FROM satoshimachine.dca_settlements")
+    landed = {e["settlement_id"] for e in entries}
+    # rows that a test wrote itself never landed
+    planned = [s for s in every if s["planned_at"] and s["processing_claim"]]
+    assert [s["id"] for s in planned if s["id"] not in landed] == []

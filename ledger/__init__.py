@@ -1,0 +1,1 @@
+"""Who has and is owed what, written down: balanced entries that nobody changes."""
