@@ -16,6 +16,7 @@ from .api import cash_books as api_cash_books
 from .api import cash_plan as api_cash_plan
 from .api import clients as api_clients
 from .api import invitations as api_invitations
+from .api import journal as api_journal
 from .api import line as api_line
 from .api import lp as api_lp
 from .api import machines as api_machines
@@ -35,6 +36,7 @@ PARTS = (
     api_super,
     api_machines,
     api_books,
+    api_journal,
     api_clients,
     api_invitations,
     api_settlements,

@@ -43,6 +43,7 @@ NOT_THE_MONEY_PATH = {
     "books.cash": "reads the cash book, for a screen",
     "books.cash_periods": "adds the cash book up, for a file",
     "books.coverage": "reads how much cash there is for LPs, for a screen",
+    "books.journal": "reads the journal, for a screen and for files",
     "books.lists": "reads pages for a screen",
     "books.log": "reads what was done, for a screen",
     "books.past": "reads a machine's past, for advice on a screen",
