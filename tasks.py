@@ -25,7 +25,7 @@ from . import bitspire, crud, distribution
 from .base import cursors, lease, rates_crud
 from .base.database import CHUNK, db, db_time, transaction
 from .base.events import in_own_task, wait_for_event
-from .desk import consents, notices, reconciliation
+from .desk import consents, foreign, notices, reconciliation
 from .host import limits
 from .host.payments import as_payment, successful_page
 from .host.rates import ask_price
@@ -224,6 +224,7 @@ async def run_maintenance() -> None:
             await payouts_crud.paid_payouts_since(since)
         )
         await distribution.look_again_at_landed(await crud.hashes_landed_since(since))
+        await foreign.post_foreign()
         state.second_look = time.monotonic()
 
 

@@ -362,6 +362,16 @@ def other_standing(sats: int) -> Standing:
     return standing
 
 
+def service_fee_standing(sats: int) -> Standing:
+    """LNbits' own fee on a payment of ours, which its legs left in reserve."""
+    standing = Standing()
+    standing.add(MACHINE_WALLET, -sats)
+    standing.add(RESERVE_KEPT, sats)
+    standing.add(ROUTING, sats)
+    standing.add(PASSED_ON, -sats)
+    return standing
+
+
 # --------------------------------------------------------------------------- an entry
 
 

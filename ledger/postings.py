@@ -35,6 +35,7 @@ from .entries import (
     other_standing,
     paid_change,
     rate_of,
+    service_fee_standing,
     standing_of,
 )
 
@@ -317,6 +318,26 @@ async def post_other(
         kind,
         at,
         other_standing(sats),
+        NO_RATE,
+        entry_id=entry_id,
+        payment_id=payment_hash,
+    )
+    await crud.write_entries(conn, [entry])
+
+
+async def post_service_fee(
+    conn: Connection, place: Place, payment_hash: str, sats: int, at: datetime
+) -> None:
+    """LNbits' own fee on a payment out of a machine's wallet, once: what was held back
+    of the legs for it was not kept."""
+    entry_id = f"service_fee:{payment_hash}:{place.machine_id}"
+    if not sats or await crud.has_entries(conn, [entry_id]):
+        return
+    entry = _entry(
+        place,
+        "service_fee",
+        at,
+        service_fee_standing(sats),
         NO_RATE,
         entry_id=entry_id,
         payment_id=payment_hash,

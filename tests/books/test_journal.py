@@ -18,8 +18,10 @@ from api_world import ok
 from world import MakeWorld, World, update
 
 from satmachineadmin import distribution
+from satmachineadmin.base.cursors import set_cursor
 from satmachineadmin.base.database import db_time
 from satmachineadmin.books.journal import beancount_account
+from satmachineadmin.desk import foreign
 from satmachineadmin.host.balances import balances_msat
 from satmachineadmin.models import utc_now
 
@@ -103,6 +105,25 @@ async def test_a_wallet_explains_itself_and_fees_are_received_or_owed(
     nothing = await sums(world.operator, "?at=2020-01-01T00:00:00")
     assert nothing == {}
     assert await sums(await world.make_user("stranger")) == {}
+
+
+async def test_what_is_nobodys_sale_is_an_entry_once(
+    make_world: MakeWorld,
+    engine_paused: distribution.Worker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = await business(make_world, engine_paused)
+    await world.fund(world.machine_wallet.id, 77_000)
+    assert "other" not in await sums(world.operator)
+    monkeypatch.setattr(foreign, "SETTLING", timedelta(seconds=-5))
+    for _ in range(2):
+        await foreign.post_foreign()
+        await set_cursor(foreign.CURSOR, f"{foreign.BEGINNING}|")
+    found = await sums(world.operator)
+    wallet = world.machine_wallet.id
+    in_lnbits = (await balances_msat([wallet]))[wallet] // 1000
+    assert found["machine_wallet"] == in_lnbits == 79_500
+    assert found["other"] == -77_000
 
 
 async def test_what_was_paid_outside_never_arrived_and_is_kept(
