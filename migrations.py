@@ -28,7 +28,7 @@ from lnbits.db import SQLITE, Connection
 from loguru import logger
 from sqlalchemy.sql import text
 
-from .ledger.before import write_before
+from .ledger.before_crud import write_before
 
 SCHEMA = "satoshimachine"
 

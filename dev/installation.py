@@ -26,6 +26,7 @@ PACKAGES = (
     "cash",
     "desk",
     "host",
+    "ledger",
     "line",
     "money",
     "parties",

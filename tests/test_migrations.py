@@ -21,7 +21,7 @@ from fixtures.upgraded import assert_every_row_accounted_for
 from lnbits.db import POSTGRES, SQLITE, Connection, Database
 from sqlalchemy import text
 
-from satmachineadmin.ledger.before import write_before
+from satmachineadmin.ledger.before_crud import write_before
 
 OLD_VERSIONS = range(1, 10)
 LAMASSU = [table.name for table in lamassu_database()]

@@ -78,6 +78,7 @@ NOT_THE_MONEY_PATH = {
     "host.people": "reads who somebody is, and lets an LP see us",
     "host.rates": "reads a price, for a screen",
     "host.strays": "looks for payments of ours after a start: see desk/test_restored",
+    "ledger.before_crud": "writes an older database's journal, in its migration",
     "line.answers": "carries requests to line.calls and line.payout, told here",
     "line.available": "counts the notes that nobody was promised",
     "line.cassettes": "tells a machine what its bays hold: no sats",
