@@ -241,7 +241,9 @@
               .get(`/invitations/${this.id}`)
               .catch(() => null)
           }
-          if (!store.me) await live.loadMe()
+          if (!store.me) {
+            await Promise.all([live.loadMe(), live.loadPreferences()])
+          }
           this.store = store
           const machines = this.me.operator || this.me.super
           if (

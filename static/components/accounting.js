@@ -18,7 +18,8 @@ satmachine.component('accounting', {
       return satmachine.api.url('/accounting.csv', {
         ...this.between,
         machine_id: this.machine,
-        scope: this.everywhere ? 'all' : ''
+        scope: this.everywhere ? 'all' : '',
+        ...satmachine.forPeople(this.$i18n.locale)
       })
     }
   }

@@ -7,7 +7,9 @@
     )
 
   function periods() {
-    const now = new Date()
+    // today where the reader is, as a day of this device's calendar
+    const [y, m, d] = satmachine.format.today().split('-').map(Number)
+    const now = new Date(y, m - 1, d)
     const year = now.getFullYear()
     const month = now.getMonth()
     const period = (key, from, to) => ({key, from: text(from), to: text(to)})

@@ -24,7 +24,10 @@ satmachine.component('cash-books', {
       }))
     },
     csvUrl() {
-      return satmachine.api.url('/cash/books.csv', this.query)
+      return satmachine.api.url('/cash/books.csv', {
+        ...this.query,
+        ...satmachine.forPeople(this.$i18n.locale)
+      })
     }
   },
   watch: {

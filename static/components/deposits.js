@@ -28,6 +28,9 @@ satmachine.component('deposits', {
         col('actions', {sortable: false})
       ].filter(Boolean)
     },
+    sums() {
+      return [['amount', this.t('deposits.amount')]]
+    },
     filters() {
       return [
         {

@@ -39,7 +39,11 @@
         const paid = part => sum(this.legs.filter(leg => leg.part === part))
         const planned = this.legs.length > 0
         const platform = planned ? paid('platform') : one.platform_fee_sats
-        const operator = planned ? paid('operator') : one.operator_fee_sats
+        // without splits, or with voided ones, the fee is still the operator's
+        const shared = planned ? paid('operator') : one.operator_fee_sats
+        const operator = paid('refund')
+          ? shared
+          : Math.max(shared, one.operator_fee_sats)
         const refund = paid('refund')
         const network = one.network_fee_sats || 0
         const fee = refund ? platform + operator : one.fee_sats

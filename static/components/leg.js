@@ -98,6 +98,24 @@ satmachine.component('leg', {
       if (this.own) return leg_type === 'autoforward'
       return this.isPlatforms || this.isOwn(machine_id)
     },
+    // What gives a leg up, or says that it was paid another way: on what failed, where
+    // nobody meets it by accident. What an LP forwards they may stop at any time.
+    more() {
+      const {leg_type, status, attempts, has_destination} = this.leg
+      const item = (verb, act) => ({label: this.t(`leg.${verb}`), act})
+      if (this.own) return this.voidable ? [item('void', this.voidIt)] : []
+      const isUnclaimed = leg_type === 'refund' && !has_destination
+      const isTried = leg_type === 'operator_split' && attempts > 0
+      if (isTried && status !== 'failed') {
+        return [item('redirect', this.redirect)]
+      }
+      if (status !== 'failed' && !isUnclaimed) return []
+      return [
+        leg_type === 'operator_split' && item('redirect', this.redirect),
+        this.decides && item('mark_paid', this.markPaid),
+        this.voidable && item('void', this.voidIt)
+      ].filter(Boolean)
+    },
     // What waits after a failed try may be tried at once; what was not tried yet
     // needs no push.
     again() {

@@ -36,6 +36,9 @@ satmachine.component('legs', {
         col('status')
       ].filter(Boolean)
     },
+    sums() {
+      return [['amount_sats', this.t('payments.amount_sats')]]
+    },
     filters() {
       const options = (group, codes) =>
         codes.map(value => ({value, label: this.words(group, value)}))

@@ -15,7 +15,9 @@ satmachine.component('list', {
     csv: Boolean,
     url: Boolean,
     scoped: Boolean,
-    opens: Boolean
+    opens: Boolean,
+    // The columns whose sums are shown, with their words: [[name, label], ...]
+    sums: {type: Array, default: null}
   },
   emits: ['open', 'loaded'],
   mixins: [satmachine.autoReload],
@@ -30,6 +32,7 @@ satmachine.component('list', {
     return {
       rows: [],
       total: 0,
+      totals: [],
       page: Number(asked.page) || 1,
       search: asked.q || '',
       sort: asked.sort || this.initialSort,
@@ -60,10 +63,11 @@ satmachine.component('list', {
       if (this.search) params.search = this.search
       Object.entries(this.values).forEach(([name, value]) => {
         if (!value) return
+        // days of the reader's zone, both included; a link may give a moment
         if (name === 'from') {
-          params[`${this.timeField}[ge]`] = this.edge(value, 0)
+          params[`${this.timeField}[ge]`] = value
         } else if (name === 'to') {
-          params[`${this.timeField}[lt]`] = this.edge(value, 1)
+          params[`${this.timeField}[le]`] = value
         } else if (value.includes(',')) {
           params[`${name}[in]`] = value
         } else {
@@ -80,12 +84,16 @@ satmachine.component('list', {
         ...this.fixed,
         ...this.narrowing,
         ...(this.everywhere ? {scope: 'all'} : {}),
+        tz: this.store.zone,
         sortby: this.sort.replace(/^-/, ''),
         direction: this.sort.startsWith('-') ? 'desc' : 'asc'
       }
     },
     csvUrl() {
-      return satmachine.api.url(`${this.path}.csv`, this.query)
+      return satmachine.api.url(`${this.path}.csv`, {
+        ...this.query,
+        ...satmachine.forPeople(this.$i18n.locale)
+      })
     },
     active() {
       return Object.entries(this.values)
@@ -102,6 +110,12 @@ satmachine.component('list', {
     }
   },
   watch: {
+    // Back, a link and a click on the section's own name say what to show.
+    '$route.query'(now) {
+      if (!this.url || JSON.stringify(now) === this.written) return
+      this.take(now)
+      this.reload(true)
+    },
     fixed: {
       deep: true,
       handler(now, before) {
@@ -115,12 +129,14 @@ satmachine.component('list', {
       try {
         const answer = await api.get(this.path, {
           ...this.query,
+          ...(this.sums ? {totals: true} : {}),
           limit: this.size,
           offset: (this.page - 1) * this.size
         })
         return () => {
           this.rows = answer.data
           this.total = answer.total
+          this.totals = answer.totals || []
           this.$emit('loaded', answer)
           // rows went away meanwhile: the last page that there is now
           if (this.page > this.pages) {
@@ -132,16 +148,28 @@ satmachine.component('list', {
         this.busy = false
       }
     },
+    take(asked) {
+      Object.keys(this.values).forEach(name => {
+        this.values[name] = asked[name] || null
+      })
+      this.page = Number(asked.page) || 1
+      this.search = asked.q || ''
+      this.sort = asked.sort || this.initialSort
+    },
+    sumText(row) {
+      return this.sums
+        .map(([name, label]) => {
+          const isSats = /sats/.test(name)
+          const sum = isSats
+            ? this.fmt.sats(row[name])
+            : this.fmt.fiat(row[name], row.currency)
+          return `${label}: ${sum}`
+        })
+        .join(' · ')
+    },
     setTime(name, value) {
       this.values[name] = value
       this.firstPage()
-    },
-    // A day of the reader's own clock, as a moment; `days` later. A link from a
-    // sum gives the exact moment itself.
-    edge(date, days) {
-      if (date.includes('T')) return date
-      const [year, month, day] = date.split('-').map(Number)
-      return new Date(year, month - 1, day + days).toISOString()
     },
     // A link may ask for several values at once: they are one choice here.
     optionsOf(filter) {
@@ -211,11 +239,12 @@ satmachine.component('list', {
     remember() {
       if (!this.url) return
       const query = {...this.values, q: this.search}
-      if (this.page > 1) query.page = this.page
+      if (this.page > 1) query.page = String(this.page)
       if (this.sort !== this.initialSort) query.sort = this.sort
       if (this.everywhere) query.all = '1'
       query.show = this.$route.query.show
       Object.keys(query).forEach(name => query[name] || delete query[name])
+      this.written = JSON.stringify(query)
       this.$router.replace({query})
     }
   }

@@ -7,7 +7,8 @@ satmachine.component('statement', {
     address() {
       const query = new URLSearchParams({
         ...this.between,
-        lang: this.$i18n.locale
+        lang: this.$i18n.locale,
+        tz: this.store.zone
       })
       return `/satmachineadmin/dca/statement?${query}`
     },

@@ -49,6 +49,15 @@ window.i18n.global.mergeLocaleMessage('en', {
       elsewhere: 'Log in',
       go_on: 'Go on where you were logged out'
     },
+    zone: {
+      title: 'Whose days?',
+      text: 'Days, weeks and months begin and end in this time zone, on screens, in books, in statements and in files. A daily limit of yours goes by it from tomorrow.',
+      label: 'Time zone',
+      days_of: 'Days of {zone}: choose another time zone',
+      differs: 'Your days are those of {chosen}. This device is in {here}.',
+      take: 'Use {here}',
+      keep: 'Keep it'
+    },
     nav: {
       label: 'Sections',
       overview: 'Overview',
@@ -69,6 +78,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       english: 'This page is in English.'
     },
     list: {
+      sum: 'All of it, one row | All of it, {n} rows',
       search: 'Search',
       filters: 'Filters',
       csv: 'Download as CSV',
@@ -248,6 +258,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       outside_limits: 'Outside the machine’s limits.'
     },
     leg: {
+      more: 'More',
       redirect: 'Send elsewhere',
       redirect_title: 'Send this split elsewhere?',
       redirect_text:

@@ -49,6 +49,15 @@ window.i18n.global.mergeLocaleMessage('es', {
       elsewhere: 'Entrar',
       go_on: 'Seguir donde terminó su sesión'
     },
+    zone: {
+      title: '¿Los días de dónde?',
+      text: 'Los días, semanas y meses empiezan y terminan en esta zona horaria, en pantallas, libros, estados de cuenta y archivos. Un límite diario suyo se rige por ella desde mañana.',
+      label: 'Zona horaria',
+      days_of: 'Días de {zone}: elegir otra zona horaria',
+      differs: 'Sus días son los de {chosen}. Este dispositivo está en {here}.',
+      take: 'Usar {here}',
+      keep: 'Dejarla'
+    },
     nav: {
       label: 'Secciones',
       overview: 'Resumen',
@@ -69,6 +78,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       english: 'Esta página está en inglés.'
     },
     list: {
+      sum: 'En total, una fila | En total, {n} filas',
       search: 'Buscar',
       filters: 'Filtros',
       csv: 'Descargar como CSV',
@@ -249,6 +259,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       outside_limits: 'Fuera de los límites del cajero.'
     },
     leg: {
+      more: 'Más',
       redirect: 'Enviar a otro destino',
       redirect_title: '¿Enviar esta parte a otro destino?',
       redirect_text:

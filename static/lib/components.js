@@ -186,7 +186,30 @@
     }
   }
 
-  Object.assign(window.satmachine, {shared, autoReload, saving, keepsTyped})
+  // What a screen downloads is for people: their words, days and decimal sign.
+  const forPeople = lang => ({for: 'spreadsheet', lang, tz: store.zone})
+
+  // A choice that the address keeps: reload, Back and a copied link show the same.
+  const inAddress = (name, usual) => ({
+    get() {
+      const asked = this.$route.query[name]
+      return asked === undefined ? usual : Number(asked)
+    },
+    set(value) {
+      const query = {...this.$route.query, [name]: String(value)}
+      if (value === usual) delete query[name]
+      this.$router.replace({query, hash: this.$route.hash})
+    }
+  })
+
+  Object.assign(window.satmachine, {
+    shared,
+    autoReload,
+    saving,
+    keepsTyped,
+    forPeople,
+    inAddress
+  })
   window.satmachine.component = (name, definition) =>
     window.app.component(`satm-${name}`, {
       template: `#satm-${name}`,

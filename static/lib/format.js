@@ -71,11 +71,18 @@
   function time(iso, options) {
     const at = parse(iso)
     if (!at || isNaN(at)) return NOTHING
-    return new Intl.DateTimeFormat(
-      intl(),
-      options || {dateStyle: 'medium', timeStyle: 'short'}
-    ).format(at)
+    return new Intl.DateTimeFormat(intl(), {
+      timeZone: zone(),
+      ...(options || {dateStyle: 'medium', timeStyle: 'short'})
+    }).format(at)
   }
+  const zone = () => window.satmachine.store?.zone
+  // The day that it is for the reader, and others: YYYY-MM-DD.
+  const today = () => dayIn(clock.now)
+  const dayIn = at =>
+    new Intl.DateTimeFormat('en-CA', {timeZone: zone()}).format(at)
+  // To the second, with the zone: what a pointer over "9 seconds ago" is told.
+  const exactly = iso => time(iso, {dateStyle: 'medium', timeStyle: 'long'})
   const day = iso =>
     iso && iso.length === 10
       ? time(`${iso}T12:00:00Z`, {
@@ -125,6 +132,8 @@
     day,
     ago,
     until,
+    today,
+    exactly,
     short
   }
 })()

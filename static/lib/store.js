@@ -27,7 +27,11 @@
     ending: false,
     // Which parts hold something typed that is not saved.
     unsaved: new Set(),
-    all: false
+    all: false,
+    // Whose days are meant, by IANA's name: what the reader chose, or the browser's.
+    zone: Intl.DateTimeFormat().resolvedOptions().timeZone || 'UTC',
+    // As it was chosen; null: never, '' until it is known.
+    chosenZone: ''
   })
   let seen = null
   let readAt = Date.now()
@@ -40,6 +44,18 @@
     // Who has no machines of their own looks at everybody's.
     if (first) store.all = store.me.super && !store.me.operator
     return store.me
+  }
+
+  async function loadPreferences() {
+    const {time_zone} = await api.get('/preferences')
+    store.chosenZone = time_zone
+    if (time_zone) store.zone = time_zone
+  }
+
+  async function chooseZone(zone) {
+    await api.put('/preferences', {time_zone: zone})
+    store.chosenZone = store.zone = zone
+    readAgain()
   }
 
   async function loadMachines() {
@@ -167,6 +183,8 @@
     ending,
     heard,
     loadMe,
-    loadMachines
+    loadMachines,
+    loadPreferences,
+    chooseZone
   }
 })()

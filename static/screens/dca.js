@@ -1,9 +1,10 @@
 satmachine.component('screen-dca', {
   mixins: [satmachine.autoReload],
   data() {
-    return {profile: null, machines: [], series: [], days: 30}
+    return {profile: null, machines: [], series: []}
   },
   computed: {
+    days: satmachine.inAddress('days', 30),
     modeText() {
       const {default_dca_mode, fixed_mode_daily_limit} = this.profile
       const parts = [this.words('dca_mode', default_dca_mode)]
@@ -77,7 +78,8 @@ satmachine.component('screen-dca', {
         api.get('/lp'),
         api.get('/lp/summary'),
         api.get('/lp/history', {
-          range: this.days ? `${this.days}d` : 'all'
+          range: this.days ? `${this.days}d` : 'all',
+          tz: this.store.zone
         })
       ])
       return () => {
@@ -98,7 +100,7 @@ satmachine.component('screen-dca', {
     byDay(rows) {
       const DAY = 86400000
       const days = new Map()
-      const today = Math.floor(Date.now() / DAY)
+      const today = Math.floor(Date.parse(this.fmt.today()) / DAY)
       const first = rows.length
         ? Math.floor(Date.parse(rows[0].date) / DAY)
         : today

@@ -26,6 +26,12 @@ satmachine.component('screen-lps', {
         col('created_at', {format: this.fmt.day})
       ]
     },
+    sums() {
+      return ['remaining', 'sats_received'].map(name => [
+        name,
+        this.t(`lps.${name}`)
+      ])
+    },
     filters() {
       return [
         {

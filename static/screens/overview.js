@@ -1,19 +1,13 @@
 satmachine.component('screen-overview', {
   mixins: [satmachine.autoReload],
   data() {
-    return {days: 7, overview: null, recent: [], fresh: new Set()}
+    return {overview: null, recent: [], fresh: new Set()}
   },
   computed: {
+    days: satmachine.inAddress('days', 7),
+    // As the server summed: the same day in the list that a sum opens.
     since() {
-      const now = new Date()
-      const day = new Date(
-        Date.UTC(
-          now.getUTCFullYear(),
-          now.getUTCMonth(),
-          now.getUTCDate() - this.days + 1
-        )
-      )
-      return day.toISOString()
+      return this.overview.series[0].date
     },
     tiles() {
       const sum = this.overview.totals
@@ -97,7 +91,7 @@ satmachine.component('screen-overview', {
   methods: {
     async load(api) {
       const [overview, page] = await Promise.all([
-        api.get('/overview', {days: this.days}),
+        api.get('/overview', {days: this.days, tz: this.store.zone}),
         api.get('/settlements', {
           limit: 6,
           sortby: 'transaction_time',

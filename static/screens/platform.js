@@ -1,9 +1,10 @@
 satmachine.component('screen-platform', {
   mixins: [satmachine.autoReload],
   data() {
-    return {days: 30, overview: null}
+    return {overview: null}
   },
   computed: {
+    days: satmachine.inAddress('days', 30),
     tiles() {
       const sum = this.overview.totals || this.overview
       const fiats = sums =>
@@ -74,7 +75,10 @@ satmachine.component('screen-platform', {
   },
   methods: {
     async load(api) {
-      const overview = await api.get('/super/overview', {days: this.days})
+      const overview = await api.get('/super/overview', {
+        days: this.days,
+        tz: this.store.zone
+      })
       return () => (this.overview = overview)
     },
     statusOf(machine) {

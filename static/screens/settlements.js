@@ -22,6 +22,11 @@ satmachine.component('screen-settlements', {
         col('status')
       ]
     },
+    sums() {
+      return ['fiat_amount', 'principal_sats', 'fee_sats', 'wire_sats'].map(
+        name => [name, this.t(`settlement.${name}`)]
+      )
+    },
     filters() {
       const option = group => code => ({
         value: code,

@@ -110,9 +110,10 @@ async def test_a_difference_stops_payouts_until_somebody_has_looked(
     async with page.expect_download() as started:
         await page.get_by_role("link", name="Descargar las cuentas (CSV)").click()
     file = await (await started.value).path()
-    table = list(csv.DictReader(io.StringIO(file.read_text())))
-    hashes = {row["payment_hash"] for row in table}
+    text = file.read_bytes().decode("utf-8-sig")
+    table = list(csv.DictReader(io.StringIO(text), delimiter=";"))
+    hashes = {row["Hash del pago"] for row in table}
     assert trade.payment_hash in hashes and held.payment_hash not in hashes
-    assert {row["machine"] for row in table} == {"Zona 1"}
+    assert {row["Cajero"] for row in table} == {"Zona 1"}
     screen.assert_clean()
     await page.context.close()

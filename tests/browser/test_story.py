@@ -259,9 +259,11 @@ async def _files(stage: Stage, screen: Watched, lp_screen: Watched) -> None:
     async with page.expect_download() as started:
         await page.get_by_role("link", name="Download as CSV").click()
     file = await (await started.value).path()
-    table = list(csv.DictReader(io.StringIO(file.read_text())))
+    # for people: a BOM, words, names
+    text = file.read_bytes().decode("utf-8-sig")
+    table = list(csv.DictReader(io.StringIO(text)))
     assert len(table) == 3
-    assert {row["tx_type"] for row in table} == {"cash_out"}
+    assert {row["Kind"] for row in table} == {"Cash-out"}
     page = lp_screen.page
     await page.get_by_role("button", name="Statement").click()
     async with page.context.expect_page() as opened:

@@ -156,3 +156,38 @@ async def test_who_was_logged_out_logs_in_and_goes_on(stage: Stage, desk: Desk) 
     watched.expected += ["401"]
     watched.assert_clean()
     await page.context.close()
+
+
+async def test_what_is_shown_survives_and_is_dropped_when_asked(
+    stage: Stage, desk: Desk
+) -> None:
+    """Filters and periods are in the address: Back, reload, and the section's name."""
+    watched = await stage.open(desk.operator, "settlements?status=quarantined")
+    page = watched.page
+    chip = page.get_by_role("button", name="Remove the filter State")
+    await chip.wait_for()
+    assert await page.locator("tbody tr").count() == 1
+    await page.get_by_text("All of it, one row").wait_for()
+    await page.locator("[data-section=settlements]").click()
+    await chip.wait_for(state="detached")
+    await page.locator("tbody tr").nth(1).wait_for()
+    await page.go_back()
+    await chip.wait_for()
+    await stage.turn(watched, "overview")
+    await page.get_by_role("button", name="30 days").click()
+    await page.wait_for_url("**/overview?days=30")
+    await page.locator(".satm-tile--link").first.click()
+    await page.wait_for_url("**/settlements?**")
+    assert await page.locator("tbody tr").count() == 1
+    await page.go_back()
+    await page.locator("[aria-pressed=true]").filter(has_text="30 days").wait_for()
+    # every figure of the list is in its sum, and both are in the reader's days
+    await page.get_by_role("button", name="choose another time zone").first.wait_for()
+    for path in ("lps", "payments", "log", "cash", "books", "splits"):
+        await stage.turn(watched, path)
+    watched.assert_clean()
+    await page.context.close()
+    watched = await stage.open(desk.lp, "dca?days=90")
+    await watched.page.get_by_text("90 days").first.wait_for()
+    watched.assert_clean()
+    await watched.page.context.close()
