@@ -55,6 +55,10 @@ NOT_SHOWN = {
     # what a relay says begins with this, or holds it
     "slow down",
     "too many",
+    # a loop that begins again says so in the log
+    "what was waited for was cancelled",
+    "a loop of the relays ended: {}",
+    "a payment was cancelled from within",
     "target: {}",
     # documentation and file names
     "npub or 64 hex",
