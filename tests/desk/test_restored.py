@@ -9,13 +9,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import pytest_asyncio
+from lnbits.wallets import get_funding_source
+from lnbits.wallets.base import PaymentResponse, PaymentStatus
+from lnurl_server import LnurlServer
 from world import MakeWorld, World, balance_sats, edit_core
 
 from satmachineadmin import crud, distribution, tasks
 from satmachineadmin.base.database import execute, fetch_all, transaction
+from satmachineadmin.host import paying
 from satmachineadmin.money import strays, strays_crud
 
 WHY = {"reason": "an older backup was put back"}
@@ -87,6 +92,21 @@ async def forget(world: World, hashes: list[str]) -> None:
             """,
             of_machine,
         )
+
+
+async def forget_closings(world: World) -> None:
+    """The same, of balances that were paid out since."""
+    one = {"m": world.machine.id}
+    closings = "WHERE machine_id = :m AND leg_type = 'settlement'"
+    async with transaction() as conn:
+        for table, key in (("dca_payout_legs", "payout_id"), ("dca_payouts", "id")):
+            await execute(
+                conn,
+                f"DELETE FROM satoshimachine.{table} WHERE {key} IN (SELECT payout_id "
+                f"FROM satoshimachine.dca_payments {closings})",
+                one,
+            )
+        await execute(conn, f"DELETE FROM satoshimachine.dca_payments {closings}", one)
 
 
 async def press(world: World, action: str, **body: Any) -> Any:
@@ -193,6 +213,136 @@ async def test_a_payout_that_was_open_in_the_backup_is_not_paid_again(
     assert await balances(world) == before
     assert {x.status for x in await world.legs(payment_hash)} == {"completed"}
     await world.assert_ledger()
+
+
+SAVINGS = "savings@elsewhere.example"
+
+
+async def facts_of(world: World) -> list[tuple[Any, ...]]:
+    """What everybody was paid, leg by leg."""
+    async with transaction() as conn:
+        rows = await fetch_all(
+            conn,
+            "SELECT l.*, p.is_internal, p.sent_sats AS paid_sats "
+            "FROM satoshimachine.dca_payments l JOIN satoshimachine.dca_payouts p "
+            "ON p.id = l.payout_id WHERE l.machine_id = :m",
+            {"m": world.machine.id},
+        )
+    kept = (
+        *("leg_type", "status", "amount_sats", "sent_sats", "client_id"),
+        *("source_wallet_id", "destination_wallet_id", "external_payment_hash"),
+        *("is_internal", "paid_sats"),
+    )
+    return sorted(
+        (*(row[name] for name in kept), float(row["amount_fiat"] or 0)) for row in rows
+    )
+
+
+async def test_what_left_the_instance_was_forwarded_or_closed_is_taken_over_too(
+    make_world: MakeWorld,
+    paused: distribution.Worker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A split outside, an LP's forward and a balance that was paid out: each payment
+    says enough, and what the routing kept did not arrive."""
+    world = await make_world()
+    real = paying.get_pr_from_lnurl
+    async with LnurlServer() as shop:
+
+        async def look_up(target: str, amount_msat: int) -> str:
+            return await real(shop.target if target == SAVINGS else target, amount_msat)
+
+        monkeypatch.setattr(paying, "get_pr_from_lnurl", look_up)
+        await world.add_lp("150.00", autoforward=SAVINGS)
+        moving = await world.add_lp("150.00")
+        await world.add_split(shop.target, "1.0000", kind="lnurl")
+        payment_hash = await world.cash_out()
+        await world.settle(payment_hash)
+        await world.fund(world.machine_wallet.id, 50_000)
+        close = {
+            **{"wallet_id": world.machine_wallet.id, "exchange_rate": 500},
+            **{"confirm_rate": True, "idempotency_key": uuid4().hex, **WHY},
+        }
+        path = f"/clients/{moving.client.id}/close-balance"
+        answer = await world.operator.api.post(path, json=close)
+        assert answer.status_code == 200, answer.text
+        for _ in range(3):
+            await world.run_due()
+        before, facts = await balances(world), await facts_of(world)
+        assert {x[0] for x in facts} == {
+            *("dca", "super_fee", "operator_split", "autoforward", "settlement")
+        }
+        assert {x[1] for x in facts} == {"completed"}
+        asked = shop.asked_sats[:]
+
+        await forget_closings(world)
+        await forget(world, [payment_hash])
+        await strays.look(is_start=True)
+        await tasks.sweep(is_full=True)
+        for _ in range(3):
+            await world.run_due()
+        assert await balances(world) == before
+        answer = await press(world, "take-over")
+        assert answer.json()["left"] == 0, answer.text
+        for _ in range(3):
+            await world.run_due()
+        assert (await balances(world), shop.asked_sats) == (before, asked)
+        assert await facts_of(world) == facts
+        assert [await world.remaining(lp) for lp in world.lps] == [50, 0]
+        await world.assert_ledger()
+
+
+@pytest.mark.parametrize("becomes", [True, False])
+async def test_what_is_still_on_its_way_is_not_taken_over(
+    make_world: MakeWorld,
+    paused: distribution.Worker,
+    monkeypatch: pytest.MonkeyPatch,
+    becomes: bool,
+) -> None:
+    """Held for paid, a payment that fails later would be the beneficiary's loss."""
+    world = await make_world()
+    node = get_funding_source()
+    said = PaymentStatus(None)
+
+    async def silent(bolt11: str, _: int) -> PaymentResponse:
+        return PaymentResponse(ok=None)
+
+    async def status(checking_id: str) -> PaymentStatus:
+        return said
+
+    monkeypatch.setattr(node, "pay_invoice", silent)
+    monkeypatch.setattr(node, "get_payment_status", status)
+    async with LnurlServer() as shop:
+        await world.add_split(shop.target, "1.0000", kind="lnurl")
+        payment_hash = await world.cash_out()
+        await world.settle(payment_hash)
+        await world.run_due()
+        (payout,) = [p for p in await world.payouts() if not p["is_internal"]]
+        await forget(world, [payment_hash])
+        await strays.look(is_start=True)
+        await tasks.sweep(is_full=True)
+        await world.run_due()
+        told = (await press(world, "take-over")).json()
+        assert told["left"] == 1
+        refused = await press(world, "take-over")
+        assert refused.status_code == 409
+        assert "still on their way" in refused.json()["detail"]
+        assert len(shop.asked_sats) == 1
+
+        await edit_core(
+            "UPDATE apipayments SET status = :status WHERE payment_hash = :hash",
+            status="success" if becomes else "failed",
+            hash=payout["payment_hash"],
+        )
+        told = (await press(world, "take-over")).json()
+        assert (told["payments"], told["left"]) == (int(becomes), 0)
+        for _ in range(2):
+            await world.run_due()
+        # what failed is owed, and asked for again
+        assert len(shop.asked_sats) == (1 if becomes else 2)
+        if becomes:
+            assert (await world.settlement(payment_hash)).status == "completed"
+            await world.assert_ledger()
 
 
 async def test_a_person_may_let_it_go_on_after_a_look(

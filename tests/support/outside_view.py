@@ -17,15 +17,23 @@ from typing import Any
 from urllib.parse import urlparse
 
 import environment
+from dev.postgres import Postgres
 from dev.server import Server
 
 CHECK_LEDGER = Path(__file__).resolve().parent / "check_ledger.py"
 
 
 class Books:
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, postgres: Postgres | None = None) -> None:
+        """`postgres` is the server of the databases; None is that of the tests."""
         self.folder = server.folder
         self.database_url = server.database_url
+        self.postgres = postgres or environment.POSTGRES
+
+    @property
+    def database(self) -> str:
+        """The name of LNbits' PostgreSQL database."""
+        return urlparse(self.database_url or "").path.strip("/")
 
     def _sqlite(self) -> sqlite3.Connection:
         data = self.folder / "data"
@@ -36,9 +44,8 @@ class Books:
         return connection
 
     def _psql(self, sql: str) -> str:
-        assert environment.POSTGRES and self.database_url
-        database = urlparse(self.database_url).path.strip("/")
-        return environment.POSTGRES.psql(sql, database)
+        assert self.postgres and self.database_url
+        return self.postgres.psql(sql, self.database)
 
     def query(self, sql: str) -> list[dict[str, Any]]:
         if self.database_url:
