@@ -53,7 +53,7 @@ async def read_gone(user_id: str, is_all: bool) -> list[Gone]:
         {
             *(r["wallet_id"] for r in machines),
             *(r["dca_wallet_id"] for r in lps),
-            *(r["wallet_id"] for r in splits),
+            *(r["wallet_id"] for r in splits if r["wallet_id"]),
             *(r["wallet_id"] for r in fees),
         }
     )

@@ -71,18 +71,21 @@ async def lps_owing(
 async def splits_owing(
     conn: Connection, own: str, params: Mapping[str, Any]
 ) -> Sequence[Row]:
+    """Unpaid splits by the wallet they go to, and those that go nowhere at all: an
+    older version kept legs whose split had been deleted, target and all."""
     return await fetch_all(
         conn,
         f"""
         SELECT p.machine_id, p.operator_user_id, {_MACHINE},
                p.destination_wallet_id AS wallet_id, MIN(p.id) AS id,
                MIN(p.settlement_id) AS settlement_id, MIN(p.created_at) AS since,
-               MIN(COALESCE(p.label, p.target, '')) AS label, COUNT(*) AS legs,
+               MIN(COALESCE(p.label, p.target, 'no target')) AS label, COUNT(*) AS legs,
                CAST(SUM(p.amount_sats) AS BIGINT) AS sats
         FROM {S}.dca_payments p JOIN {S}.dca_machines m ON m.id = p.machine_id
         WHERE p.machine_id IN {own} AND p.status IN ('pending', 'failed')
           AND p.payout_id IS NULL AND p.leg_type = 'operator_split'
-          AND p.destination_wallet_id IS NOT NULL
+          AND (p.destination_wallet_id IS NOT NULL
+               OR COALESCE(p.target, p.destination_ln_address) IS NULL)
         GROUP BY p.machine_id, p.operator_user_id, p.destination_wallet_id, m.name,
                  m.machine_npub
         ORDER BY since

@@ -15,24 +15,20 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
-from fixtures.databases import Dump, dump, migrate
-from fixtures.older_databases import Table, build, database_at, lamassu_database
+from fixtures.databases import Dump, dump
+from fixtures.in_place import in_place_of_ours
+from fixtures.older_databases import Table, database_at, lamassu_database
 from fixtures.upgraded import assert_every_row_accounted_for, includes
-from lnbits.db import SQLITE, Database
 from lnurl_server import LnurlServer
 from scenes import OUTSIDE_ADDRESS, SCENES, Scene, finish, in_test, settle
-from sqlalchemy import text
 from world import Lp, MakeWorld, World, balance_sats, set_platform, update
 
-from satmachineadmin import crud, distribution
-from satmachineadmin.base import lease
+from satmachineadmin import crud
 from satmachineadmin.base.database import db
 from satmachineadmin.desk import balances, legs
 from satmachineadmin.models import Client, Leg, Settlement
@@ -55,61 +51,6 @@ ANEW = SCENES if IS_LONG else ("CashOut", "LineCashIn")
 KEPT_FOR_GOOD = ("dca_telemetry", "dca_commission_splits")
 
 Play = Callable[[], Awaitable[World]]
-
-
-# ------------------------------------------------------- another version's database
-
-
-@asynccontextmanager
-async def in_place_of_ours(tables: list[Table], recorded: int) -> AsyncIterator[Dump]:
-    """An older version's tables, upgraded, where ours were; what was in them before."""
-    async with db.lock:
-        await db.engine.dispose()
-        await _set_aside()
-        before = await _build_and_upgrade(tables, recorded)
-    try:
-        assert await lease.acquire_or_renew(distribution.INSTANCE_ID)
-        yield before
-    finally:
-        async with db.lock:
-            await db.engine.dispose()
-            await _put_back()
-
-
-async def _build_and_upgrade(tables: list[Table], recorded: int) -> Dump:
-    """As LNbits does it: on a connection of a server that has just started."""
-    old = Database("ext_satoshimachine")
-    async with old.connect() as conn:
-        await build(conn, tables)
-        before = await dump(conn)
-    await old.engine.dispose()
-    new = Database("ext_satoshimachine")
-    async with new.connect() as conn:
-        await migrate(conn, recorded=recorded)
-    await new.engine.dispose()
-    return before
-
-
-async def _set_aside() -> None:
-    if db.type == SQLITE:
-        Path(db.path).rename(f"{db.path}.aside")
-        return
-    await _schema("ALTER SCHEMA satoshimachine RENAME TO set_aside")
-
-
-async def _put_back() -> None:
-    if db.type == SQLITE:
-        Path(f"{db.path}.aside").rename(db.path)
-        return
-    await _schema("DROP SCHEMA satoshimachine CASCADE")
-    await _schema("ALTER SCHEMA set_aside RENAME TO satoshimachine")
-
-
-async def _schema(statement: str) -> None:
-    async with db.engine.connect() as conn:
-        await conn.execute(text(statement))
-        await conn.commit()
-    await db.engine.dispose()
 
 
 async def now_in_it() -> Dump:
