@@ -54,13 +54,20 @@ class FakeLightning:
     invoices: dict[str, str | None] = field(default_factory=dict)
     sent: dict[str, Sent] = field(default_factory=dict)
     dead: set[str] = field(default_factory=set)
+    # users whose account is gone, and invoices that somebody else has paid or tried
+    left: set[str] = field(default_factory=set)
+    foreign: dict[str, bool] = field(default_factory=dict)
+    # LNbits' own, in per cent of every payment
+    service_fee: int = 0
+    paid: int = 0
 
     def clear(self) -> None:
-        self.mood = PAY
-        for kept in (self.owners, self.deleted, self.balances, self.invoices):
+        self.mood, self.service_fee = PAY, 0
+        for kept in (
+            *(self.owners, self.deleted, self.balances, self.invoices, self.sent),
+            *(self.dead, self.left, self.foreign),
+        ):
             kept.clear()
-        self.sent.clear()
-        self.dead.clear()
 
     def settle(self, payment_hash: str, is_paid: bool) -> None:
         """The outcome of a payment that was pending becomes known."""
@@ -69,8 +76,37 @@ class FakeLightning:
         payment.status = "success" if is_paid else "failed"
         if not is_paid:
             self.balances[payment.source] += payment.sats
-        elif payment.destination:
+            self.balances[payment.source] += self.service_fee_of(payment.sats)
+            return
+        self.paid += 1
+        if payment.destination:
             self.balances[payment.destination] += payment.sats
+
+    def service_fee_of(self, sats: int) -> int:
+        return -(-sats * self.service_fee // 100)
+
+    def reserve_sats(self, amount_sats: int, is_internal: bool) -> int:
+        """What LNbits wants kept back: its service fee, and the routing outside."""
+        routing = 0 if is_internal else max(2, amount_sats // 100)
+        return routing + self.service_fee_of(amount_sats)
+
+    def untried(self) -> list[str]:
+        """Invoices that nobody has paid or given up, oldest first."""
+        return [
+            payment_hash
+            for payment_hash in self.invoices
+            if payment_hash not in self.sent
+            and payment_hash not in self.dead
+            and payment_hash not in self.foreign
+        ]
+
+    def stranger_uses(self, payment_hash: str, sats: int, is_paid: bool) -> None:
+        """Another wallet of the instance pays an invoice of ours, or tries in vain:
+        LNbits then lets nobody else pay it."""
+        self.foreign[payment_hash] = is_paid
+        wallet = self.invoices[payment_hash]
+        if is_paid and wallet:
+            self.balances[wallet] += sats
 
     def pending(self) -> list[str]:
         return sorted(h for h, p in self.sent.items() if p.status == "pending")
@@ -78,11 +114,14 @@ class FakeLightning:
     # what the extension asks ------------------------------------------------------
 
     async def accounts_gone(self, user_ids: Iterable[str]) -> set[str]:
-        return set()
+        return self.left & set(user_ids)
 
     async def wallet_facts(self, wallet_ids: Iterable[str]) -> dict[str, WalletFacts]:
         return {
-            w: WalletFacts(w, self.owners[w], "lightning", w in self.deleted)
+            w: WalletFacts(
+                *(w, self.owners[w], "lightning", w in self.deleted),
+                has_owner=self.owners[w] not in self.left,
+            )
             for w in wallet_ids
             if w in self.owners
         }
@@ -93,11 +132,14 @@ class FakeLightning:
     async def make_internal_invoice(
         self, payout: Payout, memo: str, conn: Any
     ) -> Payout:
-        return self._invoice(payout, payout.destination_wallet_id, payout.amount_sats)
+        sats = payout.amount_sats - self.reserve_sats(payout.amount_sats, True)
+        if sats <= 0:
+            raise payouts.DestinationError("nothing would arrive")
+        return self._invoice(payout, payout.destination_wallet_id, sats)
 
     async def fetch_external_invoice(self, payout: Payout) -> Payout:
         kind, _, target = payout.destination.partition(":")
-        most = payout.amount_sats - limits.reserve_sats(payout.amount_sats, False)
+        most = payout.amount_sats - self.reserve_sats(payout.amount_sats, False)
         if most <= 0:
             raise payouts.DestinationError("less than the reserve")
         if kind != "bolt11":
@@ -125,16 +167,17 @@ class FakeLightning:
         )
 
     async def try_to_pay(
-        self, payout: Payout, description: str, conn: Any = None
+        self, payout: Payout, description: str, conn: Any = None, *, facts: Any = None
     ) -> str | None:
         payment_hash, sats = str(payout.payment_hash), payout.sent_sats or 0
         assert payment_hash in self.invoices
-        if payment_hash in self.sent:
+        if payment_hash in self.sent or payment_hash in self.foreign:
             return "already tried"
         assert payment_hash not in self.dead, "an invoice that was given up is paid"
-        if self.mood == REFUSE or self.balances[payout.source_wallet_id] < sats:
+        takes = sats + self.service_fee_of(sats)
+        if self.mood == REFUSE or self.balances[payout.source_wallet_id] < takes:
             return "LNbits refuses"
-        self.balances[payout.source_wallet_id] -= sats
+        self.balances[payout.source_wallet_id] -= takes
         destination = self.invoices[payment_hash]
         self.sent[payment_hash] = Sent(
             payout.id, payout.source_wallet_id, destination, sats, "pending"
@@ -155,8 +198,12 @@ class FakeLightning:
         came = "success" if payment and payment.status == "success" else "pending"
         if str(payout.payment_hash) in self.dead:
             came = "failed"
+        is_foreign = str(payout.payment_hash) in self.foreign
+        if self.foreign.get(str(payout.payment_hash)):
+            came = "success"
         into = self._row(wallet, payout.sent_sats or 0, came) if wallet else None
-        return Observation(classify(out or None, into), out or None, into)
+        outcome = classify(out or None, into, is_foreign=is_foreign)
+        return Observation(outcome, out or None, into)
 
     def _row(self, wallet_id: str, sats: int, status: str) -> LnbitsRow:
         # an invoice that was given up has been so for long
@@ -164,7 +211,7 @@ class FakeLightning:
         return LnbitsRow("x", wallet_id, sats * 1000, 0, status, at)
 
     async def fail_unpaid_invoice(self, payment_hash: str) -> bool:
-        if payment_hash in self.sent:
+        if payment_hash in self.sent or payment_hash in self.foreign:
             return False
         self.dead.add(payment_hash)
         return True
@@ -230,6 +277,8 @@ class FakeLightning:
         patch.setattr(refund, "read_refund_target", self.read_refund_target)
         patch.setattr(refund, "local_wallet_of_address", self.local_wallet_of_address)
         patch.setattr(payments, "sides_of", self.lnbits_sides)
+        for module in (limits, refund):
+            patch.setattr(module, "reserve_sats", self.reserve_sats)
         patch.setattr(distribution, "core_connection", no_connection)
         patch.setattr(distribution, "deferred_commit", no_connection)
 
