@@ -14,7 +14,11 @@ from typing import Any
 import pytest
 
 from satmachineadmin import tasks
-from satmachineadmin.base.events import CancelledWithinError, in_own_task
+from satmachineadmin.base.events import (
+    CancelledWithinError,
+    in_own_task,
+    wait_for_event,
+)
 from satmachineadmin.money.payouts import InFlightPayments
 
 pytestmark = pytest.mark.pure
@@ -81,6 +85,18 @@ async def test_both_at_the_same_moment_end_it() -> None:
         task.cancel()
 
     task = asyncio.create_task(in_own_task(work()))
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_wait_is_cancelled_also_when_what_it_waits_for_happens() -> None:
+    """`asyncio.wait_for` swallowed the cancellation then, and the loop lived on."""
+    event = asyncio.Event()
+    task = asyncio.create_task(wait_for_event(event, 60))
+    await asyncio.sleep(0.01)
+    event.set()
+    await asyncio.sleep(0)
+    task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
 

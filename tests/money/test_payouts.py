@@ -322,15 +322,19 @@ async def test_an_invoice_for_more_than_was_asked_is_not_paid(
         assert before == 5_000
 
 
+@pytest.mark.parametrize("is_old", [False, True])
 async def test_one_invoice_handed_out_twice_pays_one_debt(
-    make_world: MakeWorld, engine_paused: distribution.Worker
+    make_world: MakeWorld, engine_paused: distribution.Worker, is_old: bool
 ) -> None:
+    """`is_old`: the first was paid by a version that kept the hash on the leg only."""
     async with LnurlServer() as shop:
         world, (first,) = await sell_through(make_world, shop)
         sats = 5_000 - reserve_sats(5_000, False)
         shop.always_pr = await shop.invoice(sats)
         await world.run_due()
         paid = await the_leg(world, first, "operator_split")
+        if is_old:
+            await without_a_payout(paid)
         second = await world.cash_out()
         await world.settle(second)
         await world.run_due()
@@ -339,6 +343,17 @@ async def test_one_invoice_handed_out_twice_pays_one_debt(
     assert (unpaid.status, unpaid.attempts) == ("pending", 1)
     assert "used before" in str(unpaid.error_message)
     await world.assert_ledger()
+
+
+async def without_a_payout(leg: Leg) -> None:
+    async with transaction() as conn:
+        for table, key in (("dca_payout_legs", "payout_id"), ("dca_payouts", "id")):
+            await execute(
+                conn,
+                f"DELETE FROM satoshimachine.{table} WHERE {key} = :id",
+                {"id": leg.payout_id},
+            )
+    await update("dca_payments", leg.id, payout_id=None)
 
 
 async def test_a_merged_sum_above_the_targets_limit_is_paid_leg_by_leg(

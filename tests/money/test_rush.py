@@ -9,7 +9,7 @@ import pytest
 from world import MakeWorld
 
 from satmachineadmin import distribution, tasks
-from satmachineadmin.money import rush
+from satmachineadmin.money import rounds, rush
 
 from conftest import wait_for
 
@@ -158,3 +158,29 @@ async def test_ten_customers_at_once_cost_one_payment_for_each_receiver(
     receivers = 3  # two LPs and the platform
     assert len(await world.payouts()) <= 2 * receivers + 1
     await world.assert_ledger()
+
+
+async def test_one_answer_serves_every_wallet_of_a_pass(
+    make_world: MakeWorld,
+    engine_paused: distribution.Worker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Asking uses the answer up: the second wallet of a pass got no limit at all."""
+    wallets = []
+    for _ in range(2):
+        world = await make_world(deposits=["300.00"])
+        await world.landed(await world.cash_out())
+        wallets.append(world.machine_wallet.id)
+    answers = iter([rush.PROBE_BATCH_SIZE])
+    monkeypatch.setattr(
+        distribution.debouncer, "take_batch_limit", lambda: next(answers, None)
+    )
+    seen: dict[str, int | None] = {}
+
+    async def open_round(wallet_id: str, _: str, most: int | None = None) -> int:
+        seen[wallet_id] = most
+        return 0
+
+    monkeypatch.setattr(rounds, "open_round", open_round)
+    await engine_paused.run_pass()
+    assert [seen[wallet] for wallet in wallets] == [rush.PROBE_BATCH_SIZE] * 2

@@ -158,3 +158,27 @@ async def test_a_leg_invoice_that_its_receiver_pays_themselves_makes_room_for_an
     assert await lp.balance_sats() == 200_000
     assert await balance_sats(world.machine_wallet.id) == 5_000
     await world.assert_ledger()
+
+
+async def test_an_invoice_of_this_instance_may_be_for_all_that_is_owed(
+    make_world: MakeWorld, engine_paused: distribution.Worker
+) -> None:
+    """Nothing is routed, so nothing is kept back; one sat more is refused."""
+    world, payment_hash = await owed_a_refund(make_world)
+    settlement = await world.settlement(payment_hash)
+    body = {
+        "destination": await of_customer(world, OWED + 1),
+        "idempotency_key": uuid4().hex,
+        "reason": "at the counter",
+    }
+    path = f"/settlements/{settlement.id}/refund"
+    assert (await world.operator.api.post(path, json=body)).status_code == 400
+    had = await balance_sats(world.customer.wallet.id)
+    await give(world, payment_hash, await of_customer(world, OWED))
+    await world.run_due()
+    legs = await world.legs(payment_hash, "refund")
+    assert [(x.status, x.amount_sats, x.sent_sats) for x in legs] == [
+        ("completed", OWED, OWED)
+    ]
+    assert await balance_sats(world.customer.wallet.id) == had + OWED
+    await world.assert_ledger()
