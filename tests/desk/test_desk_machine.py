@@ -556,4 +556,4 @@ async def test_any_sequence_of_actions_and_failures_conserves_every_sat(
         ),
     )
     # a machine whose every payment is refused conserves every sat, too
-    assert lightning.paid > EXAMPLES
+    assert lightning.paid > 0
