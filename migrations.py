@@ -1177,6 +1177,8 @@ async def m020_cash_book(db: Connection) -> None:
         staff_refund_limit_sats BIGINT,
         cash_difference_limit TEXT,
         show_coverage_to_lps BOOLEAN NOT NULL DEFAULT false,
+        time_zone_before TEXT,
+        time_zone_from TIMESTAMP,
         updated_at TIMESTAMP NOT NULL DEFAULT {now}
         """,
     )

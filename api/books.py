@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query
@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 from ..base.audit import ENGINE
 from ..base.database import from_db_time
 from ..base.refusals import BadInputError, NotFoundError
+from ..base.zones import Zone
 from ..books.accounting import COLUMNS, Asked, lines
 from ..books.lists import ListQuery, fetch_page
 from ..books.log import REPORT_FIELDS, reconciliations_source
@@ -22,12 +23,13 @@ from ..desk.reconciliation_crud import Row
 from .fields import Input
 from .lists import CSV_ANSWER, asked_of, csv_answer, csv_text, defused, filter_docs
 from .route import Caller, InScope, MachineId, new_router, refusals
+from .zones import InZone
 
 router = new_router()
 
 
 class PeriodInput(Input):
-    """Days, both included, in UTC. Without them: the last 30 days until now."""
+    """Days of the zone, both included. Without them: the last 30 days until now."""
 
     from_day: date | None = Field(None, alias="from", example="2025-01-01")
     to_day: date | None = Field(None, alias="to", example="2025-01-31")
@@ -230,24 +232,30 @@ async def api_reconciliation(
     responses=refusals(400, 404, 409),
 )
 async def api_reconcile(
-    account: Caller, machine_id: MachineId, body: PeriodInput | None = None
+    account: Caller,
+    machine_id: MachineId,
+    zone: InZone,
+    body: PeriodInput | None = None,
 ) -> ReconciliationAnswer:
-    since, until = period_between(body.from_day, body.to_day) if body else (None, None)
+    since, until = (
+        period_between(body.from_day, body.to_day, zone) if body else (None, None)
+    )
     await reconciliation.reconcile_own(account.id, machine_id, since, until)
     return await api_reconciliation(account, machine_id)
 
 
 def period_between(
-    first: date | None, last: date | None
+    first: date | None, last: date | None, zone: Zone
 ) -> tuple[datetime | None, datetime | None]:
-    """The moments that days begin and end at. `BadInputError` for the wrong order."""
+    """The moments that days of the zone begin and end at.
+
+    `BadInputError` for the wrong order.
+    """
     for day in (first, last):
         if day and not 1970 <= day.year < 9000:
             raise BadInputError(f"{day} is not a day to keep books of.")
-    since = datetime.combine(first, time(), timezone.utc) if first else None
-    until = None
-    if last:
-        until = datetime.combine(last + timedelta(days=1), time(), timezone.utc)
+    since = zone.start_of(first) if first else None
+    until = zone.start_of(last + timedelta(days=1)) if last else None
     if since and until and since >= until:
         raise BadInputError("to must not be before from.")
     return since, until
@@ -257,19 +265,20 @@ def period_between(
     "/accounting.csv",
     summary="Settlements, legs and fees of a period, with their counter-values",
     description="At the rate of each transaction, in the machine's currency; test "
-    "settlements are left out. Days in UTC, both included; without `from` the month "
-    "of `to`.",
+    "settlements are left out. Days of the zone, both included; without `from` the "
+    "month of `to`.",
     response_class=StreamingResponse,
     responses={200: CSV_ANSWER, **refusals(400)},
 )
 async def api_accounting(
     scope: InScope,
+    zone: InZone,
     from_day: Annotated[date | None, Query(alias="from")] = None,
     to_day: Annotated[date | None, Query(alias="to")] = None,
     machine_id: Annotated[str | None, Query(max_length=200)] = None,
 ) -> Any:
-    last = to_day or datetime.now(timezone.utc).date()
-    since, until = period_between(from_day or last.replace(day=1), last)
+    last = to_day or zone.today()
+    since, until = period_between(from_day or last.replace(day=1), last, zone)
     if since is None or until is None:
         raise BadInputError("The period is not clear.")
     if machine_id and "\x00" in machine_id:

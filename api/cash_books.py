@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timezone
+from datetime import date
 from typing import Annotated
 
 from fastapi import Depends, Query
@@ -11,11 +11,13 @@ from pydantic import BaseModel, Field
 
 from ..base.database import db
 from ..base.refusals import BadInputError
+from ..base.zones import Zone
 from ..books.cash_periods import CashPeriod, cash_by_place
 from ..calculations import cents_text
 from .books import period_between
 from .lists import CSV_ANSWER, csv_text, defused
 from .route import InScope, Scope, new_router, refusals
+from .zones import InZone
 
 router = new_router()
 
@@ -58,19 +60,24 @@ def _answer(period: CashPeriod) -> CashPeriodAnswer:
 
 async def asked_periods(
     scope: InScope,
+    zone: InZone,
     from_day: Annotated[date | None, Query(alias="from")] = None,
     to_day: Annotated[date | None, Query(alias="to")] = None,
     machine_id: Annotated[str | None, Query(max_length=200)] = None,
 ) -> list[CashPeriodAnswer]:
-    """The rows of the period: days in UTC, both included; else the month of `to`."""
-    return await cash_periods(scope, from_day, to_day, machine_id)
+    """The rows of the period: days, both included; else the month of `to`."""
+    return await cash_periods(scope, zone, from_day, to_day, machine_id)
 
 
 async def cash_periods(
-    scope: Scope, from_day: date | None, to_day: date | None, machine_id: str | None
+    scope: Scope,
+    zone: Zone,
+    from_day: date | None,
+    to_day: date | None,
+    machine_id: str | None,
 ) -> list[CashPeriodAnswer]:
-    last = to_day or datetime.now(timezone.utc).date()
-    since, until = period_between(from_day or last.replace(day=1), last)
+    last = to_day or zone.today()
+    since, until = period_between(from_day or last.replace(day=1), last, zone)
     if since is None or until is None:
         raise BadInputError("The period is not clear.")
     if machine_id and "\x00" in machine_id:
@@ -88,8 +95,8 @@ Periods = Annotated[list[CashPeriodAnswer], Depends(asked_periods)]
 @router.get(
     "/cash/books",
     summary="Cash by place in a period: opening, in, out, differences, closing",
-    description="By when the notes moved. Days in UTC, both included; without `from` "
-    "the month of `to`.",
+    description="By when the notes moved. Days of the zone, both included; without "
+    "`from` the month of `to`.",
     response_model=CashBooksAnswer,
     responses=refusals(400),
 )

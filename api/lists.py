@@ -11,7 +11,9 @@ from fastapi import Query, Request
 from fastapi.responses import StreamingResponse
 from lnbits.helpers import generate_filter_params_openapi
 
+from ..base.zones import UTC, zone_named
 from ..books.lists import Fields, Kind, ListQuery, Source, parse_query, stream_rows
+from .zones import AskedZone
 
 # What makes a spreadsheet take a text for a formula.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -34,10 +36,12 @@ def asked_of(fields: Fields) -> Callable[..., ListQuery]:
         search: str | None = Query(
             None, description=f"text in {', '.join(fields.search)}"
         ),
+        tz: AskedZone = None,
     ) -> ListQuery:
         return parse_query(
             fields,
             request.query_params.multi_items(),
+            zone_named(tz) if tz else UTC,
             limit=min(limit, _HIGHEST_OFFSET),
             offset=offset,
             sortby=sortby,

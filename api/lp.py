@@ -23,6 +23,7 @@ from .inputs import AnswerInput, DepositClaim, LpChanges, LpInput, ReasonInput
 from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
 from .models import DepositAnswer, DepositPage, LegAnswer, LegPage, LpAnswer, pick
 from .route import Caller, InScope, named_fields, new_router, refusals
+from .zones import InZone
 
 router = new_router()
 AskedOfDeposits = Annotated[ListQuery, Depends(asked_of(DEPOSIT_FIELDS))]
@@ -231,18 +232,19 @@ async def api_lp_summary(account: Caller) -> list[LpMachineSummary]:
 
 @router.get(
     "/lp/history",
-    summary="What the caller received as an LP, by UTC day and currency",
+    summary="What the caller received as an LP, by day and currency",
     response_model=list[LpHistoryDay],
     responses=refusals(400),
 )
 async def api_lp_history(
     account: Caller,
+    zone: InZone,
     span: Annotated[
         str,
         Query(alias="range", description="like 30d, 1 to 3650 days; or all"),
     ] = "30d",
 ) -> list[LpHistoryDay]:
-    return await lp_history(account.id, _days_of(span))
+    return await lp_history(account.id, _days_of(span), zone)
 
 
 def _days_of(span: str) -> int | None:

@@ -555,6 +555,8 @@ class Overview(BaseModel):
     needs_attention: list[AttentionItem]
     totals: Totals
     series: list[DayOfSeries]
+    time_zone: str = Field(..., description="whose days these are")
+    since: datetime = Field(..., description="the first moment of the first day")
 
 
 class SuperOverview(Overview):

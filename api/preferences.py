@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from lnbits.db import Connection
 from pydantic import BaseModel, Field
@@ -13,12 +12,17 @@ from ..base.audit import changed, write_audit
 from ..base.database import db, transaction
 from ..base.refusals import BadInputError
 from ..base.typed import typed_cents
+from ..base.zones import zone_named
 from ..calculations import cents_text
 from ..desk.cash_attention import TOLD_OF_CASH
 from ..desk.notices import NOTIFIED_KINDS
 from ..host.rates import is_currency
 from ..models import Preferences
-from ..parties.preferences_crud import get_preferences, put_preferences
+from ..parties.preferences_crud import (
+    get_preferences,
+    keep_zone_until_tomorrow,
+    put_preferences,
+)
 from .fields import Choice, Input, Sats, Text
 from .route import Caller, named_fields, new_router, refusals
 
@@ -63,17 +67,6 @@ class PreferencesInput(Input):
 
 
 NULLABLE = ("time_zone", "number_format", "staff_refund_limit_sats")
-
-
-def _checked_zone(name: str | None) -> str | None:
-    if name is None:
-        return None
-    try:
-        return ZoneInfo(name).key
-    except (ZoneInfoNotFoundError, ValueError, OSError) as exc:
-        raise BadInputError(
-            f"{name!r} is not a time zone: one like America/Guatemala."
-        ) from exc
 
 
 def _checked_limits(limits: Mapping[str, Any]) -> dict[str, str]:
@@ -130,7 +123,8 @@ async def api_update_preferences(
 ) -> PreferencesAnswer:
     changes = named_fields(body, NULLABLE)
     if "time_zone" in changes:
-        changes["time_zone"] = _checked_zone(changes["time_zone"])
+        zone = changes["time_zone"]
+        changes["time_zone"] = zone_named(zone).name if zone else None
     if "cash_difference_limit" in changes:
         limits = _checked_limits(changes["cash_difference_limit"])
         changes["cash_difference_limit"] = limits
@@ -141,6 +135,8 @@ async def api_update_preferences(
         after = before.copy(update=changes)
         if after != before:
             await put_preferences(conn, account.id, after)
+            if after.time_zone != before.time_zone:
+                await keep_zone_until_tomorrow(conn, account.id, before.time_zone)
             await _audit(conn, account.id, before, after)
     return _answer(after)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import Depends, Query
@@ -10,6 +11,7 @@ from lnbits.decorators import check_super_user
 
 from .. import tasks
 from ..base.database import db
+from ..base.zones import Zone
 from ..books.lists import ListQuery, fetch_page
 from ..books.log import AUDIT_FIELDS, audit_answer, audit_source
 from ..books.summaries import platform_counts, totals_and_series, version_of
@@ -21,9 +23,10 @@ from ..parties import machines_crud
 from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
 from .models import AuditAnswer, AuditPage, Changes, Health, Me, Overview, SuperOverview
 from .route import Caller, InScope, Super, acts_as_super, new_router, refusals
+from .zones import InZone
 
 router = new_router()
-Days = Annotated[int, Query(ge=1, le=365, description="how many UTC days")]
+Days = Annotated[int, Query(ge=1, le=365, description="how many days, of the zone")]
 AskedOfAudit = Annotated[ListQuery, Depends(asked_of(AUDIT_FIELDS))]
 
 
@@ -98,17 +101,28 @@ async def api_changes(account: Caller) -> Changes:
 
 @router.get(
     "/overview",
-    summary="What needs attention, and the sums of the last days (UTC)",
+    summary="What needs attention, and the sums of the last days",
     response_model=Overview,
     responses=refusals(400),
 )
-async def api_overview(scope: InScope, days: Days = 30) -> Overview:
+async def api_overview(scope: InScope, zone: InZone, days: Days = 30) -> Overview:
     waiting = await everything_that_waits(scope.user_id, scope.is_all)
     async with db.connect() as conn:
         totals, series = await totals_and_series(
-            conn, scope.user_id, scope.is_all, days
+            conn, scope.user_id, scope.is_all, days, zone
         )
-    return Overview(needs_attention=waiting, totals=totals, series=series)
+    return Overview(
+        needs_attention=waiting,
+        totals=totals,
+        series=series,
+        **_period(zone, days),
+    )
+
+
+def _period(zone: Zone, days: int) -> dict[str, Any]:
+    """Whose days they were, and the moment that the first begins at."""
+    first = zone.today() - timedelta(days=days - 1)
+    return {"time_zone": zone.name, "since": zone.start_of(first)}
 
 
 @router.get(
@@ -117,11 +131,17 @@ async def api_overview(scope: InScope, days: Days = 30) -> Overview:
     response_model=SuperOverview,
     responses=refusals(400),
 )
-async def api_super_overview(account: Super, days: Days = 30) -> SuperOverview:
+async def api_super_overview(
+    account: Super, zone: InZone, days: Days = 30
+) -> SuperOverview:
     waiting = await everything_that_waits(account.id, True)
     async with db.connect() as conn:
-        totals, series = await totals_and_series(conn, account.id, True, days)
+        totals, series = await totals_and_series(conn, account.id, True, days, zone)
         counts = await platform_counts(conn)
     return SuperOverview(
-        needs_attention=waiting, totals=totals, series=series, **counts
+        needs_attention=waiting,
+        totals=totals,
+        series=series,
+        **_period(zone, days),
+        **counts,
     )

@@ -8,7 +8,8 @@ PostgreSQL. All of it is done by the database, page by page.
 
 Operators: `eq` (also without one), `ne`, `gt`, `ge`, `lt`, `le`; `in` and `ex` with
 values between commas; `like` (contains), `any` and `every` (contain one or all of the
-values between commas) on text. A date without a time means the whole UTC day.
+values between commas) on text. A date without a time means the whole day, in UTC or
+in the zone that is asked for (`tz`).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from ..base.database import cents_sql, db, db_time, fetch_all, fetch_one, from_d
 from ..base.refusals import BadInputError, NotFoundError
 from ..base.text import checked_text
 from ..base.typed import typed_cents, typed_number, typed_whole
+from ..base.zones import UTC, Zone
 from ..calculations import shown
 
 Kind = Literal["text", "int", "fiat", "fraction", "number", "bool", "time"]
@@ -37,8 +39,12 @@ Kind = Literal["text", "int", "fiat", "fraction", "number", "bool", "time"]
 MAX_ROWS = 1000
 CSV_CHUNK = 5000
 MAX_VALUES = 200
-# Query parameters that are not filters; `usr` is LNbits' login by user id.
-RESERVED = {"limit", "offset", "sortby", "direction", "search", "scope", "usr"}
+# Query parameters that are not filters; `usr` is LNbits' login by user id, `for` and
+# `lang` say who reads a CSV.
+RESERVED = {
+    *("limit", "offset", "sortby", "direction", "search", "scope", "usr"),
+    *("tz", "for", "lang"),
+}
 _TEXT_ONLY = {Operator.LIKE, Operator.ANY, Operator.EVERY}
 _MANY = {Operator.INCLUDE, Operator.EXCLUDE, Operator.ANY, Operator.EVERY}
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -78,10 +84,7 @@ class Day:
     """A date given without a time: from its first moment to the next one's."""
 
     start: datetime
-
-    @property
-    def end(self) -> datetime:
-        return self.start + timedelta(days=1)
+    end: datetime
 
 
 @dataclass(frozen=True)
@@ -131,10 +134,14 @@ class Source:
 
 
 def parse_query(
-    fields: Fields, params: Sequence[tuple[str, str]], **paging: Any
+    fields: Fields,
+    params: Sequence[tuple[str, str]],
+    zone: Zone = UTC,
+    **paging: Any,
 ) -> ListQuery:
-    """The checked question. `BadInputError` for an unknown field or operator, a value
-    that does not fit its column, or a sort field that is not there."""
+    """The checked question; dates are days of `zone`. `BadInputError` for an unknown
+    field or operator, a value that does not fit its column, or a sort field that is not
+    there."""
     conditions: dict[tuple[str, Operator], list[Any]] = {}
     for key, raw in params:
         if key in RESERVED:
@@ -142,7 +149,7 @@ def parse_query(
         name, op = _field_and_operator(fields, key)
         values = raw.split(",") if op in _MANY else [raw]
         kept = conditions.setdefault((name, op), [])
-        kept.extend(_value(v, fields.kinds[name], name) for v in values)
+        kept.extend(_value(v, fields.kinds[name], name, zone) for v in values)
         if len(kept) > MAX_VALUES:
             raise BadInputError(f"{name}: at most {MAX_VALUES} values at once.")
     sortby = paging.pop("sortby", None)
@@ -193,14 +200,14 @@ def _checked_text(value: str, name: str) -> str:
     return text
 
 
-def _value(raw: str, kind: Kind, name: str) -> Any:
+def _value(raw: str, kind: Kind, name: str, zone: Zone) -> Any:
     """The value as the database compares it. `BadInputError` if it does not fit."""
     text = _checked_text(raw, name)
     if kind == "text":
         return text
     text = text.strip()
     if kind == "time":
-        return _time(text, name)
+        return _time(text, name, zone)
     if kind == "bool":
         if text.lower() not in ("true", "false", "1", "0"):
             raise BadInputError(f"{name} is {shown(raw)}: it must be true or false.")
@@ -227,7 +234,7 @@ def _number(text: str, kind: Kind, name: str) -> int | float:
     return int(scaled)
 
 
-def _time(text: str, name: str) -> datetime | Day:
+def _time(text: str, name: str, zone: Zone) -> datetime | Day:
     is_day = _DATE.fullmatch(text) is not None
     try:
         # A "+00:00" that was not escaped in the address arrives as a blank.
@@ -244,7 +251,10 @@ def _time(text: str, name: str) -> datetime | Day:
     if not 1970 <= moment.year < 9999:
         raise BadInputError(f"{name} is {shown(text)}: the year must be after 1969.")
     moment = moment.astimezone(timezone.utc)
-    return Day(moment) if is_day else moment
+    if not is_day:
+        return moment
+    day = moment.date()
+    return Day(zone.start_of(day), zone.start_of(day + timedelta(days=1)))
 
 
 # ------------------------------------------------------------------- writing the SQL

@@ -33,13 +33,6 @@ ONLINE = timedelta(minutes=15)
 QUIET = timedelta(hours=1)
 
 
-def day_sql(column: str) -> str:
-    """The number of the UTC day since 1970 of a time column."""
-    if db.type == SQLITE:
-        return f"CAST({column} / 86400 AS BIGINT)"
-    return f"CAST(FLOOR(EXTRACT(EPOCH FROM {column}) / 86400) AS BIGINT)"
-
-
 def own_machines_sql(is_all: bool) -> str:
     """Ids of the machines whose rows the reader may see (`:me`)."""
     owner = "" if is_all else " WHERE operator_user_id = :me"

@@ -1,20 +1,21 @@
 """What did an LP hand over and receive in a period? The figures of the printed page.
 
 Guaranteed: for each machine, opening + confirmed - reversed - turned into sats =
-closing, in minor units; a debit that was voided later is in no period. Days are UTC.
+closing, in minor units; a debit that was voided later is in no period. Days are those
+of the reader's zone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from ..base.database import cents_sql, db, db_time, fetch_all, from_db_time
 from ..base.refusals import BadInputError
+from ..base.zones import UTC, Zone
 from ..calculations import cents_text
-from ..models import utc_now
 
 S = "satoshimachine"
 
@@ -57,13 +58,14 @@ class MachineStatement:
         }
 
 
-def period_of(first: date | None, last: date | None) -> tuple[date, date]:
+def period_of(
+    first: date | None, last: date | None, zone: Zone = UTC
+) -> tuple[date, date]:
     """The days asked for; without any, this month so far.
 
     Raises BadInputError when the first is after the last.
     """
-    today = utc_now().date()
-    end = last or today
+    end = last or zone.today()
     start = first or end.replace(day=1)
     if start > end:
         raise BadInputError(f"The period ends on {end}, before it begins on {start}.")
@@ -71,11 +73,11 @@ def period_of(first: date | None, last: date | None) -> tuple[date, date]:
 
 
 async def lp_statement(
-    user_id: str, first: date, last: date
+    user_id: str, first: date, last: date, zone: Zone = UTC
 ) -> Sequence[MachineStatement]:
     """One statement for each machine where this user is an LP, oldest first."""
-    since = datetime.combine(first, time(), timezone.utc)
-    until = datetime.combine(last, time(), timezone.utc) + timedelta(days=1)
+    since = zone.start_of(first)
+    until = zone.start_of(last + timedelta(days=1))
     period = {"me": user_id, "until": db_time(until)}
     async with db.connect() as conn:
         machines = await fetch_all(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from datetime import datetime, time, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +16,7 @@ from lnbits.db import Connection
 
 from ..base.database import cents_sql, db, db_time, fetch_all, fetch_one
 from ..base.refusals import NotFoundError
+from ..base.zones import UTC, Zone, day_number, day_of_number
 from ..calculations import cents_text
 from ..crud import ARRIVED_SQL, RECEIVED_SQL
 from ..host.rates import price_now
@@ -30,7 +31,7 @@ from ..parties.lps_crud import (
 )
 from .coverage import coverages
 from .figures import Balance, DayOfSeries, LpHistoryDay, LpMachineSummary, Totals
-from .reports import day_sql, own_machines_sql, whose
+from .reports import own_machines_sql, whose
 
 S = "satoshimachine"
 SATS_OF_A_BITCOIN = 100_000_000
@@ -145,15 +146,19 @@ def _price(cents: int, sats: int) -> float | None:
     return round(cents / 100 * SATS_OF_A_BITCOIN / sats, 2) if sats else None
 
 
-async def lp_history(user_id: str, days: int | None) -> list[LpHistoryDay]:
-    """What the LP received, by UTC day and currency; of the last days, or ever."""
-    since = _midnight(days - 1) if days else datetime.fromtimestamp(0, timezone.utc)
+async def lp_history(
+    user_id: str, days: int | None, zone: Zone = UTC
+) -> list[LpHistoryDay]:
+    """What the LP received, by the zone's day and currency; of the last days, or
+    ever."""
+    ever = datetime.fromtimestamp(0, timezone.utc)
+    since = _midnight(zone, days - 1) if days else ever
     received = (
         f"FROM {S}.dca_payments p WHERE p.client_id IN "  # noqa: S608
         f"(SELECT id FROM {S}.dca_clients WHERE user_id = :me) "
         f"AND p.leg_type IN ('dca', 'settlement') AND {RECEIVED_SQL}"
     )
-    day = day_sql("p.transaction_time")
+    day = zone.day_sql("p.transaction_time", since, utc_now())
     params = {"me": user_id, "since": db_time(since)}
     async with db.connect() as conn:
         before = await fetch_one(
@@ -183,7 +188,7 @@ async def lp_history(user_id: str, days: int | None) -> list[LpHistoryDay]:
         total += sats
         points.append(
             LpHistoryDay(
-                date=_date(int(row["day"])),
+                date=day_of_number(int(row["day"])).isoformat(),
                 currency=row["fiat_code"],
                 sats=sats,
                 fiat=cents_text(cents),
@@ -194,21 +199,12 @@ async def lp_history(user_id: str, days: int | None) -> list[LpHistoryDay]:
     return points
 
 
-def _midnight(days_ago: int) -> datetime:
-    """The beginning of that UTC day."""
-    today = datetime.combine(utc_now().date(), time(), timezone.utc)
-    return today - timedelta(days=days_ago)
+def _midnight(zone: Zone, days_ago: int) -> datetime:
+    """The beginning of that day of the zone."""
+    return zone.start_of(zone.today() - timedelta(days=days_ago))
 
 
 # ----------------------------------------------------- the operator's, the platform's
-
-
-def _day_number(moment: datetime) -> int:
-    return int(moment.timestamp()) // 86_400
-
-
-def _date(day: int) -> str:
-    return datetime.fromtimestamp(day * 86_400, timezone.utc).date().isoformat()
 
 
 class _Sum:
@@ -243,23 +239,31 @@ class _Sum:
 
 
 async def totals_and_series(
-    conn: Connection, user_id: str, is_all: bool, days: int
+    conn: Connection, user_id: str, is_all: bool, days: int, zone: Zone = UTC
 ) -> tuple[Totals, list[DayOfSeries]]:
-    """Sums of the last `days` UTC days, today included, and each day's."""
-    since = _midnight(days - 1)
+    """Sums of the last `days` days of the zone, today included, and each day's."""
+    today = zone.today()
+    since = zone.start_of(today - timedelta(days=days - 1))
     params = {**whose(user_id, is_all), "since": db_time(since)}
-    total, by_day = _Sum(), {_day_number(since) + n: _Sum() for n in range(days)}
-    for row in await _settlement_sums(conn, is_all, params):
+    first = day_number(today) - days + 1
+    total, by_day = _Sum(), {first + n: _Sum() for n in range(days)}
+    span = (since, utc_now())
+    day = zone.day_sql("s.transaction_time", *span)
+    for row in await _settlement_sums(conn, is_all, params, day):
         for one_sum in _sums_of(total, by_day, row):
             one_sum.add_settlements(row)
-    for row in await _closed_balances(conn, is_all, params):
+    day = zone.day_sql("p.transaction_time", *span)
+    for row in await _closed_balances(conn, is_all, params, day):
         for one_sum in _sums_of(total, by_day, row):
             one_sum.add("paid_to_lps_sats", row["sats"])
     for row in await owed_to_lps(conn, user_id, is_all):
         total.add_fiat("owed_to_lps_fiat", row["fiat_code"], row["cents"])
     for row in await _cash_in_machines(conn, user_id, is_all):
         total.add_fiat("cash_in_machines_fiat", row["currency"], row["cents"])
-    series = [DayOfSeries(date=_date(d), **s.fields()) for d, s in by_day.items()]
+    series = [
+        DayOfSeries(date=day_of_number(d).isoformat(), **s.fields())
+        for d, s in by_day.items()
+    ]
     return Totals(**total.fields()), series
 
 
@@ -272,9 +276,8 @@ def _sums_of(
 
 
 async def _settlement_sums(
-    conn: Connection, is_all: bool, params: Mapping[str, Any]
+    conn: Connection, is_all: bool, params: Mapping[str, Any], day: str
 ) -> list[Mapping[str, Any]]:
-    day = day_sql("s.transaction_time")
     fiat = cents_sql("COALESCE(s.dispensed_fiat, s.fiat_amount)")
     return await fetch_all(
         conn,
@@ -297,10 +300,9 @@ async def _settlement_sums(
 
 
 async def _closed_balances(
-    conn: Connection, is_all: bool, params: Mapping[str, Any]
+    conn: Connection, is_all: bool, params: Mapping[str, Any], day: str
 ) -> list[Mapping[str, Any]]:
     """What LPs got when their balance was closed: legs without a settlement."""
-    day = day_sql("p.transaction_time")
     owner = "" if is_all else "AND p.operator_user_id = :me"
     return await fetch_all(
         conn,

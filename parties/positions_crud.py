@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from lnbits.db import Connection
 
-from ..base.database import cents_sql, db_time, fetch_all, fetch_models, in_lists
+from ..base.database import (
+    cents_sql,
+    db_time,
+    fetch_all,
+    fetch_models,
+    in_list,
+    in_lists,
+)
+from ..base.zones import Zone, zone_or_utc
 from ..models import CommissionSplit, LpProfile
 
 
@@ -99,13 +107,30 @@ def _limit_cents(value: Any) -> int | None:
 async def day_debits(
     conn: Connection, machine_id: str, fiat_code: str, at: datetime
 ) -> dict[str, int]:
-    """Minor units each LP of this machine received by DCA on the UTC day of `at`,
+    """Minor units each LP of this machine received by DCA on their own day of `at`,
     over all machines of this currency: LNbits user id -> cents.
 
     CROSS JOIN keeps SQLite from starting with the LPs and reading all their years of
-    legs: it begins with the day's.
+    legs: it begins with those of the two days that any zone's day lies in.
     """
-    day = at.astimezone(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
+    zones = await _zones_of_lps(conn, machine_id, at)
+    params: dict[str, Any] = {"code": fiat_code, "machine": machine_id}
+    days: dict[str, tuple[datetime, datetime]] = {}
+    for zone in {zone.name: zone for zone in zones.values()}.values():
+        day = zone.day_of(at)
+        days[zone.name] = zone.start_of(day), zone.start_of(day + timedelta(days=1))
+    if not days:
+        return {}
+    params["first"] = db_time(min(start for start, _ in days.values()))
+    params["last"] = db_time(max(end for _, end in days.values()))
+    within = []
+    for n, (name, (start, end)) in enumerate(sorted(days.items())):
+        params[f"start{n}"], params[f"end{n}"] = db_time(start), db_time(end)
+        day_is = f"p.transaction_time >= :start{n} AND p.transaction_time < :end{n}"
+        if len(days) > 1:
+            users = [user for user, zone in zones.items() if zone.name == name]
+            day_is += f" AND c.user_id IN {in_list(f'u{n}x', users, params)}"
+        within.append(f"({day_is})")
     found = await fetch_all(
         conn,
         f"""
@@ -114,21 +139,36 @@ async def day_debits(
         CROSS JOIN satoshimachine.dca_clients c
         CROSS JOIN satoshimachine.dca_machines m
         WHERE c.id = p.client_id AND m.id = p.machine_id
-          AND p.transaction_time >= :day AND p.transaction_time < :next
+          AND p.transaction_time >= :first AND p.transaction_time < :last
           AND p.leg_type = 'dca' AND p.status NOT IN ('voided', 'refunded')
           AND m.fiat_code = :code AND c.user_id IN (
               SELECT user_id FROM satoshimachine.dca_clients
               WHERE machine_id = :machine)
+          AND ({" OR ".join(within)})
         GROUP BY c.user_id
         """,  # noqa: S608
-        {
-            "day": db_time(day),
-            "next": db_time(day + timedelta(days=1)),
-            "code": fiat_code,
-            "machine": machine_id,
-        },
+        params,
     )
     return {r["user_id"]: int(r["cents"] or 0) for r in found}
+
+
+async def _zones_of_lps(
+    conn: Connection, machine_id: str, at: datetime
+) -> dict[str, Zone]:
+    """Each LP's zone: a change counts from the day after it was made."""
+    found = await fetch_all(
+        conn,
+        """
+        SELECT DISTINCT c.user_id,
+            CASE WHEN w.time_zone_from > :at THEN w.time_zone_before
+                ELSE w.time_zone END AS zone
+        FROM satoshimachine.dca_clients c
+        LEFT JOIN satoshimachine.dca_preferences w ON w.user_id = c.user_id
+        WHERE c.machine_id = :machine
+        """,
+        {"machine": machine_id, "at": db_time(at)},
+    )
+    return {row["user_id"]: zone_or_utc(row["zone"]) for row in found}
 
 
 async def lp_profiles_of_clients(

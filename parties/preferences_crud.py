@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from lnbits.db import Connection
 
-from ..base.database import db_time, execute, fetch_all, fetch_one
+from ..base.database import db_time, execute, fetch_all, fetch_one, from_db_time
+from ..base.zones import zone_or_utc
 from ..models import Preferences, utc_now
 
 S = "satoshimachine"
@@ -73,6 +75,33 @@ async def put_preferences(
             "shows": preferences.show_coverage_to_lps,
             "now": db_time(utc_now()),
         },
+    )
+
+
+async def keep_zone_until_tomorrow(
+    conn: Connection, user_id: str, before: str | None
+) -> None:
+    """A change of zone counts from the next day: until then a daily limit goes by the
+    zone of before, or who moves their day would have it twice."""
+    row = await fetch_one(
+        conn,
+        f"""
+        SELECT time_zone_before, time_zone_from FROM {S}.dca_preferences
+        WHERE user_id = :id
+        """,  # noqa: S608
+        {"id": user_id},
+    )
+    now = utc_now()
+    counts_from = from_db_time(row["time_zone_from"]) if row else None
+    if row and counts_from and now < counts_from:
+        before = row["time_zone_before"]  # the second change of this day
+    zone = zone_or_utc(before)
+    tomorrow = zone.start_of(zone.day_of(now) + timedelta(days=1))
+    await execute(
+        conn,
+        f"UPDATE {S}.dca_preferences SET time_zone_before = :before, "  # noqa: S608
+        "time_zone_from = :tomorrow WHERE user_id = :id",
+        {"id": user_id, "before": before, "tomorrow": db_time(tomorrow)},
     )
 
 
