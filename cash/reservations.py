@@ -89,12 +89,12 @@ async def reserve(
 
     Those of the request where they add up, else the fewest that do. Nothing is refused
     that is not sure to be short: then, and where nothing adds up, the answer is empty.
-    The same txid again gets the same notes, for another time.
+    It is asked before an invoice exists. So what an earlier try of this txid set aside,
+    that died before it had one, was promised to nobody: it is judged anew, for its time
+    may be over and the notes another customer's.
     """
     await crud.lock_cash(conn)
-    known = await sql.notes_of_txid(conn, machine.id, txid)
-    if known is not None:
-        return known
+    await sql.forget(conn, machine.id, txid)
     there = await available(conn, machine)
     asked = ledger.read_notes(bills)
     is_asked = bool(asked) and value_of(asked) * 100 == fiat_cents

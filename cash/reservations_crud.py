@@ -9,9 +9,8 @@ from typing import Any
 
 from lnbits.db import Connection
 
-from ..base.database import db_time, execute, fetch_all, fetch_one
+from ..base.database import db_time, execute, fetch_all
 from ..models import Machine, utc_now
-from . import ledger
 
 S = "satoshimachine"
 # A reservation that still holds its notes back; needs `:now` and `:day_ago`.
@@ -84,17 +83,14 @@ async def from_unknown_bays(
     return [(int(r["denomination"]), int(r["notes"])) for r in found]
 
 
-async def notes_of_txid(
-    conn: Connection, machine_id: str, txid: str
-) -> dict[int, int] | None:
-    """What is, or was, set aside for a request; None if nothing ever was."""
-    row = await fetch_one(
+async def forget(conn: Connection, machine_id: str, txid: str) -> None:
+    """What was set aside for a request that never had an invoice."""
+    await execute(
         conn,
-        f"SELECT notes_json FROM {S}.cash_reservations "  # noqa: S608
+        f"DELETE FROM {S}.cash_reservations "  # noqa: S608
         "WHERE machine_id = :machine AND txid = :txid",
         {"machine": machine_id, "txid": txid},
     )
-    return ledger.read_notes(row["notes_json"]) if row else None
 
 
 async def insert(

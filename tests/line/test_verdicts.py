@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from bolt11 import decode as bolt11_decode
 from line_world import MakeOnLine, OnLine
 from lnbits.core.services import create_invoice, pay_invoice
 from lnbits.wallets.fake import FakeWallet
@@ -22,8 +24,10 @@ from world import Killed, balance_sats, update
 
 from satmachineadmin import distribution
 from satmachineadmin.base.database import execute, fetch_all, transaction
+from satmachineadmin.cash import reservations_crud
 from satmachineadmin.line import answers, requests_crud, verdicts_crud
 from satmachineadmin.line import calls as line_calls
+from satmachineadmin.models import utc_now
 from satmachineadmin.money import payouts
 
 from dev.line_client import Answer
@@ -454,3 +458,56 @@ async def test_requests_at_once_are_not_sold_the_same_notes(
         *(found.ask("invoice", found.figures(f"t{n}", **small)) for n in range(4))
     )
     assert sorted(a["status"] for a in answers_) == ["ERROR", "ERROR", "ERROR", "OK"]
+
+
+async def five_notes_of_twenty(make_on_line: MakeOnLine) -> OnLine:
+    found = await make_on_line()
+    path = f"/machines/{found.world.machine.id}/cassettes"
+    bays = {"positions": {"1": {"denomination": 20, "count": 5}}}
+    await found.world.operator.api.put(path, json=bays)
+    return found
+
+
+async def test_three_who_walk_away_block_nobody_for_longer_than_ten_minutes(
+    make_on_line: MakeOnLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They had invoices for all that the bay holds, and paid none."""
+    found = await five_notes_of_twenty(make_on_line)
+    small: dict[str, Any] = {"principal": 20_000, "fee": 1_600, "fiat": "40.00"}
+    smaller: dict[str, Any] = {"principal": 10_000, "fee": 800, "fiat": "20.00"}
+    for txid, sizes in (("a", small), ("b", small), ("c", smaller)):
+        shown = await invoice(found, txid, **sizes)
+        assert bolt11_decode(shown["bolt11"]).expiry == 600
+    quote = {"tx_type": "cash_out", "fiat_code": "GTQ"}
+    assert (await found.ask("quote", quote))["max_cash_out"] == "0.00"
+    for minutes, code in ((0, "cash_short"), (9.9, "cash_short"), (10.1, None)):
+        monkeypatch.setattr(
+            reservations_crud,
+            "utc_now",
+            lambda at=minutes: utc_now() + timedelta(minutes=at),
+        )
+        told_ = await invoice(found, f"d{minutes}", **small)
+        assert told_.get("code") == code, minutes
+    assert (await found.ask("quote", quote))["max_cash_out"] == "60.00"
+
+
+async def test_notes_of_a_try_that_died_are_not_sold_twice(
+    make_on_line: MakeOnLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the reservation and the invoice; its time passes, and another
+    customer is sold the notes. The same txid is then judged anew."""
+    found = await five_notes_of_twenty(make_on_line)
+    all_of_it: dict[str, Any] = {"principal": 50_000, "fee": 4_000, "fiat": "100.00"}
+
+    async def killed(*_: Any) -> Any:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(line_calls, "_make", killed)
+        with pytest.raises(Killed):
+            await invoice(found, "one", **all_of_it)
+    assert (await invoice(found, "two", **all_of_it))["code"] == "cash_short"
+    later_ = utc_now() + timedelta(minutes=11)
+    monkeypatch.setattr(reservations_crud, "utc_now", lambda: later_)
+    assert (await invoice(found, "two", **all_of_it))["status"] == "OK"
+    assert (await invoice(found, "one", **all_of_it))["code"] == "cash_short"
