@@ -22,6 +22,7 @@ from .api import machines as api_machines
 from .api import offers as api_offers
 from .api import preferences as api_preferences
 from .api import repairs as api_repairs
+from .api import search as api_search
 from .api import settlements as api_settlements
 from .api import super as api_super
 from .api import system as api_system
@@ -44,6 +45,7 @@ PARTS = (
     api_cash_books,
     api_cash_plan,
     api_preferences,
+    api_search,
 )
 
 for part in PARTS:

@@ -16,13 +16,14 @@ from ..base.database import from_db_time
 from ..base.refusals import BadInputError, NotFoundError
 from ..base.zones import Zone
 from ..books.accounting import COLUMNS, Asked, lines
-from ..books.lists import ListQuery, fetch_page
+from ..books.lists import Kind, ListQuery, fetch_page
 from ..books.log import REPORT_FIELDS, reconciliations_source
 from ..desk import reconciliation, reconciliation_crud
 from ..desk.reconciliation_crud import Row
 from .fields import Input
 from .lists import CSV_ANSWER, asked_of, csv_answer, csv_text, defused, filter_docs
 from .route import Caller, InScope, MachineId, new_router, refusals
+from .spreadsheet import InSheet, Sheet
 from .zones import InZone
 
 router = new_router()
@@ -273,6 +274,7 @@ def period_between(
 async def api_accounting(
     scope: InScope,
     zone: InZone,
+    sheet: InSheet,
     from_day: Annotated[date | None, Query(alias="from")] = None,
     to_day: Annotated[date | None, Query(alias="to")] = None,
     machine_id: Annotated[str | None, Query(max_length=200)] = None,
@@ -285,16 +287,36 @@ async def api_accounting(
         raise BadInputError("machine_id is no id.")
     asked = Asked(scope.user_id, scope.is_all, since, until, machine_id)
     return StreamingResponse(
-        _csv(asked),
+        _csv(asked, sheet),
         media_type="text/csv; charset=utf-8",
         headers={"Content-Disposition": 'attachment; filename="accounting.csv"'},
     )
 
 
 _NUMBERS = ("sats", "counter_value", "exchange_rate")
+_KINDS: dict[str, Kind] = {
+    **dict.fromkeys(COLUMNS, "text"),
+    "time": "time",
+    "sats": "int",
+    "counter_value": "fiat",
+    "exchange_rate": "number",
+}
 
 
-async def _csv(asked: Asked) -> AsyncIterator[str]:
+def _cell(sheet: Sheet, name: str, value: Any) -> Any:
+    if name == "time":
+        return sheet.time(datetime.fromisoformat(value)) if value else ""
+    return sheet.cell(name, _KINDS[name], value)
+
+
+async def _csv(asked: Asked, sheet: Sheet | None) -> AsyncIterator[str]:
+    if sheet:
+        yield sheet.head(COLUMNS, _KINDS)
+        async for page in lines(asked):
+            yield sheet.text(
+                [_cell(sheet, n, line[n]) for n in COLUMNS] for line in page
+            )
+        return
     yield csv_text([list(COLUMNS)])
     async for page in lines(asked):
         yield csv_text(

@@ -13,10 +13,12 @@ from ..base.database import db
 from ..base.refusals import BadInputError
 from ..base.zones import Zone
 from ..books.cash_periods import CashPeriod, cash_by_place
+from ..books.lists import Kind
 from ..calculations import cents_text
 from .books import period_between
 from .lists import CSV_ANSWER, csv_text, defused
 from .route import InScope, Scope, new_router, refusals
+from .spreadsheet import InSheet
 from .zones import InZone
 
 router = new_router()
@@ -110,9 +112,20 @@ async def api_cash_books(periods: Periods) -> CashBooksAnswer:
     response_class=Response,
     responses={200: CSV_ANSWER, **refusals(400)},
 )
-async def api_cash_books_csv(periods: Periods) -> Response:
+async def api_cash_books_csv(periods: Periods, sheet: InSheet) -> Response:
     rows = [one.dict(by_alias=True) for one in periods]
     columns = [field.alias for field in CashPeriodAnswer.__fields__.values()]
+    if sheet:
+        return _csv(
+            sheet.head(columns, _KINDS)
+            + sheet.text(
+                [
+                    sheet.cell(name, _KINDS.get(name, "fiat"), row[name])
+                    for name in columns
+                ]
+                for row in rows
+            )
+        )
     # amounts are our own figures, and may be below 0
     text = csv_text(
         [
@@ -123,6 +136,15 @@ async def api_cash_books_csv(periods: Periods) -> Response:
             ),
         ]
     )
+    return _csv(text)
+
+
+_KINDS: dict[str, Kind] = dict.fromkeys(
+    ("place", "machine_id", "machine", "currency"), "text"
+)
+
+
+def _csv(text: str) -> Response:
     return Response(
         text,
         media_type="text/csv; charset=utf-8",

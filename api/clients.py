@@ -28,7 +28,7 @@ from .inputs import (
     DepositInput,
     DepositStatusInput,
 )
-from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
+from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs, totals_of
 from .models import BalanceAnswer, ClientAnswer, ClientPage, DepositAnswer, DepositPage
 from .route import (
     Caller,
@@ -64,7 +64,9 @@ async def _client_answer(user_id: str, client_id: str) -> ClientAnswer:
 async def api_clients(scope: InScope, query: AskedOfClients) -> ClientPage:
     source = clients_source(scope.user_id, scope.is_all)
     found, total = await fetch_page(source, query)
-    return ClientPage(data=[ClientAnswer(**row) for row in found], total=total)
+    data = [ClientAnswer(**row) for row in found]
+    totals = await totals_of(source, query)
+    return ClientPage(data=data, total=total, totals=totals)
 
 
 @router.get(
@@ -168,7 +170,9 @@ async def _deposit_answer(account: Account, deposit_id: str) -> DepositAnswer:
 async def api_deposits(scope: InScope, query: AskedOfDeposits) -> DepositPage:
     source = deposits_source(scope.user_id, scope.is_all)
     found, total = await fetch_page(source, query)
-    return DepositPage(data=[DepositAnswer.of(row) for row in found], total=total)
+    data = [DepositAnswer.of(row) for row in found]
+    totals = await totals_of(source, query)
+    return DepositPage(data=data, total=total, totals=totals)
 
 
 @router.get(

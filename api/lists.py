@@ -5,18 +5,37 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from fastapi import Query, Request
+from fastapi import Depends, Query, Request
 from fastapi.responses import StreamingResponse
 from lnbits.helpers import generate_filter_params_openapi
 
 from ..base.zones import UTC, zone_named
-from ..books.lists import Fields, Kind, ListQuery, Source, parse_query, stream_rows
+from ..books.lists import (
+    Fields,
+    Kind,
+    ListQuery,
+    Source,
+    parse_query,
+    stream_rows,
+    sums_of,
+)
+from .spreadsheet import Sheet, defused, sheet_of_request
 from .zones import AskedZone
 
-# What makes a spreadsheet take a text for a formula.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+# `defused` is at home in spreadsheet.py, and asked for here by who writes a CSV.
+__all__ = [
+    "CSV_ANSWER",
+    "asked_of",
+    "csv_answer",
+    "csv_text",
+    "defused",
+    "filter_docs",
+    "totals_of",
+]
+
 _HIGHEST_OFFSET = 1_000_000_000
 
 
@@ -34,11 +53,15 @@ def asked_of(fields: Fields) -> Callable[..., ListQuery]:
         ] = None,
         direction: Literal["asc", "desc"] | None = None,
         search: str | None = Query(
-            None, description=f"text in {', '.join(fields.search)}"
+            None,
+            description=f"text in {', '.join(fields.search)}; where there are any also "
+            "names of machines and LPs, hashes of payments, sats, cash amounts",
         ),
         tz: AskedZone = None,
+        totals: bool = Query(False, description="also what all rows add up to"),
+        sheet: Sheet | None = Depends(sheet_of_request),
     ) -> ListQuery:
-        return parse_query(
+        query = parse_query(
             fields,
             request.query_params.multi_items(),
             zone_named(tz) if tz else UTC,
@@ -48,8 +71,24 @@ def asked_of(fields: Fields) -> Callable[..., ListQuery]:
             direction=direction,
             search=search,
         )
+        return AskedList(**vars(query), sheet=sheet, wants_totals=totals)
 
     return read
+
+
+@dataclass(frozen=True)
+class AskedList(ListQuery):
+    """What is asked, and by whom its CSV is read: a program, or people."""
+
+    sheet: Sheet | None = None
+    wants_totals: bool = False
+
+
+async def totals_of(source: Source, query: ListQuery) -> list[dict[str, Any]] | None:
+    """The sums by currency, where they were asked for."""
+    if isinstance(query, AskedList) and query.wants_totals:
+        return await sums_of(source, query)
+    return None
 
 
 def filter_docs(fields: Fields, name: str) -> dict[str, Any]:
@@ -81,6 +120,14 @@ def csv_answer(source: Source, query: ListQuery, filename: str) -> StreamingResp
 
 
 async def _csv_lines(source: Source, query: ListQuery) -> AsyncIterator[str]:
+    sheet = query.sheet if isinstance(query, AskedList) else None
+    if sheet:
+        kinds = query.fields.kinds
+        names = sheet.columns_of(kinds)
+        yield sheet.head(names, kinds)
+        async for chunk in stream_rows(source, query):
+            yield await sheet.rows(chunk, names, kinds)
+        return
     cells = [(name, _CELLS.get(k)) for name, k in query.fields.kinds.items()]
     yield csv_text([[name for name, _ in cells]])
     async for chunk in stream_rows(source, query):
@@ -100,11 +147,6 @@ def csv_text(table: Sequence[Sequence[Any]]) -> str:
     text = io.StringIO()
     csv.writer(text).writerows(table)
     return text.getvalue()
-
-
-def defused(text: str) -> str:
-    """Text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA_STARTS) else text
 
 
 # How a value of a kind is written; the others as they are, and None as nothing.

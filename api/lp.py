@@ -20,7 +20,7 @@ from ..money.targets import check_own_wallet
 from ..parties import deposits, lps, lps_crud
 from ..parties.deposits_crud import NO_DEPOSIT
 from .inputs import AnswerInput, DepositClaim, LpChanges, LpInput, ReasonInput
-from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
+from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs, totals_of
 from .models import DepositAnswer, DepositPage, LegAnswer, LegPage, LpAnswer, pick
 from .route import Caller, InScope, named_fields, new_router, refusals
 from .zones import InZone
@@ -97,8 +97,11 @@ async def api_update_lp(account: Caller, body: LpChanges) -> LpAnswer:
     openapi_extra=filter_docs(DEPOSIT_FIELDS, "LpDepositFilters"),
 )
 async def api_lp_deposits(scope: InScope, query: AskedOfDeposits) -> DepositPage:
-    found, total = await fetch_page(lp_deposits_source(scope.user_id), query)
-    return DepositPage(data=[DepositAnswer.of(row) for row in found], total=total)
+    source = lp_deposits_source(scope.user_id)
+    found, total = await fetch_page(source, query)
+    data = [DepositAnswer.of(row) for row in found]
+    totals = await totals_of(source, query)
+    return DepositPage(data=data, total=total, totals=totals)
 
 
 @router.get(
@@ -205,7 +208,9 @@ async def api_decline_reversal(
 async def api_lp_payments(scope: InScope, query: AskedOfLegs) -> LegPage:
     source = lp_legs_source(scope.user_id, await wallets_of(scope.user_id))
     found, total = await fetch_page(source, query)
-    return LegPage(data=[LegAnswer(**row) for row in found], total=total)
+    data = [LegAnswer(**row) for row in found]
+    totals = await totals_of(source, query)
+    return LegPage(data=data, total=total, totals=totals)
 
 
 @router.get(

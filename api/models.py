@@ -200,8 +200,15 @@ class ClientAnswer(BaseModel):
     created_at: datetime
 
 
+# The field of a page that says what the whole filtered list adds up to.
+TOTALS = Field(
+    None, description="with `totals=true`: sums of all rows, by currency, and `rows`"
+)
+
+
 class ClientPage(Page[ClientAnswer]):
     data: list[ClientAnswer]
+    totals: list[dict[str, Any]] | None = TOTALS
 
 
 class InvitationAnswer(BaseModel):
@@ -299,6 +306,7 @@ class DepositAnswer(BaseModel):
 
 class DepositPage(Page[DepositAnswer]):
     data: list[DepositAnswer]
+    totals: list[dict[str, Any]] | None = TOTALS
 
 
 class LpAnswer(BaseModel):
@@ -400,6 +408,7 @@ class SettlementAnswer(BaseModel):
 
 class SettlementPage(Page[SettlementAnswer]):
     data: list[SettlementAnswer]
+    totals: list[dict[str, Any]] | None = TOTALS
 
 
 class ClaimAnswer(BaseModel):
@@ -466,6 +475,7 @@ class LegAnswer(BaseModel):
 
 class LegPage(Page[LegAnswer]):
     data: list[LegAnswer]
+    totals: list[dict[str, Any]] | None = TOTALS
 
 
 class SettlementDetail(SettlementAnswer):

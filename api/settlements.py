@@ -20,7 +20,7 @@ from ..books.payments import (
 from ..host.limits import reserve_sats
 from ..host.people import super_user
 from ..host.wallets import wallets_of
-from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
+from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs, totals_of
 from .models import (
     AuditAnswer,
     LegAnswer,
@@ -49,7 +49,9 @@ MOST_LEGS = 10_000
 async def api_settlements(scope: InScope, query: AskedOfSettlements) -> SettlementPage:
     source = settlements_source(scope.user_id, scope.is_all)
     found, total = await fetch_page(source, query)
-    return SettlementPage(data=[SettlementAnswer(**r) for r in found], total=total)
+    data = [SettlementAnswer(**r) for r in found]
+    totals = await totals_of(source, query)
+    return SettlementPage(data=data, total=total, totals=totals)
 
 
 @router.get(
@@ -141,7 +143,9 @@ async def api_payments(scope: InScope, query: AskedOfLegs) -> LegPage:
     own = await wallets_of(scope.user_id)
     source = legs_source(scope.user_id, scope.is_all, own)
     found, total = await fetch_page(source, query)
-    return LegPage(data=[LegAnswer(**row) for row in found], total=total)
+    data = [LegAnswer(**row) for row in found]
+    totals = await totals_of(source, query)
+    return LegPage(data=data, total=total, totals=totals)
 
 
 @router.get(

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
@@ -32,7 +32,7 @@ from ..base.refusals import BadInputError, NotFoundError
 from ..base.text import checked_text
 from ..base.typed import typed_cents, typed_number, typed_whole
 from ..base.zones import UTC, Zone
-from ..calculations import shown
+from ..calculations import cents_text, shown
 
 Kind = Literal["text", "int", "fiat", "fraction", "number", "bool", "time"]
 
@@ -43,7 +43,7 @@ MAX_VALUES = 200
 # `lang` say who reads a CSV.
 RESERVED = {
     *("limit", "offset", "sortby", "direction", "search", "scope", "usr"),
-    *("tz", "for", "lang"),
+    *("tz", "for", "lang", "totals"),
 }
 _TEXT_ONLY = {Operator.LIKE, Operator.ANY, Operator.EVERY}
 _MANY = {Operator.INCLUDE, Operator.EXCLUDE, Operator.ANY, Operator.EVERY}
@@ -62,12 +62,30 @@ _MAX_INT = 2**63 - 1
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """A text in another table that a search finds a row by: `{}` in `within` is where
+    the condition on the column stands."""
+
+    column: str
+    within: str
+
+
+@dataclass(frozen=True)
 class Fields:
-    """The columns a list shows: all of them can be filtered and sorted by."""
+    """The columns a list shows: all of them can be filtered and sorted by.
+
+    A search looks in the texts of `search`, in what is `elsewhere`, and for the exact
+    number in `sats` and `cash`. `sums` are added up by `currency`.
+    """
 
     kinds: Mapping[str, Kind]
     search: Sequence[str]
     newest: str = "created_at"
+    elsewhere: Sequence[Elsewhere] = ()
+    sats: Sequence[str] = ()
+    cash: Sequence[str] = ()
+    sums: Sequence[str] = ()
+    currency: str | None = None
 
     def filter_model(self, name: str) -> type[FilterModel]:
         """The columns as LNbits' `FilterModel`, which writes them into OpenAPI."""
@@ -271,7 +289,7 @@ class _Where:
         for condition in query.conditions:
             self.parts.append(self._condition(condition))
         if query.search:
-            self.parts.append(self._search(query.search, query.fields.search))
+            self.parts.append(self._search(query.search, query.fields))
 
     @property
     def sql(self) -> str:
@@ -343,9 +361,28 @@ class _Where:
         ]
         return f"({' OR '.join(tried)})"
 
-    def _search(self, text: str, names: Sequence[str]) -> str:
-        parts = [self._contains(self._source.columns[n], text) for n in names]
+    def _search(self, text: str, fields: Fields) -> str:
+        columns = self._source.columns
+        parts = [self._contains(columns[n], text) for n in fields.search]
+        for one in fields.elsewhere:
+            parts.append(one.within.format(self._contains(one.column, text)))
+        sats, cents = _typed(typed_whole, text), _typed(typed_cents, text)
+        if sats is not None:
+            parts += [f"{columns[n]} = {self.add(sats)}" for n in fields.sats]
+        if cents is not None:
+            parts += [
+                f"{cents_sql(columns[n])} = {self.add(cents)}" for n in fields.cash
+            ]
         return f"({' OR '.join(parts)})"
+
+
+def _typed(read: Callable[[Any, str], Decimal | int], text: str) -> int | None:
+    """The number that was typed, if it is one that a row could hold."""
+    try:
+        number = int(read(text, "search"))
+    except ValueError:
+        return None
+    return number if abs(number) <= _MAX_INT else None
 
 
 def _pattern(value: str) -> str:
@@ -400,7 +437,10 @@ class _Order:
 def _used(query: ListQuery, order: _Order) -> set[str]:
     """The columns that decide which rows are shown, and in what order."""
     names = {c.field for c in query.conditions} | {order.name}
-    return names | set(query.fields.search) if query.search else names
+    if not query.search:
+        return names
+    fields = query.fields
+    return names.union(fields.search, fields.sats, fields.cash)
 
 
 async def _fetch(
@@ -445,6 +485,48 @@ async def _count(conn: Connection, source: Source, query: ListQuery) -> int:
         where.params,
     )
     return int(row["n"]) if row else 0
+
+
+async def sums_of(source: Source, query: ListQuery) -> list[dict[str, Any]]:
+    """What all rows of the filtered list add up to, by currency, and how many."""
+    fields = query.fields
+    if not fields.sums:
+        return []
+    where = _Where(source, query)
+    columns = source.columns
+    currency = columns[fields.currency] if fields.currency else "NULL"
+    summed = ", ".join(
+        f"SUM({_summable(columns[name], fields.kinds[name])}) AS {name}"
+        for name in fields.sums
+    )
+    names = _used(query, _Order.of(query, source)) | {*fields.sums}
+    names |= {fields.currency} if fields.currency else set()
+    async with db.connect() as conn:
+        found = await fetch_all(
+            conn,
+            f"SELECT {currency} AS currency, COUNT(*) AS n, {summed} "  # noqa: S608
+            f"FROM {source.tables_for(names)} {where.sql} GROUP BY 1 ORDER BY 1",
+            where.params,
+        )
+    return [
+        {
+            "currency": row["currency"],
+            "rows": int(row["n"]),
+            **{
+                name: _sum_text(int(row[name] or 0), fields.kinds[name])
+                for name in fields.sums
+            },
+        }
+        for row in found
+    ]
+
+
+def _summable(expression: str, kind: Kind) -> str:
+    return cents_sql(expression) if kind == "fiat" else expression
+
+
+def _sum_text(value: int, kind: Kind) -> int | str:
+    return cents_text(value) if kind == "fiat" else value
 
 
 async def fetch_page(

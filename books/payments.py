@@ -11,8 +11,8 @@ from lnbits.db import SQLITE
 
 from ..base.database import db, db_time, in_list
 from ..models import Mark, utc_now
-from .lists import Fields, Kind, Source
-from .reports import own_machines_sql, own_or_short_sql, whose
+from .lists import Elsewhere, Fields, Kind, Source
+from .reports import machine_elsewhere, own_machines_sql, own_or_short_sql, whose
 
 S = "satoshimachine"
 
@@ -56,6 +56,22 @@ SETTLEMENT_FIELDS = Fields(
         "notes",
         "id",
     ),
+    elsewhere=(
+        machine_elsewhere("s.machine_id"),
+        Elsewhere(
+            "external_payment_hash",
+            f"s.id IN (SELECT settlement_id FROM {S}.dca_payments WHERE {{}})",  # noqa: S608
+        ),
+        Elsewhere(
+            "q.username",
+            f"s.id IN (SELECT l.settlement_id FROM {S}.dca_payments l "  # noqa: S608
+            f"JOIN {S}.dca_clients q ON q.id = l.client_id WHERE {{}})",
+        ),
+    ),
+    sats=("wire_sats", "principal_sats", "fee_sats"),
+    cash=("fiat_amount",),
+    sums=("wire_sats", "principal_sats", "fee_sats", "fiat_amount"),
+    currency="fiat_code",
 )
 _DETAIL_KINDS: dict[str, Kind] = {
     **SETTLEMENT_KINDS,
@@ -136,6 +152,17 @@ LEG_FIELDS = Fields(
         "rate_mark": "text",
     },
     search=("external_payment_hash", "label", "error_message", "id", "settlement_id"),
+    elsewhere=(
+        machine_elsewhere("p.machine_id"),
+        Elsewhere(
+            "payment_hash",
+            f"p.settlement_id IN (SELECT id "  # noqa: S608
+            f"FROM {S}.dca_settlements WHERE {{}})",
+        ),
+    ),
+    sats=("amount_sats", "sent_sats"),
+    cash=("amount_fiat",),
+    sums=("amount_sats", "sent_sats"),
 )
 # In a payout, with an invoice already or not yet: no action is taken on it then.
 _IN_FLIGHT = (

@@ -24,13 +24,19 @@ from ..parties.lps_crud import (
     on_the_way_sql,
     received_sql,
 )
-from .lists import Fields, Source
+from .lists import Elsewhere, Fields, Source
 
 S = "satoshimachine"
 
 # A machine that said something this lately is online, is quiet, else offline.
 ONLINE = timedelta(minutes=15)
 QUIET = timedelta(hours=1)
+
+
+def machine_elsewhere(machine_id: str) -> Elsewhere:
+    """A machine's name, for a search of what is of it."""
+    machines = f"SELECT id FROM {S}.dca_machines WHERE {{}}"  # noqa: S608
+    return Elsewhere("name", f"{machine_id} IN ({machines})")
 
 
 def own_machines_sql(is_all: bool) -> str:
@@ -195,6 +201,10 @@ CLIENT_FIELDS = Fields(
         "created_at": "time",
     },
     search=("username", "id", "currency"),
+    elsewhere=(machine_elsewhere("c.machine_id"),),
+    cash=("remaining",),
+    sums=("remaining", "sats_received", "sats_on_the_way"),
+    currency="currency",
 )
 
 
@@ -280,6 +290,10 @@ DEPOSIT_FIELDS = Fields(
         "part_of": "text",
     },
     search=("username", "notes", "reason", "currency", "status", "id"),
+    elsewhere=(machine_elsewhere("d.machine_id"),),
+    cash=("amount",),
+    sums=("amount",),
+    currency="currency",
 )
 
 

@@ -73,6 +73,7 @@ RULES = {
     "/cash/hand": EVERYBODY,
     "/cash/plan": EVERYBODY,
     "/preferences": EVERYBODY,
+    "/search": EVERYBODY,
     "/visits": EVERYBODY,
     "/visits.csv": EVERYBODY,
     "/lp": EVERYBODY,
