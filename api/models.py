@@ -243,15 +243,24 @@ class ClientAnswer(BaseModel):
     created_at: datetime
 
 
-# The field of a page that says what the whole filtered list adds up to.
-TOTALS = Field(
-    None, description="with `totals=true`: sums of all rows, by currency, and `rows`"
-)
+class Summed(BaseModel):
+    """A page that says, where it was asked, what the whole filtered list adds up to."""
+
+    totals: list[dict[str, Any]] | None = Field(
+        None,
+        description="with `totals=true`: sums of all rows, by currency, and `rows`",
+    )
+
+    def dict(self, **options: Any) -> dict[str, Any]:
+        """Without `totals` where nobody asked: a page is `data` and `total`."""
+        found = super().dict(**options)
+        if found.get("totals") is None:
+            found.pop("totals", None)
+        return found
 
 
-class ClientPage(Page[ClientAnswer]):
+class ClientPage(Summed, Page[ClientAnswer]):
     data: list[ClientAnswer]
-    totals: list[dict[str, Any]] | None = TOTALS
 
 
 class InvitationAnswer(BaseModel):
@@ -350,9 +359,8 @@ class DepositAnswer(BaseModel):
         return cls(**{**pick(row, cls), **opened})
 
 
-class DepositPage(Page[DepositAnswer]):
+class DepositPage(Summed, Page[DepositAnswer]):
     data: list[DepositAnswer]
-    totals: list[dict[str, Any]] | None = TOTALS
 
 
 class LpAnswer(BaseModel):
@@ -459,9 +467,8 @@ class SettlementAnswer(BaseModel):
         return value or []
 
 
-class SettlementPage(Page[SettlementAnswer]):
+class SettlementPage(Summed, Page[SettlementAnswer]):
     data: list[SettlementAnswer]
-    totals: list[dict[str, Any]] | None = TOTALS
 
 
 class ClaimAnswer(BaseModel):
@@ -553,9 +560,8 @@ class LegAnswer(BaseModel):
         return {**values, "claim": of_claim}
 
 
-class LegPage(Page[LegAnswer]):
+class LegPage(Summed, Page[LegAnswer]):
     data: list[LegAnswer]
-    totals: list[dict[str, Any]] | None = TOTALS
 
 
 class ConsentAnswer(BaseModel):

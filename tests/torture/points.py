@@ -39,6 +39,7 @@ from dev import installation
 
 NOT_THE_MONEY_PATH = {
     "base.events": "waits for an event, and changes nothing",
+    "base.zones": "reads which day it is where somebody is",
     "books.accounting": "reads what was paid, for a CSV",
     "books.cash": "reads the cash book, for a screen",
     "books.cash_periods": "adds the cash book up, for a file",
@@ -46,9 +47,11 @@ NOT_THE_MONEY_PATH = {
     "books.journal": "reads the journal, for a screen and for files",
     "books.lists": "reads pages for a screen",
     "books.log": "reads what was done, for a screen",
+    "books.names": "reads what rows are called, for a file",
     "books.past": "reads a machine's past, for advice on a screen",
     "books.payments": "reads what was paid, for a screen",
     "books.reports": "writes CSV files",
+    "books.search": "looks for what somebody typed",
     "books.statement": "writes an LP's statement",
     "books.summaries": "adds up, for a screen",
     "cash.bays": "counts the notes in a machine, for a screen and a warning",
@@ -96,6 +99,7 @@ NOT_THE_MONEY_PATH = {
     "money.strays": "looks for payments of ours after a start: see desk/test_restored",
     "money.targets": "reads what a target means, and pays nothing",
     "parties.invitations_crud": "keeps who may be an LP: no sats",
+    "parties.lps": "keeps who is an LP and what they prefer: api/test_clients, test_lp",
     "parties.machines": "keeps machines and their settings",
     "parties.machines_crud": "the same, in SQL",
     "parties.preferences_crud": "keeps what people prefer to see",
