@@ -175,6 +175,8 @@ def main() -> int:
     chosen, arguments = parser.parse_known_args()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _told_to_end)
+    # a shell starts what runs in the background deaf to it, and pytest is asked with it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if chosen.quick:
         return run(["sqlite"], 2, ["--quick", *arguments])
     databases = [chosen.db] if chosen.db else list(DATABASES)

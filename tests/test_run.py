@@ -171,7 +171,9 @@ def test_the_tests_are_asked_to_end_and_waited_for(tmp_path: Path) -> None:
     """What pytest stops on Ctrl-C, servers and PostgreSQL, is stopped before us."""
     left = tmp_path / "left"
     script = (
-        "import pathlib, time\n"
+        "import pathlib, signal, time\n"
+        # a shell starts what runs in the background deaf to Ctrl-C
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "try:\n    print('here', flush=True); time.sleep(60)\n"
         f"except KeyboardInterrupt:\n    time.sleep(0.3); pathlib.Path({str(left)!r})"
         ".touch()"

@@ -64,6 +64,14 @@ NOT_SHOWN = {
     # a kind of LNbits' payments; the subject of a ValueError for developers
     "Admin credit",
     "The discount",
+    "An entry of {} does not add up: {}.",
+    # a plain-text file for accountants, and what its OpenAPI document says of it
+    'option "title" "Satoshi Machine" option "operating_currency" "SAT"',
+    "{}.journal j",
+    "1970-01-01 open {}",
+    "{} {} SAT",
+    "What is held is positive, what is owed or kept is negative: the lines of an entry "
+    "add up to 0 in sats, in fiat and in counter value, each.",
     "target: {}",
     # documentation and file names
     "npub or 64 hex",

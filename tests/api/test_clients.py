@@ -155,6 +155,10 @@ async def test_a_balance_counts_what_is_owed_and_not_what_was_given_back(
             "average_price": 45_597.01,
             # what the tests let LNbits believe: 133.3333 sat for a quetzal
             "price_now": 750_000.19,
+            # how this machine's payments are looked at
+            "price_check": True,
+            "market_factor": "1.0000",
+            "allow_stamped_invoices": False,
             "shows_coverage": False,
             "coverage": None,
         }

@@ -544,6 +544,8 @@ async def test_every_route_is_documented(app: FastAPI, client: Any) -> None:
             if method == "delete":
                 assert "204" in codes, where
                 continue
+            if codes >= {"204"}:
+                continue
             good = operation["responses"].get("201") or operation["responses"]["200"]
             shown = next(iter(good["content"].values()))["schema"]
             assert shown, where

@@ -16,7 +16,14 @@ import pytest_asyncio
 from api_world import Desk, make_desk, ok, refused
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
-from money_rows import add_leg, add_offer, add_report, add_settlement, add_visit
+from money_rows import (
+    add_leg,
+    add_offer,
+    add_report,
+    add_settlement,
+    add_staff,
+    add_visit,
+)
 from route_bodies import BODIES
 
 from satmachineadmin.base.database import db, fetch_all
@@ -59,6 +66,7 @@ async def ids(desk: Desk) -> dict[str, str]:
         "offer_id": await add_offer(desk.machine, desk.client["id"]),
         "visit_id": await add_visit(desk.machine),
         "report_id": await add_report(desk.machine["id"]),
+        "staff_id": await add_staff(desk),
     }
 
 

@@ -26,7 +26,7 @@ from satmachineadmin.host.balances import balances_msat
 from satmachineadmin.models import utc_now
 
 from dev.accounts import UserSession
-from ledger import assert_journal_balances
+from balanced import assert_journal_balances
 
 WHY = {"reason": "as agreed"}
 

@@ -45,7 +45,7 @@ from satmachineadmin.money.funds import free_sats
 from satmachineadmin.money.targets import ResolvedTarget
 from satmachineadmin.parties import deposits
 
-from ledger import assert_conserves, assert_lp_totals
+from balanced import assert_conserves, assert_lp_totals
 
 pytestmark = pytest.mark.longest
 

@@ -81,7 +81,7 @@ async def test_an_outcome_that_cannot_be_written(
     real = payouts_crud.complete_payouts
 
     async def complete_payouts(results: Any) -> Any:
-        for payout, _ in results:
+        for payout, *_ in results:
             if payout.destination_wallet_id == world.lps[0].wallet.id:
                 raise UnforeseenError
         return await real(results)

@@ -232,7 +232,7 @@ async def test_known_failure_37_made_at_10_00_and_paid_at_10_59_with_nobody_list
     await tasks.sweep()
     settlement = await world.until(invoice.payment_hash, "completed")
     assert settlement.transaction_time
-    assert abs((settlement.transaction_time - utc_now()).total_seconds()) < 60
+    assert abs((settlement.transaction_time - utc_now()).total_seconds()) < 600
 
 
 @pytest.mark.parametrize("zone", ["America/Guatemala", "Pacific/Kiritimati"])
@@ -255,7 +255,7 @@ async def test_known_failure_37_a_server_in_another_time_zone(
             os.environ["TZ"] = was
         time.tzset()
     assert settlement.transaction_time
-    assert abs((settlement.transaction_time - utc_now()).total_seconds()) < 60
+    assert abs((settlement.transaction_time - utc_now()).total_seconds()) < 600
     assert await world.lps[0].balance_sats() == 100_000
 
 

@@ -76,6 +76,7 @@ async def test_an_invitation_by_name_until_the_yes(
         "status": "invited",
         "created_at": mine["created_at"],
         "expires_at": mine["expires_at"],
+        "role": None,
     }
     path = f"/clients/{client['id']}"
     body = {"client_id": client["id"], "amount": "500"}

@@ -23,7 +23,7 @@ def main() -> None:
     os.chdir(folder)
     sys.path.append(str(folder / "extensions"))
     # LNbits reads its settings when it is imported: not before this line.
-    ledger = importlib.import_module("ledger")
+    ledger = importlib.import_module("balanced")
     asyncio.run(ledger.assert_ledger_balances())
 
 

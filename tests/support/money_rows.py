@@ -165,3 +165,10 @@ async def add_visit(machine: dict[str, Any]) -> str:
         own = await get_machine(machine["id"], conn)
         assert own
         return (await open_visit(conn, own, own.operator_user_id)).id
+
+
+async def add_staff(desk: Any) -> str:
+    """Somebody whom the desk's operator asks to work for them; the row's id."""
+    answer = await desk.operator.api.post("/staff", json={"role": "bookkeeper"})
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])

@@ -48,7 +48,7 @@ from satmachineadmin.parties import positions_crud
 
 from conftest import wait_for
 from dev.accounts import UserSession, WalletKeys
-from ledger import assert_ledger_balances
+from balanced import assert_ledger_balances
 
 
 async def insert(table: str, model: Any) -> None:

@@ -23,6 +23,7 @@ from typing import Any, ClassVar
 
 from lnbits.core.db import db as core_db
 from lnbits.core.services import create_invoice, pay_invoice
+from lnbits.settings import settings
 from lnbits.wallets import get_funding_source
 from lnbits.wallets.fake import FakeWallet
 from lnurl_server import LnurlServer
@@ -33,6 +34,7 @@ from satmachineadmin.base.database import db_time, execute, fetch_all, transacti
 from satmachineadmin.base.refusals import ConflictError
 from satmachineadmin.desk import (
     balances,
+    consents,
     dispense,
     legs,
     quarantine,
@@ -322,8 +324,8 @@ class HalfDispensed(Scene):
 
 class Interval(Scene):
     """Two cash-outs gather for an hour; the second turns out to be short after it was
-    planned, so its legs shrink; then one payment for each, and a refund to an address.
-    """
+    planned: an LP says yes and the super decides for the others, so its legs shrink;
+    then one payment for each, and a refund to an address."""
 
     machine: ClassVar[Mapping[str, Any]] = {"payout_interval_minutes": 60}
 
@@ -334,10 +336,33 @@ class Interval(Scene):
         await self.customer_pays(fiat="100.00", principal=50_000, fee=4_000)
 
     def steps(self) -> list[Step]:
-        return [settle, self.short, self.hour_is_over, self.refund, settle]
+        return [
+            *(settle, self.short, self.an_lp_agrees, self.super_decides),
+            *(self.hour_is_over, self.refund, settle),
+        ]
 
     async def short(self) -> None:
         await self.report(4_000)
+
+    async def an_lp_agrees(self) -> None:
+        settlement = await self.world.settlement(self.hashes[-1])
+        first = self.world.lps[0]
+        for leg in await self.world.legs(self.hashes[-1], "dca"):
+            if leg.client_id != first.client.id:
+                continue
+            try:
+                await consents.answer_leg(first.user.user_id, leg.id, True, None)
+            except ConflictError:  # said yes before this process died
+                asked = await consents.read_asked(settlement.id)
+                assert asked and len(asked.accepted_by) == 1, asked
+
+    async def super_decides(self) -> None:
+        settlement = await self.world.settlement(self.hashes[-1])
+        asked = await consents.read_asked(settlement.id)
+        assert asked and len(asked.accepted_by) == 1, asked
+        if asked.state == "open":
+            by = str(settings.super_user)
+            await consents.decide(by, settlement.id, True, "the film shows it")
 
     async def hour_is_over(self) -> None:
         await time_passes()

@@ -35,7 +35,7 @@ from satmachineadmin.models import Client, Leg, Settlement
 from satmachineadmin.parties import deposits as cash_deposits
 
 from dev.accounts import UserSession
-from ledger import assert_ledger_balances
+from balanced import assert_ledger_balances
 
 pytestmark = pytest.mark.longest
 
