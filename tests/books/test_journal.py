@@ -25,8 +25,8 @@ from satmachineadmin.desk import foreign
 from satmachineadmin.host.balances import balances_msat
 from satmachineadmin.models import utc_now
 
-from dev.accounts import UserSession
 from balanced import assert_journal_balances
+from dev.accounts import UserSession
 
 WHY = {"reason": "as agreed"}
 

@@ -153,7 +153,7 @@ async def test_a_lower_dispense_waits_for_the_lps_yes(stage: Stage) -> None:
     await page.get_by_text(f"of {operator.username}").wait_for()
     await _whole(watched, "consent-super")
     await page.get_by_role("button", name="Grant it").click()
-    await page.get_by_role("dialog").get_by_label("Reason").fill("seen on video")
+    await page.get_by_role("dialog").get_by_label("Why?").fill("seen on video")
     await act(page, "Grant it", done="Decided")
     await page.get_by_text("agreed", exact=True).first.wait_for()
     watched.assert_clean()
@@ -169,7 +169,7 @@ async def test_the_super_decides_a_deposit(stage: Stage, desk: Desk) -> None:
     watched = await stage.open(stage.platform, "lps?show=deposits&all=1")
     page = watched.page
     await page.get_by_role("button", name="Refuse", exact=True).first.click()
-    await page.get_by_role("dialog").get_by_label("Reason").fill("no proof of it")
+    await page.get_by_role("dialog").get_by_label("Why?").fill("no proof of it")
     await act(page, "Refuse", done="Decided")
     watched.assert_clean()
     await page.context.close()

@@ -178,6 +178,7 @@ async def test_what_is_shown_survives_and_is_dropped_when_asked(
     await page.wait_for_url("**/overview?days=30")
     await page.locator(".satm-tile--link").first.click()
     await page.wait_for_url("**/settlements?**")
+    await page.locator("tbody tr").first.wait_for()
     assert await page.locator("tbody tr").count() == 1
     await page.go_back()
     await page.locator("[aria-pressed=true]").filter(has_text="30 days").wait_for()

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from api_world import Desk, add_machine, make_desk, ok, random_hex_key, refused
-from money_rows import add_leg, add_settlement
+from money_rows import add_leg, add_settlement, nobody_elses_word
 from world import update
 
 from satmachineadmin.base.database import db_time
@@ -84,6 +84,7 @@ async def test_what_the_super_is_to_look_at(
     )
     long_ago = db_time(utc_now() - timedelta(hours=2))
     await update("dca_payments", leg, created_at=long_ago)
+    await nobody_elses_word(desk.machine["id"])
     seen = ok(await super_session.api.get("/super/overview"))["needs_attention"]
     mine = {x["kind"]: x for x in seen if x["machine_id"] == desk.machine["id"]}
     found = {

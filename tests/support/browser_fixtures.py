@@ -132,7 +132,7 @@ async def desk(stage: Stage) -> Desk:
             page = answer(await api.get("/settlements", params=params))
             return page["data"][0]["id"] if page["data"] else None
 
-        return await wait_for(find)
+        return await wait_for(find, timeout_seconds=150)
 
     # what the LP got and what the books say differ by less than they had
     stage.sql(

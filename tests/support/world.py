@@ -46,9 +46,9 @@ from satmachineadmin.models import (
 )
 from satmachineadmin.parties import positions_crud
 
+from balanced import assert_ledger_balances
 from conftest import wait_for
 from dev.accounts import UserSession, WalletKeys
-from balanced import assert_ledger_balances
 
 
 async def insert(table: str, model: Any) -> None:

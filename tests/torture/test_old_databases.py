@@ -34,8 +34,8 @@ from satmachineadmin.desk import balances, legs
 from satmachineadmin.models import Client, Leg, Settlement
 from satmachineadmin.parties import deposits as cash_deposits
 
-from dev.accounts import UserSession
 from balanced import assert_ledger_balances
+from dev.accounts import UserSession
 
 pytestmark = pytest.mark.longest
 
