@@ -197,7 +197,10 @@ class DeskShop(RuleBasedStateMachine):
                 "SELECT id FROM satoshimachine.dca_clients WHERE machine_id = :m)",
                 {"m": self.machine.id},
             )
-            for table in ("payments", "settlements", "deposits", "clients"):
+            for table in (
+                *("payments", "settlements", "deposits", "clients"),
+                *("consents", "offers"),
+            ):
                 await execute(
                     conn,
                     f"DELETE FROM satoshimachine.dca_{table} WHERE machine_id = :m",
