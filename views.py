@@ -32,9 +32,11 @@ from .api.cash_plan import plan_answer
 from .api.line import PairingAnswer, own_machine, pairing_answer
 from .api.page_bundle import LANGUAGES, page_bundle, script_answer, words_bundle
 from .api.route import Caller, new_router
+from .api.zones import AskedZone, InZone, zone_for
 from .base.database import db
+from .base.zones import Zone
 from .books.statement import lp_statement, period_of
-from .host.people import User
+from .host.people import User, usernames_of
 from .models import utc_now
 
 satmachineadmin_generic_router = new_router()
@@ -105,17 +107,24 @@ def spaced(amount: int | str) -> str:
     return f"{sign}{int(whole):,}".replace(",", "\u00a0") + dot + cents
 
 
-def moment(at: datetime) -> str:
-    return at.strftime("%Y-%m-%d %H:%M")
+def _print(
+    request: Request, name: str, language: str, zone: Zone, **context: object
+) -> Response:
+    """Every time on the paper is of the reader's zone, which stands on it."""
 
+    def moment(at: datetime) -> str:
+        return zone.local(at).strftime("%Y-%m-%d %H:%M")
 
-def _print(request: Request, name: str, language: str, **context: object) -> Response:
     renderer = template_renderer(["satmachineadmin/templates"])
     renderer.env.filters.update(spaced=spaced, moment=moment)
     return renderer.TemplateResponse(
         request,
         name,
-        {"lang": "es" if language.startswith("es") else "en", **context},
+        {
+            "lang": "es" if language.startswith("es") else "en",
+            "zone": zone.name,
+            **context,
+        },
         # The sheet holds a one-time code, the statement somebody's money.
         headers={"Cache-Control": "no-store"},
     )
@@ -127,7 +136,11 @@ def _print(request: Request, name: str, language: str, **context: object) -> Res
     include_in_schema=False,
 )
 async def pairing_sheet(
-    request: Request, user: Caller, machine_id: str, language: Language = "en"
+    request: Request,
+    user: Caller,
+    machine_id: str,
+    zone: InZone,
+    language: Language = "en",
 ) -> Response:
     """The pairing QR on paper, with what the machine's setup asks for."""
     machine = await own_machine(machine_id, user.id)
@@ -143,6 +156,7 @@ async def pairing_sheet(
         request,
         "pairing-sheet.html",
         language,
+        zone,
         machine=machine,
         pairing=pairing,
         code=code,
@@ -192,16 +206,24 @@ def notes_text(notes: Mapping[str, int] | None) -> str:
     "/visits/{visit_id}/slip", response_class=HTMLResponse, include_in_schema=False
 )
 async def visit_slip(
-    request: Request, user: Caller, visit_id: str, language: Language = "en"
+    request: Request,
+    user: Caller,
+    visit_id: str,
+    zone: InZone,
+    language: Language = "en",
 ) -> Response:
-    """What was counted in a visit, on paper."""
+    """What was counted in a visit, and by whom, on paper."""
     async with db.connect() as conn:
         visit, machine = await own_visit(conn, visit_id, user.id)
         answer = await visit_answer(conn, visit, machine, user.id)
+    names = await usernames_of({x for x in (visit.opened_by, visit.closed_by) if x})
     return _print(
         request,
         "visit-slip.html",
         language,
+        zone,
+        opened_by=names.get(visit.opened_by),
+        closed_by=names.get(visit.closed_by or ""),
         visit=answer,
         machine=machine.name or machine.machine_npub[:12],
         place=place_words(language),
@@ -216,6 +238,7 @@ async def visit_slip(
 async def plan_sheet(
     request: Request,
     user: Caller,
+    zone: InZone,
     machines: Annotated[str, Query(max_length=10_000)] = "",
     language: Language = "en",
 ) -> Response:
@@ -225,6 +248,7 @@ async def plan_sheet(
         request,
         "refill-plan.html",
         language,
+        zone,
         plan=plan,
         names={bay.machine_id: bay.machine for bay in plan.bays},
         place=place_words(language),
@@ -241,17 +265,20 @@ async def statement(
     user: Reader,
     first: Annotated[date | None, Query(alias="from")] = None,
     last: Annotated[date | None, Query(alias="to")] = None,
+    tz: AskedZone = None,
     language: Language = "en",
 ) -> Response:
-    """What the reader handed over and received as an LP, day by day."""
-    start, end = period_of(first, last)
+    """What the reader handed over and received as an LP, day by day of their zone."""
+    zone = await zone_for(user.id, tz)
+    start, end = period_of(first, last, zone)
     return _print(
         request,
         "statement.html",
         language,
+        zone,
         reader=user.username or "",
         first=start,
         last=end,
         now=utc_now(),
-        machines=await lp_statement(user.id, start, end),
+        machines=await lp_statement(user.id, start, end, zone),
     )

@@ -21,12 +21,17 @@ AskedZone = Annotated[
 ]
 
 
-async def zone_of_request(account: Caller, tz: AskedZone = None) -> Zone:
+async def zone_for(user_id: str, tz: str | None) -> Zone:
+    """`BadInputError` for a `tz` that is no zone."""
     if tz:
         return zone_named(tz)
     async with db.connect() as conn:
-        preferences = await get_preferences(conn, account.id)
+        preferences = await get_preferences(conn, user_id)
     return zone_or_utc(preferences.time_zone)
+
+
+async def zone_of_request(account: Caller, tz: AskedZone = None) -> Zone:
+    return await zone_for(account.id, tz)
 
 
 InZone = Annotated[Zone, Depends(zone_of_request)]

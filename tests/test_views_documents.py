@@ -128,6 +128,38 @@ async def test_a_statement_adds_up_in_every_period(
     assert "349.90" not in foreign and "not enrolled" in foreign
 
 
+async def test_papers_are_of_the_readers_days(
+    make_user: MakeUser, make_wallet: MakeWallet
+) -> None:
+    """Guatemala is six hours behind: its February ends at six in the morning, UTC."""
+    desk = await make_desk(make_user, make_wallet)
+    lp = await make_user("lp")
+    client = await add_lp(desk.operator, desk.machine["id"], lp)
+    made = await add_deposit(desk.operator, client["id"], "500.00")
+    at = datetime(2025, 3, 1, 5, 59, tzinfo=timezone.utc)
+    await _move("dca_deposits", made["id"], confirmed_at=at)
+    path = "/satmachineadmin/dca/statement"
+    period = {"from": "2025-03-01", "to": "2025-03-31"}
+    there = {**period, "tz": "America/Guatemala"}
+    assert "<td>2025-03-01 05:59" in _text(await lp.core.get(path, params=period))
+    page = _text(await lp.core.get(path, params=there))
+    assert "<td>" not in page and "those of America/Guatemala." in page
+    zone = {"time_zone": "America/Guatemala"}
+    ok(await lp.api.put("/preferences", json=zone))
+    before = {"from": "2025-02-01", "to": "2025-02-28"}
+    page = _text(await lp.core.get(path, params=before))
+    assert "<td>2025-02-28 23:59" in page and "500.00 GTQ" in page
+    wrong = await lp.core.get(path, params={**period, "tz": "Atlantis/Deep"})
+    assert wrong.status_code == 400 and "not a time zone" in wrong.text
+    # and a slip says who was there
+    visit = ok(
+        await desk.operator.api.post(f"/machines/{desk.machine['id']}/visits"), 201
+    )
+    slip = f"/satmachineadmin/visits/{visit['id']}/slip"
+    page = _text(await desk.operator.core.get(slip, params={"tz": "Asia/Tokyo"}))
+    assert desk.operator.username in page and "those of Asia/Tokyo." in page
+
+
 async def test_a_period_that_ends_before_it_begins_is_refused(
     make_user: MakeUser,
 ) -> None:

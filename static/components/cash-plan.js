@@ -8,6 +8,7 @@ satmachine.component('cash-plan', {
     sheet() {
       const query = new URLSearchParams({
         lang: this.$i18n.locale,
+        tz: this.store.zone,
         machines: this.chosen || ''
       })
       return `/satmachineadmin/cash/plan/print?${query}`

@@ -42,7 +42,11 @@
         return satmachine.api.url(`/visits/${this.id}.csv`)
       },
       slip() {
-        return `/satmachineadmin/visits/${this.id}/slip?lang=${this.$i18n.locale}`
+        const query = new URLSearchParams({
+          lang: this.$i18n.locale,
+          tz: this.store.zone
+        })
+        return `/satmachineadmin/visits/${this.id}/slip?${query}`
       }
     },
     methods: {
