@@ -454,13 +454,14 @@ async def build_world(
 
 
 async def _let_sleep_what_other_tests_left() -> None:
-    tomorrow = {"at": db_time(utc_now() + timedelta(days=1))}
+    # later than any clock that a test sets forward
+    much_later = {"at": db_time(utc_now() + timedelta(days=60))}
     async with transaction() as conn:
         for rows_left in (
             "dca_payments SET next_try_at = :at WHERE status = 'pending'",
             "dca_payouts SET next_try_at = :at WHERE status IN ('new', 'invoiced')",
         ):
-            await execute(conn, f"UPDATE satoshimachine.{rows_left}", tomorrow)
+            await execute(conn, f"UPDATE satoshimachine.{rows_left}", much_later)
 
 
 @pytest_asyncio.fixture
