@@ -33,6 +33,7 @@ from .line import engine as line
 from .models import utc_now
 from .money import forwards_crud, landing, payouts_crud, planning, receipts, strays
 from .money.rush import debouncer
+from .parties import discounts_crud
 
 PREFIX = "ext_satmachineadmin"
 LEASE_RENEW_SECONDS = 10
@@ -218,6 +219,7 @@ async def run_maintenance() -> None:
     await crud.overdue_dispenses(planning.overdue_before(now))
     await forwards_crud.void_stale()
     await consents.settle_open()
+    await discounts_crud.give_back_unpaid()
     if time.monotonic() - state.second_look >= RECHECK_INTERVAL_SECONDS:
         since = now - timedelta(hours=48)
         await distribution.recheck_paid_payouts(

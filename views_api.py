@@ -15,6 +15,7 @@ from .api import cash as api_cash
 from .api import cash_books as api_cash_books
 from .api import cash_plan as api_cash_plan
 from .api import clients as api_clients
+from .api import discounts as api_discounts
 from .api import invitations as api_invitations
 from .api import journal as api_journal
 from .api import line as api_line
@@ -50,6 +51,7 @@ PARTS = (
     api_preferences,
     api_search,
     api_staff,
+    api_discounts,
 )
 
 for part in PARTS:

@@ -81,6 +81,7 @@ _LINES: dict[frozenset[str], str] = {
         GET /search
         GET /discounts
         GET /discounts.csv
+        GET /discounts/{discount_id}
     """,
     _DESK: """
         PUT /machines/{machine_id}

@@ -19,7 +19,8 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
 
 from bolt11 import decode as bolt11_decode
@@ -42,8 +43,9 @@ from ..host import paying
 from ..host.payments import invoice_by_external_id, payment_of
 from ..models import CASH_IN, CASH_OUT, Fiat, Machine, Settlement, utc_now
 from ..money import landing
+from ..parties.discounts_crud import PLATFORM, Discount, NoDiscountError
+from . import codes, requests_crud
 from . import crud as line_crud
-from . import requests_crud
 from .available import cash_facts, name_the_sale, notes_of, open_invoices, set_aside
 from .funds import max_cash_in_sats
 from .nostr import Incoming, LineError
@@ -114,8 +116,10 @@ async def quote(call: Call, body: Mapping[str, Any]) -> dict[str, Any]:
             "bad_request", f"The machine's currency here is {machine.fiat_code}."
         )
     must_be_active(machine)
+    discount = await codes.read_code(machine, body)
     config = await crud.get_super_config()
-    terms = FeeFractions.of(machine, config).terms(tx_type)
+    fractions = codes.fractions_with(FeeFractions.of(machine, config), discount)
+    terms = fractions.terms(tx_type)
     if body.get("fiat_amount") is not None:
         must_be_within_limits(machine, _cents(body["fiat_amount"], "fiat_amount"))
     least, most = machine.min_fiat, machine.max_fiat
@@ -126,6 +130,7 @@ async def quote(call: Call, body: Mapping[str, Any]) -> dict[str, Any]:
         "min_fiat": None if least is None else format(least, "f"),
         "max_fiat": None if most is None else format(most, "f"),
         "max_cash_in_sats": await max_cash_in_sats(machine),
+        **codes.of_discount(discount, terms),
         **await cash_facts(machine),
     }
 
@@ -162,6 +167,7 @@ class Terms:
     txid: str
     figures: Figures
     stamp: dict[str, Any]
+    discount: Discount | None = None
 
 
 def read_txid(body: Mapping[str, Any]) -> str:
@@ -188,7 +194,8 @@ async def read_terms(
     async with db.connect() as conn:
         config = await crud.get_super_config(conn)
         known = await known_rates(conn, machine, utc_now())
-    fractions = FeeFractions.of(machine, config)
+    discount = await codes.read_code(machine, body)
+    fractions = codes.fractions_with(FeeFractions.of(machine, config), discount)
     stamp = {
         name: body[name]
         for name in ("exchange_rate", "bills", "cassettes")
@@ -224,7 +231,7 @@ async def read_terms(
     if tx_type == CASH_OUT:
         must_be_within_limits(machine, figures.fiat_cents)
     stamp["fiat_amount"] = format(figures.fiat_amount, "f")
-    return Terms(txid, figures, stamp)
+    return Terms(txid, figures, stamp, discount)
 
 
 def _wire_msat(tx_type: str, principal: Any, fee: Any) -> int:
@@ -244,6 +251,9 @@ def _wire_msat(tx_type: str, principal: Any, fee: Any) -> int:
 def new_request(machine: Machine, rpc: str, terms: Terms, event: Incoming) -> Any:
     """The row of a request that nothing was done about yet."""
     now = utc_now()
+    discount = terms.discount
+    is_platforms = discount is not None and discount.owner == PLATFORM
+    share = discount.fraction if discount else None
     return MachineRequest(
         machine_id=machine.id,
         txid=terms.txid,
@@ -255,6 +265,10 @@ def new_request(machine: Machine, rpc: str, terms: Terms, event: Incoming) -> An
         fiat_amount=Fiat(terms.figures.fiat_amount),
         fiat_code=terms.figures.fiat_code,
         stamp_json=json.dumps(terms.stamp, ensure_ascii=False),
+        discount_id=discount.id if discount else None,
+        discount_code=discount.code if discount else None,
+        operator_discount=Decimal(0) if is_platforms else share,
+        platform_discount=share if is_platforms else (discount and Decimal(0)),
         event_id=event.id,
         event_epoch=0,  # nothing was decided upon yet
         created_at=now,
@@ -275,6 +289,7 @@ def must_be_same(request: MachineRequest, rpc: str, body: Mapping[str, Any]) -> 
         and body.get("fiat_code") == request.fiat_code
         and body.get("principal_sats") == request.principal_sats
         and body.get("fee_sats", request.fee_sats) in (request.fee_sats, None)
+        and str(body.get("code") or "").strip().upper() == (request.discount_code or "")
     )
     if not same:
         raise LineError(
@@ -295,7 +310,14 @@ async def request_for(
     request = await requests_crud.get_request(machine.id, txid)
     if request is None:
         terms = await read_terms(machine, body, tx_type, txid)
-        await requests_crud.insert_request(new_request(machine, rpc, terms, event))
+        written = new_request(machine, rpc, terms, event)
+        # cash that was put in stays in: only an invoice can be left unpaid
+        minutes = machine.invoice_expiry_minutes if rpc == "invoice" else None
+        expires_at = utc_now() + timedelta(minutes=minutes) if minutes else None
+        try:
+            await requests_crud.insert_request(written, terms.discount, expires_at)
+        except NoDiscountError as exc:
+            raise codes.bad_code() from exc
         request = await requests_crud.get_request(machine.id, txid)
     if request is None:
         raise LineError("server_error", "The request could not be stored; repeat it.")
@@ -317,6 +339,8 @@ async def invoice(call: Call, body: Mapping[str, Any]) -> dict[str, Any]:
         await set_aside(
             machine, request.txid, request.fiat_amount, request.stamp.get("bills")
         )
+        if request.discount_id:
+            await codes.keep(machine, request.txid)
         payment_hash, bolt11 = await invoice_by_external_id(
             request.wallet_id, external_id(request)
         ) or await _make(machine, request)

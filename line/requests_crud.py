@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from lnbits.db import Connection
@@ -31,6 +32,8 @@ from ..base.database import (
 from ..base.lease import lease_held_sql
 from ..crud import OWN, recorded_hashes
 from ..models import Fiat, utc_now
+from ..parties import discounts_crud
+from ..parties.discounts_crud import Discount
 from . import verdicts_crud
 from .nostr import Incoming
 
@@ -62,6 +65,10 @@ class MachineRequest(BaseModel):
     status: str = "new"
     code: str | None = None
     reason: str | None = None
+    discount_id: str | None = None
+    discount_code: str | None = None
+    operator_discount: Decimal | None = None
+    platform_discount: Decimal | None = None
     event_id: str
     event_epoch: int
     created_at: datetime
@@ -104,12 +111,23 @@ async def get_request(
     return found[0] if found else None
 
 
-async def insert_request(request: MachineRequest) -> bool:
-    """Write it once per (machine, txid); False if there is one already."""
+async def insert_request(
+    request: MachineRequest,
+    discount: Discount | None = None,
+    expires_at: datetime | None = None,
+) -> bool:
+    """Write it once per (machine, txid), and count the use of its discount with it;
+    False if there is one already. `NoDiscountError` if another took the last use."""
     params = row_params(request)
     sql = insert_sql("dca_machine_requests", params, "ON CONFLICT DO NOTHING")
     async with transaction() as conn:
-        return await execute(conn, sql, params) == 1
+        if await execute(conn, sql, params) != 1:
+            return False
+        if discount is not None:
+            await discounts_crud.take(
+                conn, discount, request.machine_id, request.txid, expires_at
+            )
+    return True
 
 
 async def store_made_invoice(

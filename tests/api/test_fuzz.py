@@ -22,7 +22,7 @@ from fastapi import FastAPI
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from money_rows import add_leg, add_offer, add_settlement, add_staff
+from money_rows import add_discount, add_leg, add_offer, add_settlement, add_staff
 from schemathesis import Case, GenerationMode
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -105,6 +105,7 @@ async def ids(desk: Desk, make_user: MakeUser) -> dict[str, str]:
         "code": desk.link["code"],
         "enrolment_id": desk.client["id"],
         "staff_id": await add_staff(desk),
+        "discount_id": await add_discount(desk),
     }
 
 

@@ -17,6 +17,7 @@ from api_world import Desk, make_desk, ok, refused
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from money_rows import (
+    add_discount,
     add_leg,
     add_offer,
     add_report,
@@ -67,6 +68,7 @@ async def ids(desk: Desk) -> dict[str, str]:
         "visit_id": await add_visit(desk.machine),
         "report_id": await add_report(desk.machine["id"]),
         "staff_id": await add_staff(desk),
+        "discount_id": await add_discount(desk),
     }
 
 

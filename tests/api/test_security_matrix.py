@@ -24,7 +24,14 @@ from api_world import Desk, add_deposit, make_desk
 from fastapi import FastAPI
 from lnbits.helpers import create_access_token
 from lnbits.settings import settings
-from money_rows import add_leg, add_offer, add_report, add_settlement, add_visit
+from money_rows import (
+    add_discount,
+    add_leg,
+    add_offer,
+    add_report,
+    add_settlement,
+    add_visit,
+)
 from route_bodies import BODIES
 
 from conftest import BASE_URL, MakeUser, MakeWallet
@@ -80,6 +87,8 @@ RULES = {
     "/preferences": EVERYBODY,
     "/search": EVERYBODY,
     "/staff": EVERYBODY,
+    "/discounts": EVERYBODY,
+    "/discounts.csv": EVERYBODY,
     "/visits": EVERYBODY,
     "/visits.csv": EVERYBODY,
     "/lp": EVERYBODY,
@@ -162,6 +171,7 @@ async def ids(desk: Desk) -> dict[str, str]:
         "report_id": await add_report(desk.machine["id"]),
         "code": desk.link["code"],
         "offer_id": await add_offer(desk.machine, desk.client["id"]),
+        "discount_id": await add_discount(desk),
         "enrolment_id": desk.client["id"],
         "staff_id": (await desk.operator.api.post("/staff", json=WORK)).json()["id"],
     }

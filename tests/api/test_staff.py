@@ -29,6 +29,9 @@ PREFIX = "/satmachineadmin/api/v1"
 ROLES = ("manager", "bookkeeper", "collector")
 # What nobody who works for an operator may do, whatever else they may.
 OPERATORS_ALONE = {
+    "POST /discounts",
+    "PUT /discounts/{discount_id}",
+    "DELETE /discounts/{discount_id}",
     "POST /machines",
     "DELETE /machines/{machine_id}",
     "PUT /splits",

@@ -57,4 +57,8 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
         "reason": "x",
         "idempotency_key": "x",
     },
+    ("POST", "/discounts"): {"code": "SPRING25", "fraction": "0.2500"},
+    ("PUT", "/discounts/{discount_id}"): {"is_active": False},
+    ("POST", "/super/discounts"): {"code": "SPRING25", "fraction": "0.2500"},
+    ("PUT", "/super/discounts/{discount_id}"): {"is_active": False},
 }

@@ -95,9 +95,20 @@ window.i18n.global.mergeLocaleMessage('en', {
         rotate: 'New service key',
         revoke: 'Old service keys revoked'
       },
+      discount: {
+        create: 'Discount made',
+        change: 'Discount changed',
+        delete: 'Discount removed'
+      },
       config: {change: 'Platform fees changed'}
     },
     field: {
+      code: 'code',
+      fraction: 'share of the fee',
+      max_uses: 'most uses',
+      max_uses_a_day: 'most uses a day',
+      valid_from: 'from',
+      valid_until: 'until',
       resolved_sats: 'off the platform’s share',
       shortfall_sats: "Platform's share not charged",
       claimed_npub: 'typed key',
@@ -195,6 +206,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       partial: 'reported, a part'
     },
     subject: {
+      discount: 'discount',
       settlement: 'settlement',
       payment: 'payment',
       deposit: 'deposit',

@@ -95,9 +95,20 @@ window.i18n.global.mergeLocaleMessage('es', {
         rotate: 'Nueva clave de servicio',
         revoke: 'Claves de servicio antiguas revocadas'
       },
+      discount: {
+        create: 'Descuento creado',
+        change: 'Descuento cambiado',
+        delete: 'Descuento quitado'
+      },
       config: {change: 'Comisiones de la plataforma cambiadas'}
     },
     field: {
+      code: 'código',
+      fraction: 'parte de la comisión',
+      max_uses: 'usos como máximo',
+      max_uses_a_day: 'usos al día como máximo',
+      valid_from: 'desde',
+      valid_until: 'hasta',
       resolved_sats: 'menos para la plataforma',
       shortfall_sats: 'Parte de la plataforma sin cobrar',
       claimed_npub: 'clave escrita',
@@ -195,6 +206,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       partial: 'informada, una parte'
     },
     subject: {
+      discount: 'descuento',
       settlement: 'liquidación',
       payment: 'pago',
       deposit: 'depósito',
