@@ -81,7 +81,6 @@ _LINES: dict[frozenset[str], str] = {
         GET /search
         GET /discounts
         GET /discounts.csv
-        GET /discounts/{discount_id}
     """,
     _DESK: """
         PUT /machines/{machine_id}

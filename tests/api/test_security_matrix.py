@@ -49,6 +49,8 @@ RULES = {
     "/super/overview": SUPER,
     "/super/config": SUPER,
     "/super/operators": SUPER,
+    "/super/discounts": SUPER,
+    "/super/discounts.csv": SUPER,
     "/super/nostr": SUPER,
     "/super/nostr/rotate": SUPER,
     "/super/nostr/revoke": SUPER,
