@@ -95,7 +95,11 @@ window.i18n.global.mergeLocaleMessage('en', {
         rotate: 'New service key',
         revoke: 'Old service keys revoked'
       },
-      config: {change: 'Platform fees changed'}
+      config: {change: 'Platform fees changed'},
+      host: {
+        apply: 'Change of LNbits’ balances asked for',
+        undo: 'Put-back of LNbits’ balances asked for'
+      }
     },
     field: {
       resolved_sats: 'off the platform’s share',
@@ -206,7 +210,8 @@ window.i18n.global.mergeLocaleMessage('en', {
       splits: 'splits',
       super_config: 'platform fees',
       lp: 'DCA settings',
-      nostr: 'line to the machines'
+      nostr: 'line to the machines',
+      host: 'LNbits’ database'
     },
     audit_actor: {
       engine: 'the engine',

@@ -95,7 +95,11 @@ window.i18n.global.mergeLocaleMessage('es', {
         rotate: 'Nueva clave de servicio',
         revoke: 'Claves de servicio antiguas revocadas'
       },
-      config: {change: 'Comisiones de la plataforma cambiadas'}
+      config: {change: 'Comisiones de la plataforma cambiadas'},
+      host: {
+        apply: 'Cambio de los saldos de LNbits pedido',
+        undo: 'Vuelta atrás de los saldos de LNbits pedida'
+      }
     },
     field: {
       resolved_sats: 'menos para la plataforma',
@@ -206,7 +210,8 @@ window.i18n.global.mergeLocaleMessage('es', {
       splits: 'reparto',
       super_config: 'comisiones de la plataforma',
       lp: 'ajustes de DCA',
-      nostr: 'línea con los cajeros'
+      nostr: 'línea con los cajeros',
+      host: 'base de datos de LNbits'
     },
     audit_actor: {
       engine: 'el motor',
