@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query
@@ -45,7 +45,7 @@ from ..line import cassettes
 from ..line import engine as line
 from ..models import Machine, utc_now
 from ..parties import machines_crud
-from .fields import Choice, FiatCode, FiatFigure, Input, Reason
+from .fields import Choice, FiatCode, FiatFigure, Input, Moment, Reason
 from .lists import CSV_ANSWER, asked_of, csv_answer, csv_text, defused, filter_docs
 from .route import Caller, InScope, MachineId, new_router, refusals
 
@@ -176,7 +176,7 @@ class VisitInput(Input):
     )
     filled: NotesByPlace | None = Field(None, example={"bay:1": {"20": 100}})
     emptied: list[str] | None = Field(None, example=["box"])
-    counted_at: datetime | None = Field(None, description="when; without it: now")
+    counted_at: Moment | None = Field(None, description="when; without it: now")
 
 
 class ReasonInput(Input):
@@ -656,9 +656,6 @@ async def api_visit(account: Caller, visit_id: VisitId) -> VisitAnswer:
 async def api_enter(
     account: Caller, visit_id: VisitId, body: VisitInput
 ) -> VisitAnswer:
-    at = body.counted_at
-    if at is not None and at.tzinfo is None:
-        at = at.replace(tzinfo=timezone.utc)
     async with transaction() as conn:
         await cash_crud.lock_cash(conn)
         visit, machine = await own_visit(conn, visit_id, account.id)
@@ -669,7 +666,7 @@ async def api_enter(
             counts=body.counts,
             filled=body.filled,
             emptied=body.emptied,
-            counted_at=at,
+            counted_at=body.counted_at,
         )
         await save_entries(conn, visit)
         return await visit_answer(conn, visit, machine, account.id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -17,7 +17,7 @@ from ..books.discounts import DISCOUNT_FIELDS, discounts_source
 from ..books.lists import ListQuery, fetch_page, fetch_row
 from ..parties import discounts_crud
 from ..parties.discounts_crud import NO_DISCOUNT, PLATFORM
-from .fields import Fraction, Input, RowId, Text, WholeNumber
+from .fields import Fraction, Input, Moment, RowId, Text, WholeNumber
 from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
 from .route import Caller, Super, named_fields, new_router, refusals
 
@@ -60,8 +60,8 @@ class DiscountChanges(Input):
 
     code: Code | None = None
     fraction: Share | None = None
-    valid_from: datetime | None = None
-    valid_until: datetime | None = None
+    valid_from: Moment | None = None
+    valid_until: Moment | None = None
     machine_ids: list[RowId] | None = Field(None, description="null: all of yours")
     max_uses: Uses | None = None
     max_uses_a_day: Uses | None = None
@@ -70,9 +70,6 @@ class DiscountChanges(Input):
     def changes(self) -> dict[str, Any]:
         """Columns and their values, of the fields that the body names."""
         named = named_fields(self, nullable=NULLABLE)
-        for name in ("valid_from", "valid_until"):
-            if named.get(name):
-                named[name] = _utc(named[name])
         if "machine_ids" in named:
             ids = named.pop("machine_ids")
             kept = None if ids is None else json.dumps(sorted(set(ids)))
@@ -102,10 +99,6 @@ class DiscountAnswer(BaseModel):
 
 class DiscountPage(Page[DiscountAnswer]):
     data: list[DiscountAnswer]
-
-
-def _utc(at: datetime) -> datetime:
-    return at.replace(tzinfo=timezone.utc) if at.tzinfo is None else at
 
 
 def _answer(row: Mapping[str, Any]) -> DiscountAnswer:

@@ -9,10 +9,12 @@ reads.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel
+from pydantic.datetime_parse import parse_datetime
 from pydantic.errors import DictError
 from pydantic.fields import ModelField
 
@@ -266,6 +268,26 @@ class UnusedMachines(WholeNumber):
 class SortOrder(WholeNumber):
     minimum = -1_000_000
     maximum = 1_000_000
+
+
+class Moment(datetime):
+    """A time in UTC, of years that both databases keep; without a zone UTC is meant."""
+
+    @classmethod
+    def __get_validators__(cls) -> Validators:
+        yield cls.validate
+
+    @classmethod
+    def __modify_schema__(cls, schema: dict[str, Any]) -> None:
+        schema.update(type="string", format="date-time")
+
+    @classmethod
+    def validate(cls, value: Any, field: ModelField) -> datetime:
+        at = parse_datetime(value)
+        at = at.replace(tzinfo=timezone.utc) if at.tzinfo is None else at
+        if not 2000 <= at.year <= 2200:
+            raise ValueError(f"{field.name} must be between 2000 and 2200.")
+        return at.astimezone(timezone.utc)
 
 
 class Fraction(Decimal):

@@ -260,16 +260,16 @@ async def in_force(
             "platform": PLATFORM,
         },
     )
-    good = []
-    for one in sorted(found, key=lambda d: d.owner == PLATFORM):
-        begun = one.valid_from is None or one.valid_from <= now
-        over = one.valid_until is not None and one.valid_until <= now
-        here = one.machine_ids is None or machine.id in one.machine_ids
-        if begun and not over and here and await _has_uses_left(conn, one, now):
-            good.append(one)
-    if not good:
+    if not found:
         raise NoDiscountError
-    return good[0]
+    # an operator's code is theirs at their machines, used up or not
+    one = min(found, key=lambda d: d.owner == PLATFORM)
+    begun = one.valid_from is None or one.valid_from <= now
+    over = one.valid_until is not None and one.valid_until <= now
+    here = one.machine_ids is None or machine.id in one.machine_ids
+    if not (begun and not over and here and await _has_uses_left(conn, one, now)):
+        raise NoDiscountError
+    return one
 
 
 async def _has_uses_left(conn: Connection, discount: Discount, now: datetime) -> bool:
@@ -336,54 +336,57 @@ async def take(
 async def hold(machine_id: str, txid: str, expires_at: datetime) -> None:
     """Keep a use for as long as the invoice that is about to be made may be paid.
 
-    One that was given back, because nothing came of the request for so long, is counted
-    anew. Raises `NoDiscountError` if there is none left.
+    One that was given back, because nothing came of the request for so long, is taken
+    anew, by one of those who ask. Raises `NoDiscountError` if there is none left.
     """
     which = {"machine": machine_id, "txid": txid}
     async with transaction() as conn:
-        use = await fetch_one(
+        kept = await execute(
             conn,
-            f"SELECT discount_id, given_back_at FROM {S}.dca_discount_uses "  # noqa: S608
-            "WHERE machine_id = :machine AND txid = :txid",
-            which,
-        )
-        if use is None:
-            return
-        if use["given_back_at"] is not None:
-            counted = await execute(
-                conn,
-                f"UPDATE {S}.dca_discounts SET uses = uses + 1 "  # noqa: S608
-                "WHERE id = :id AND is_active = true "
-                "AND (max_uses IS NULL OR uses < max_uses) "
-                "AND (valid_until IS NULL OR valid_until > :now)",
-                {"id": use["discount_id"], "now": db_time(utc_now())},
-            )
-            if counted != 1:
-                raise NoDiscountError
-        await execute(
-            conn,
-            f"UPDATE {S}.dca_discount_uses SET expires_at = :expires, "  # noqa: S608
-            "given_back_at = NULL WHERE machine_id = :machine AND txid = :txid",
+            f"UPDATE {S}.dca_discount_uses SET expires_at = :expires "  # noqa: S608
+            "WHERE machine_id = :machine AND txid = :txid AND given_back_at IS NULL",
             {**which, "expires": db_time(expires_at)},
         )
+        if kept == 1:
+            return
+        found = await fetch_models(
+            conn,
+            f"SELECT d.* FROM {S}.dca_discounts d "  # noqa: S608
+            f"JOIN {S}.dca_discount_uses u ON u.discount_id = d.id "
+            "WHERE u.machine_id = :machine AND u.txid = :txid",
+            Discount,
+            which,
+        )
+        if not found:
+            raise NoDiscountError
+        let_go = await execute(
+            conn,
+            f"DELETE FROM {S}.dca_discount_uses "  # noqa: S608
+            "WHERE machine_id = :machine AND txid = :txid "
+            "AND given_back_at IS NOT NULL",
+            which,
+        )
+        if let_go == 1:
+            await take(conn, found[0], machine_id, txid, expires_at)
 
 
 async def give_back_unpaid() -> int:
     """Uses of invoices that expired and were not paid count no more; how many.
 
-    LNbits is read first, and our transaction looks at each use again.
+    Those that were paid are looked at once: they have no end from then on. LNbits is
+    read first, and each use is changed only if it is still over then.
     """
     over = db_time(utc_now() - LATE)
     async with db.connect() as conn:
         found = await fetch_all(
             conn,
             f"""
-            SELECT u.machine_id, u.txid, u.discount_id, r.payment_hash
+            SELECT u.machine_id, u.txid, u.discount_id, r.payment_hash, (
+                SELECT COUNT(*) FROM {S}.dca_settlements s
+                WHERE s.payment_hash = r.payment_hash) AS landed
             FROM {S}.dca_discount_uses u JOIN {S}.dca_machine_requests r
                 ON r.machine_id = u.machine_id AND r.txid = u.txid
             WHERE u.given_back_at IS NULL AND u.expires_at < :over
-              AND NOT EXISTS (SELECT 1 FROM {S}.dca_settlements s
-                WHERE s.payment_hash = r.payment_hash)
             ORDER BY u.expires_at LIMIT 500
             """,  # noqa: S608
             {"over": over},
@@ -393,28 +396,30 @@ async def give_back_unpaid() -> int:
     given_back = 0
     for use in found:
         seen = rows.get(use["payment_hash"] or "", [])
-        if not any(row.status == "success" for row in seen):
-            given_back += await _give_back(use)
+        is_paid = use["landed"] or any(row.status == "success" for row in seen)
+        given_back += await _end(use, over, is_paid=bool(is_paid))
     return given_back
 
 
-async def _give_back(use: Mapping[str, Any]) -> int:
+async def _end(use: Mapping[str, Any], over: Any, *, is_paid: bool) -> int:
+    """1 if the use was given back."""
+    change = "expires_at = NULL" if is_paid else "given_back_at = :now"
+    params = {"machine": use["machine_id"], "txid": use["txid"], "over": over}
+    if not is_paid:
+        params["now"] = db_time(utc_now())
     async with transaction() as conn:
         changed = await execute(
             conn,
-            f"UPDATE {S}.dca_discount_uses SET given_back_at = :now "  # noqa: S608
-            "WHERE machine_id = :machine AND txid = :txid AND given_back_at IS NULL",
-            {
-                "now": db_time(utc_now()),
-                "machine": use["machine_id"],
-                "txid": use["txid"],
-            },
+            f"UPDATE {S}.dca_discount_uses SET {change} "  # noqa: S608
+            "WHERE machine_id = :machine AND txid = :txid "
+            "AND given_back_at IS NULL AND expires_at < :over",
+            params,
         )
-        if changed == 1:
-            await execute(
-                conn,
-                f"UPDATE {S}.dca_discounts SET uses = uses - 1 "  # noqa: S608
-                "WHERE id = :id AND uses > 0",
-                {"id": use["discount_id"]},
-            )
-    return changed
+        if is_paid or changed != 1:
+            return 0
+        return await execute(
+            conn,
+            f"UPDATE {S}.dca_discounts SET uses = uses - 1 "  # noqa: S608
+            "WHERE id = :id AND uses > 0",
+            {"id": use["discount_id"]},
+        )

@@ -193,3 +193,12 @@ async def test_the_first_day_of_the_demo_has_a_difference_to_see(desk: Desk) -> 
     (total,) = ok(await api.get("/cash"))["totals"]
     assert total["coverage"] is not None
     assert await first_day(desk.operator) == []
+
+
+async def test_a_count_is_of_a_time_that_both_databases_keep(desk: Desk) -> None:
+    path = f"/machines/{desk.machine['id']}/visits"
+    visit = ok(await desk.operator.api.post(path), 201)
+    for at in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "yesterday"):
+        body = {"counted_at": at, "counts": {"bay:1": {"20": 1}}}
+        answer = await desk.operator.api.put(f"/visits/{visit['id']}", json=body)
+        assert answer.status_code == 400, f"{at}: {answer.text}"

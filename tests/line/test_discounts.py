@@ -79,6 +79,11 @@ async def test_who_owns_the_code_forgives(
     await made(super_session, f"h{name}", "1.0000", prefix="/super")
     third = await sold(found, "three", f"h{name}")
     assert third["operator_discount_sats"] == 2_500
+    # and when theirs is used up, it is not the platform that gives instead
+    path = f"/discounts/{half['id']}"
+    ok(await operator.api.put(path, json={"max_uses": 2}))
+    told = await found.refused("quote", {**asked, "code": f"h{name}"})
+    assert told["code"] == "bad_code"
     seen = ok(await operator.api.get(f"/discounts/{half['id']}"))
     assert (seen["uses"], seen["forgiven_sats"]) == (2, 5_000)
     seen = ok(await super_session.api.get(f"/super/discounts/{gift['id']}"))
@@ -164,7 +169,9 @@ async def test_so_many_a_day_and_given_back_when_nobody_pays(
     await expire_uses(world)
     assert await discounts_crud.give_back_unpaid() == 1
     later = utc_now() + timedelta(minutes=5)
-    await discounts_crud.hold(world.machine.id, "three", later)
+    holding = (discounts_crud.hold(world.machine.id, "three", later) for _ in range(4))
+    await asyncio.gather(*holding, return_exceptions=True)
+    assert await discounts_crud.give_back_unpaid() == 0
     assert ok(await operator.api.get(path))["uses"] == 1
     await expire_uses(world)
     assert await discounts_crud.give_back_unpaid() == 1
@@ -220,6 +227,8 @@ async def test_what_a_code_may_be(
             "valid_from": "2026-05-02T00:00:00Z",
             "valid_until": "2026-05-01T00:00:00Z",
         },
+        {**good, "valid_from": "0001-01-01T00:00:00+14:00"},
+        {**good, "valid_until": "9999-12-31T23:59:59-14:00"},
     ):
         refused(await operator.api.post("/discounts", json=body), 400)
     foreign = {**good, "machine_ids": [machine.id]}
