@@ -1495,6 +1495,13 @@ async def m024_journal(db: Connection) -> None:
     await write_before(db)
 
 
+async def m025_host(db: Connection) -> None:
+    """What is kept about the change of LNbits' balances: its own text, and figures."""
+    await _create_table(
+        db, "host_change", "name TEXT PRIMARY KEY NOT NULL,\nvalue TEXT NOT NULL"
+    )
+
+
 # Parts of single migrations ---------------------------------------------------------
 
 

@@ -16,6 +16,7 @@ from .api import cash_books as api_cash_books
 from .api import cash_plan as api_cash_plan
 from .api import clients as api_clients
 from .api import discounts as api_discounts
+from .api import host as api_host
 from .api import invitations as api_invitations
 from .api import journal as api_journal
 from .api import line as api_line
@@ -35,6 +36,7 @@ satmachineadmin_api_router = APIRouter(prefix="/api/v1")
 PARTS = (
     api_system,
     api_super,
+    api_host,
     api_machines,
     api_books,
     api_journal,

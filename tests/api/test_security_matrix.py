@@ -51,6 +51,9 @@ RULES = {
     "/super/operators": SUPER,
     "/super/discounts": SUPER,
     "/super/discounts.csv": SUPER,
+    "/super/host": SUPER,
+    "/super/host/undo": SUPER,
+    "/super/host/measure": SUPER,
     "/super/nostr": SUPER,
     "/super/nostr/rotate": SUPER,
     "/super/nostr/revoke": SUPER,
@@ -235,6 +238,14 @@ async def strangers(
     yield clients
     for client in clients.values():
         await client.aclose()
+
+
+@pytest_asyncio.fixture(scope="module", autouse=True)
+async def lnbits_as_it_came(super_session: UserSession) -> AsyncIterator[None]:
+    """The super's requests are made in earnest: one of them changes LNbits itself."""
+    yield
+    answer = await super_session.core.post(f"{PREFIX}/super/host/undo")
+    assert answer.json()["applied"] is False
 
 
 # first of all: the others leave nothing as it was

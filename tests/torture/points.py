@@ -84,6 +84,7 @@ NOT_THE_MONEY_PATH = {
     "host.notices": "hands messages to LNbits",
     "host.people": "reads who somebody is, and lets an LP see us",
     "host.rates": "reads a price, for a screen",
+    "host.speed": "makes LNbits' balances fast, or puts them back: host/test_speed",
     "host.strays": "looks for payments of ours after a start: see desk/test_restored",
     "ledger.before_crud": "writes an older database's journal, in its migration",
     "line.answers": "carries requests to line.calls and line.payout, told here",

@@ -100,7 +100,11 @@ window.i18n.global.mergeLocaleMessage('en', {
         change: 'Discount changed',
         delete: 'Discount removed'
       },
-      config: {change: 'Platform fees changed'}
+      config: {change: 'Platform fees changed'},
+      host: {
+        apply: 'Change of LNbits’ balances asked for',
+        undo: 'Put-back of LNbits’ balances asked for'
+      }
     },
     field: {
       code: 'code',
@@ -218,7 +222,8 @@ window.i18n.global.mergeLocaleMessage('en', {
       splits: 'splits',
       super_config: 'platform fees',
       lp: 'DCA settings',
-      nostr: 'line to the machines'
+      nostr: 'line to the machines',
+      host: 'LNbits’ database'
     },
     audit_actor: {
       engine: 'the engine',

@@ -100,7 +100,11 @@ window.i18n.global.mergeLocaleMessage('es', {
         change: 'Descuento cambiado',
         delete: 'Descuento quitado'
       },
-      config: {change: 'Comisiones de la plataforma cambiadas'}
+      config: {change: 'Comisiones de la plataforma cambiadas'},
+      host: {
+        apply: 'Cambio de los saldos de LNbits pedido',
+        undo: 'Vuelta atrás de los saldos de LNbits pedida'
+      }
     },
     field: {
       code: 'código',
@@ -218,7 +222,8 @@ window.i18n.global.mergeLocaleMessage('es', {
       splits: 'reparto',
       super_config: 'comisiones de la plataforma',
       lp: 'ajustes de DCA',
-      nostr: 'línea con los cajeros'
+      nostr: 'línea con los cajeros',
+      host: 'base de datos de LNbits'
     },
     audit_actor: {
       engine: 'el motor',
