@@ -10,6 +10,7 @@
     'payments',
     'lps',
     'splits',
+    'discounts',
     'log',
     'cash',
     'books',
@@ -95,6 +96,7 @@
           'lps',
           'cash',
           'splits',
+          'discounts',
           'books',
           'dca',
           'platform',
@@ -192,6 +194,7 @@
           {
             overview: operator,
             splits: operator,
+            discounts: operator,
             cash: operator,
             dca: lp || enrolled,
             platform: this.me.super,

@@ -8,6 +8,7 @@ satmachine.component('navigation', {
         settlements: 'receipt_long',
         lps: 'groups',
         splits: 'call_split',
+        discounts: 'sell',
         cash: 'payments',
         books: 'menu_book',
         dca: 'savings',

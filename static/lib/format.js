@@ -81,6 +81,37 @@
   const today = () => dayIn(clock.now)
   const dayIn = at =>
     new Intl.DateTimeFormat('en-CA', {timeZone: zone()}).format(at)
+  // The days that a moment, and one that ends something, fall on: '' for none.
+  const firstDay = iso => (iso ? dayIn(parse(iso)) : '')
+  const lastDay = iso => (iso ? dayIn(new Date(parse(iso) - 1)) : '')
+  // The zone's distance from UTC at a moment, in milliseconds.
+  function offsetAt(ms) {
+    const parts = Object.fromEntries(
+      new Intl.DateTimeFormat('en-CA', {
+        timeZone: zone(),
+        hourCycle: 'h23',
+        year: 'numeric',
+        month: '2-digit',
+        day: '2-digit',
+        hour: '2-digit',
+        minute: '2-digit',
+        second: '2-digit'
+      })
+        .formatToParts(ms)
+        .map(({type, value}) => [type, Number(value)])
+    )
+    const {year, month, day, hour, minute, second} = parts
+    return Date.UTC(year, month - 1, day, hour, minute, second) - ms
+  }
+  // The moments at which a day of the reader's begins and is over. The distance is
+  // that of the moment itself: clocks may have been changed since UTC's midnight.
+  function momentOf(midnight) {
+    const near = midnight - offsetAt(midnight)
+    return new Date(midnight - offsetAt(near)).toISOString()
+  }
+  const DAY_MS = 86400000
+  const startOf = day => momentOf(Date.parse(`${day}T00:00:00Z`))
+  const endOf = day => momentOf(Date.parse(`${day}T00:00:00Z`) + DAY_MS)
   // To the second, with the zone: what a pointer over "9 seconds ago" is told.
   const exactly = iso => time(iso, {dateStyle: 'medium', timeStyle: 'long'})
   const day = iso =>
@@ -133,6 +164,10 @@
     ago,
     until,
     today,
+    firstDay,
+    lastDay,
+    startOf,
+    endOf,
     exactly,
     short
   }

@@ -8,6 +8,7 @@ window.satmachine.help = {
   lps: 'operator#lps-and-deposits',
   invitations: 'lp#say-yes-first',
   splits: 'operator#splits',
+  discounts: 'operator#discounts',
   cash: 'collector#at-the-machine',
   books: 'collector#the-books',
   log: 'collector#the-books',

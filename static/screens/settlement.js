@@ -30,16 +30,24 @@ satmachine.component('screen-settlement', {
     marks() {
       return (this.one.marks || []).filter(mark => mark !== 'test')
     },
+    // Who gave away what of their own share: [name of the giver, sats].
+    forgiven() {
+      const {machine_id, operator_discount_sats, platform_discount_sats} =
+        this.one
+      const operator = this.isOwn(machine_id) ? 'you' : 'operator'
+      return [
+        [operator, operator_discount_sats],
+        ['platform', platform_discount_sats]
+      ].filter(([, sats]) => sats)
+    },
     discount() {
-      const {operator_discount_sats, platform_discount_sats} = this.one
       const code = this.one.discount_code
-      return code
-        ? this.t('settlement.discount', {
-            code,
-            operator: this.fmt.sats(operator_discount_sats),
-            platform: this.fmt.sats(platform_discount_sats)
-          })
-        : ''
+      if (!code) return ''
+      const said = this.forgiven.map(([who, sats]) =>
+        this.t(`settlement.forgave_${who}`, {sats: this.fmt.sats(sats)})
+      )
+      const who = said.join(', ') || this.t('settlement.forgave_nothing')
+      return this.t('settlement.discount', {code, who})
     },
     mismatch() {
       const sats = this.one.fee_mismatch_sats
@@ -78,6 +86,7 @@ satmachine.component('screen-settlement', {
         sats('fee_sats'),
         sats('platform_fee_sats'),
         sats('operator_fee_sats'),
+        ...this.forgiven.map(([who, sum]) => sats(`forgiven_${who}`, sum)),
         sats('network_fee_sats'),
         sats('retained_sats'),
         fact(

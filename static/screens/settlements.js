@@ -64,6 +64,13 @@ satmachine.component('screen-settlements', {
             label: this.t(value === 'true' ? 'common.yes' : 'common.no')
           }))
         },
+        // where a code leads to the sales that took it
+        {
+          name: 'discount_code',
+          label: this.t('settlement.discount_code'),
+          options: [],
+          hidden: true
+        },
         {name: 'transaction_time', type: 'range'}
       ]
     }
