@@ -36,48 +36,77 @@ class HostAnswer(BaseModel):
         None, description="as measured last in the present state; null: never"
     )
     changes: list[str] = Field(
-        ..., description="what is changed, statement by statement, and what it costs"
+        ...,
+        description="what is changed, statement by statement, and what it costs; "
+        "empty: there is nothing to make or to put back",
     )
 
 
-def _changes(state: speed.HostState, figures: dict | None) -> list[str]:
+def _changes(
+    state: speed.HostState, figures: speed.Figures, payments: int
+) -> list[str]:
+    """Empty where nothing can be changed; the DROP alone where only our index is left
+    beside a view that we do not know."""
+    if not state.is_offered:
+        return [balances_view.DROP_INDEX] if state.index else []
     if not state.is_sqlite:
-        return [
+        told = [
             balances_view.CREATE_INDEX_CONCURRENTLY,
             "VACUUM (ANALYZE) apipayments",
         ]
-    told = [
-        balances_view.CREATE_INDEX,
-        balances_view.DROP_VIEW,
-        balances_view.OUR_VIEW,
+    else:
+        told = [
+            balances_view.CREATE_INDEX,
+            balances_view.DROP_VIEW,
+            balances_view.OUR_VIEW,
+        ]
+    return told + (
+        _since(figures) if state.is_applied else _before(state, figures, payments)
+    )
+
+
+def _since(figures: speed.Figures) -> list[str]:
+    if not figures.before:
+        return []
+    idle, busiest = figures.before["idle"], figures.before["busiest"]
+    return [
+        f"Before the change a balance cost {idle} ms, the busiest wallet's "
+        f"{busiest} ms."
     ]
-    if state.is_applied:
-        return told
-    seconds = max(1, -(-state.payments // PAYMENTS_A_SECOND))
-    megabytes = max(1, -(-state.payments * BYTES_A_PAYMENT // 1_000_000))
-    told.append(
+
+
+def _before(state: speed.HostState, figures: speed.Figures, payments: int) -> list[str]:
+    """What everybody bears, and gains, if it is made."""
+    megabytes = max(1, -(-payments * BYTES_A_PAYMENT // 1_000_000))
+    if not state.is_sqlite:
+        return [
+            "Nobody waits while it is made; the database grows by about "
+            f"{megabytes} MB."
+        ]
+    seconds = max(1, -(-payments // PAYMENTS_A_SECOND))
+    told = [
         f"Everybody on LNbits stands still for about {seconds} s; its file grows by "
         f"about {megabytes} MB."
-    )
-    then = (figures or {}).get("then")
-    if then:
+    ]
+    if figures.then:
         told.append(
-            f"A balance will cost at most {then['idle']} ms, the busiest wallet's "
-            f"{then['busiest']} ms: measured without the index."
+            f"A balance will cost at most {figures.then['idle']} ms, the busiest "
+            f"wallet's {figures.then['busiest']} ms: measured without the index."
         )
     return told
 
 
 async def _answer() -> HostAnswer:
     state = await speed.read_state()
-    figures = await speed.measured(state)
+    figures = await speed.figures(state)
+    payments = await speed.count_payments()
     return HostAnswer(
         offered=state.is_offered,
         applied=state.is_applied,
         reason=state.reason,
-        payments=state.payments,
-        balance_ms=BalanceCost(**figures["now"]) if figures else None,
-        changes=_changes(state, figures) if state.is_known_database else [],
+        payments=payments,
+        balance_ms=BalanceCost(**figures.now) if figures.now else None,
+        changes=_changes(state, figures, payments),
     )
 
 

@@ -25,7 +25,7 @@ from ..money.targets import check_own_wallet, resolve_target
 from ..parties import machines as registry
 from ..parties import machines_crud
 from ..parties import splits as split_sets
-from .advice import payout_advice
+from .advice import bearable_payments_a_day, payout_advice
 from .inputs import MachineChanges, MachineInput, PreviewInput, SplitInput, SplitsInput
 from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
 from .models import (
@@ -152,9 +152,10 @@ async def machine_answer(
     if not page.data:
         raise NotFoundError(machines_crud.NO_MACHINE)
     answer = page.data[0]
+    bearable = await bearable_payments_a_day()
     async with db.connect() as conn:
         answer.payout_advice = await payout_advice(
-            conn, machine_id, answer.payout_interval_minutes
+            conn, machine_id, answer.payout_interval_minutes, bearable
         )
     return answer
 

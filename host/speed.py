@@ -16,7 +16,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 from lnbits.core.db import db as core_db
 from lnbits.db import COCKROACH, SQLITE, Connection
@@ -50,7 +49,6 @@ class HostState:
     index: str  # "", "valid" or "invalid"
     is_known_database: bool
     is_sqlite: bool
-    payments: int = 0
 
     @property
     def is_offered(self) -> bool:
@@ -93,11 +91,16 @@ async def read_state() -> HostState:
         return await _state(conn)
 
 
+async def count_payments() -> int:
+    """Of all wallets: what the change will have to look at."""
+    async with core_db.connect() as conn:
+        row = await fetch_one(conn, "SELECT COUNT(*) AS n FROM apipayments")
+    return int(row["n"]) if row else 0
+
+
 async def _state(conn: Connection) -> HostState:
-    count = await fetch_one(conn, "SELECT COUNT(*) AS n FROM apipayments")
-    payments = int(count["n"]) if count else 0
     if conn.type == COCKROACH:
-        return HostState(OTHER, "", "", False, False, payments)
+        return HostState(OTHER, "", "", False, False)
     if conn.type == SQLITE:
         kept = await _texts(conn)
         text_ = kept.get("balances") or ""
@@ -107,7 +110,7 @@ async def _state(conn: Connection) -> HostState:
             view.normalised(view.OUR_VIEW): OURS,
         }
         kind = known.get(view.normalised(text_), OTHER)
-        return HostState(kind, text_, index, True, True, payments)
+        return HostState(kind, text_, index, True, True)
     row = await fetch_one(
         conn,
         """
@@ -120,7 +123,7 @@ async def _state(conn: Connection) -> HostState:
     text_, valid = (row["text"] or "", row["valid"]) if row else ("", None)
     kind = STOCK if view.bare(text_) == view.bare(view.STOCK_SELECT) else OTHER
     index = {None: "", True: "valid", False: "invalid"}[valid]
-    return HostState(kind, text_, index, True, False, payments)
+    return HostState(kind, text_, index, True, False)
 
 
 def _index_kind(text_: str | None) -> str:
@@ -287,7 +290,7 @@ async def measure() -> None:
         plans = {"now": "balances"}
         if state.is_sqlite and state.is_offered and not state.is_applied:
             plans["then"] = f"({view.OUR_SELECT})"
-        found: dict[str, Any] = {"payments": state.payments}
+        found: dict[str, dict[str, float]] = {}
         for wallet, order in (("idle", "ASC"), ("busiest", "DESC")):
             row = await fetch_one(
                 conn,
@@ -315,14 +318,30 @@ async def _cost(conn: Connection, source: str, wallet_id: str) -> float:
     return round(median(readings), 2)
 
 
+@dataclass(frozen=True)
+class Figures:
+    """Milliseconds of one balance, `{"idle", "busiest"}`; None: not measured."""
+
+    now: dict[str, float] | None
+    # as it would be with the change, at most: without the index
+    then: dict[str, float] | None
+    # as it was before the change; None while there is none
+    before: dict[str, float] | None
+
+
 def _measured(state: HostState) -> str:
     return "measured_changed" if state.is_applied else "measured_stock"
 
 
-async def measured(state: HostState) -> dict[str, Any] | None:
-    """What was measured last while LNbits was as it is now."""
-    kept = await _kept(_measured(state))
-    return json.loads(kept) if kept else None
+async def figures(state: HostState) -> Figures:
+    """What was measured last while LNbits was as it is now, and before the change."""
+    kept = json.loads(await _kept(_measured(state)) or "{}")
+    before = json.loads(await _kept("measured_stock") or "{}")
+    return Figures(
+        kept.get("now"),
+        kept.get("then"),
+        before.get("now") if state.is_applied else None,
+    )
 
 
 async def _kept(name: str) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 from lnbits.helpers import urlsafe_short_hash
 from world import MakeWorld, World, insert
 
+from satmachineadmin.host import speed
 from satmachineadmin.models import Leg, utc_now
 
 
@@ -90,3 +91,20 @@ async def test_the_shortest_bearable_interval_is_suggested(
         monkeypatch.setattr("satmachineadmin.api.advice.PAYMENTS_A_DAY", most)
         found = await advice(world)
         assert found and found["suggested_interval_minutes"] == suggested
+
+
+async def test_more_is_bearable_where_lnbits_was_made_fast(
+    make_world: MakeWorld, monkeypatch: Any
+) -> None:
+    world = await make_world(deposits=["900.00"] * 2)
+    for at in hours_of_yesterday(0, 0, 0, 0, 1, 1, 1, 1):
+        await paid(world, at)
+    monkeypatch.setattr("satmachineadmin.api.advice.PAYMENTS_A_DAY", 1)
+    try:
+        await speed.apply(world.operator.user_id)
+        found = await advice(world)
+    finally:
+        await speed.put_back(world.operator.user_id)
+    assert found and found["suggested_interval_minutes"] == 0
+    found = await advice(world)
+    assert found and found["suggested_interval_minutes"] == 1440

@@ -170,6 +170,13 @@ async def test_balances_stay_and_it_can_be_put_back(
     assert await _seen(wallets) == seen
     changed = {row[1] for row in await _schema() ^ before}
     assert changed == {view.INDEX} | ({"balances"} if is_sqlite() else set())
+    now = (await http.get(URL)).json()
+    assert now["balance_ms"] is None  # what was measured was before the change
+    stock = measured["balance_ms"]
+    assert now["changes"][-1] == (
+        f"Before the change a balance cost {stock['idle']} ms, the busiest wallet's "
+        f"{stock['busiest']} ms."
+    )
     assert (await http.post(f"{URL}/measure")).json()["balance_ms"]
 
     for _ in range(2):
@@ -309,6 +316,7 @@ async def test_an_unknown_view_is_refused(super_session: UserSession) -> None:
         answer = await http.post(URL)
         assert answer.status_code == 409
         assert answer.json()["detail"] == told["reason"]
+        assert told["changes"] == []  # nothing to make, nothing to put back
         assert (await http.post(f"{URL}/undo")).status_code == 200
         assert await _schema() == changed
     finally:
@@ -325,6 +333,7 @@ async def test_an_upgrade_of_lnbits_ends_it(super_session: UserSession) -> None:
     await _replace_view(newer)
     told = (await http.get(URL)).json()
     assert not told["offered"] and told["reason"].startswith("The change has ended")
+    assert told["changes"] == [view.DROP_INDEX]
     await http.post(f"{URL}/undo")
     left = {row[1]: row[2] for row in await _schema()}
     assert view.INDEX not in left and left["balances"] == newer

@@ -54,6 +54,31 @@ window.i18n.global.mergeLocaleMessage('en', {
       operator_cash_in_fee_fraction: 'Operator, cash-in',
       last_seen_at: 'Last word'
     },
+    host: {
+      title: 'Speed of LNbits',
+      what: 'LNbits adds up a wallet’s payments each time it needs a balance. With one index, and on SQLite one view that asks for one wallet only, that stays fast however many payments there are. Every balance is compared before the change is kept.',
+      state: 'Change',
+      on: 'made',
+      off: 'not made',
+      payments: 'Payments in LNbits',
+      balance: 'A balance costs',
+      cost: '{idle} ms; the busiest wallet’s {busiest} ms',
+      not_measured: 'not measured yet',
+      changes: 'What exactly is changed',
+      before_upgrade:
+        'Put it back before you upgrade LNbits and before you uninstall. By hand: DROP INDEX IF EXISTS satmachineadmin_host_safe_to_drop',
+      apply: 'Make balances fast',
+      apply_title: 'Change LNbits’ database?',
+      apply_text:
+        'It is the one change to LNbits’ own database that we ever make. All of it is made or none, and it can be put back.',
+      apply_done: 'The change is made.',
+      undo: 'Put it back',
+      undo_title: 'Put LNbits’ database back?',
+      undo_text: 'Our index is dropped, and LNbits’ own view is put back.',
+      undo_done: 'LNbits’ database is as it was before.',
+      measure: 'Measure',
+      measured: 'Measured.'
+    },
     relays: {
       revoke: 'Revoke old keys',
       revoke_title: 'Refuse old service keys now?',

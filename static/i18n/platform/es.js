@@ -53,6 +53,32 @@ window.i18n.global.mergeLocaleMessage('es', {
       operator_cash_in_fee_fraction: 'Operador, ingreso',
       last_seen_at: 'Última señal'
     },
+    host: {
+      title: 'Velocidad de LNbits',
+      what: 'LNbits suma los pagos de una billetera cada vez que necesita un saldo. Con un índice, y en SQLite una vista que pregunta por una sola billetera, eso sigue siendo rápido haya los pagos que haya. Todos los saldos se comparan antes de conservar el cambio.',
+      state: 'Cambio',
+      on: 'hecho',
+      off: 'no hecho',
+      payments: 'Pagos en LNbits',
+      balance: 'Un saldo cuesta',
+      cost: '{idle} ms; el de la billetera más activa, {busiest} ms',
+      not_measured: 'aún sin medir',
+      changes: 'Qué se cambia exactamente',
+      before_upgrade:
+        'Deshágalo antes de actualizar LNbits y antes de desinstalar. A mano: DROP INDEX IF EXISTS satmachineadmin_host_safe_to_drop',
+      apply: 'Acelerar los saldos',
+      apply_title: '¿Cambiar la base de datos de LNbits?',
+      apply_text:
+        'Es el único cambio que hacemos en la base de datos de LNbits. Se hace todo o nada, y se puede deshacer.',
+      apply_done: 'El cambio está hecho.',
+      undo: 'Dejarlo como estaba',
+      undo_title: '¿Dejar la base de datos de LNbits como estaba?',
+      undo_text:
+        'Se borra nuestro índice y se repone la vista propia de LNbits.',
+      undo_done: 'La base de datos de LNbits está como antes.',
+      measure: 'Medir',
+      measured: 'Medido.'
+    },
     relays: {
       revoke: 'Revocar claves antiguas',
       revoke_title: '¿Rechazar ya las claves de servicio antiguas?',
