@@ -17,6 +17,7 @@ from .api import cash_plan as api_cash_plan
 from .api import clients as api_clients
 from .api import discounts as api_discounts
 from .api import host as api_host
+from .api import insight as api_insight
 from .api import invitations as api_invitations
 from .api import journal as api_journal
 from .api import line as api_line
@@ -40,6 +41,7 @@ PARTS = (
     api_machines,
     api_books,
     api_journal,
+    api_insight,
     api_clients,
     api_invitations,
     api_settlements,

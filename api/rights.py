@@ -78,6 +78,7 @@ _LINES: dict[frozenset[str], str] = {
         GET /cash/books
         GET /cash/books.csv
         GET /insight
+        GET /insight.csv
         GET /search
         GET /discounts
         GET /discounts.csv

@@ -192,9 +192,62 @@ HEADINGS: dict[str, tuple[str, str]] = {
     "is_below": ("Below the usual rate", "Por debajo de la tasa usual"),
     "cost": ("Cost", "Costo"),
     "price": ("Price of one bitcoin", "Precio de un bitcoin"),
+    "date": ("Day", "Día"),
+    "weekday": ("Weekday", "Día de la semana"),
+    "hour": ("Hour", "Hora"),
+    "who": ("Who waits", "Quién espera"),
+    "count": ("How many", "Cuántos"),
+    "p50_seconds": ("Half waited at most, s", "La mitad esperó como máximo, s"),
+    "p99_seconds": (
+        "99 of 100 waited at most, s",
+        "99 de 100 esperaron como máximo, s",
+    ),
+    "trades": ("Trades", "Operaciones"),
+    "cash_out_count": ("Cash-outs", "Entregas de efectivo"),
+    "cash_in_count": ("Cash-ins", "Recepciones de efectivo"),
+    "days_without_sale": ("Days without a sale", "Días sin ventas"),
+    "margin_share": ("Margin of volume", "Margen sobre el volumen"),
+    "at_work": ("Cash at work", "Efectivo trabajando"),
+    "received_sats": ("Received, sat", "Recibido, sat"),
+    "received_fiat": ("Received, then worth", "Recibido, valor de entonces"),
+    "paid_outside_sats": ("Paid another way, sat", "Pagado de otra manera, sat"),
+}
+# Figures in sats and in the machine's currency: `<name>_sats`, `<name>_fiat`.
+FIGURES: dict[str, tuple[str, str]] = {
+    "volume": ("Volume", "Volumen"),
+    "cash_out": ("Cash-out", "Efectivo entregado"),
+    "cash_in": ("Cash-in", "Efectivo recibido"),
+    "average": ("Average trade", "Operación media"),
+    "fees_charged": ("Fees charged", "Comisiones cobradas"),
+    "platform_share": ("Platform's share", "Parte de la plataforma"),
+    "operator_share": ("Operator's share", "Parte del operador"),
+    "operator_discounts": ("Operator's discounts", "Descuentos del operador"),
+    "platform_discounts": ("Platform's discounts", "Descuentos de la plataforma"),
+    "fees_received": ("Fees received", "Comisiones recibidas"),
+    "platform_paid": ("Paid to the platform", "Pagado a la plataforma"),
+    "splits_paid": ("Paid to splits", "Pagado a los repartos"),
+    "network_fees": ("Network fees", "Comisiones de red"),
+    "own_network_fees": ("Network fees borne", "Comisiones de red asumidas"),
+    "refunds": ("Refunds", "Reembolsos"),
+    "losses": ("Losses", "Pérdidas"),
+    "other_kept": ("Kept otherwise", "Retenido por otros motivos"),
+    "margin": ("Margin", "Margen"),
 }
 
 CODES: dict[str, dict[str, tuple[str, str]]] = {
+    "who": {
+        "customers": ("Customers", "Clientes"),
+        "lps": ("LPs", "LP"),
+    },
+    "weekday": {
+        "1": ("Monday", "Lunes"),
+        "2": ("Tuesday", "Martes"),
+        "3": ("Wednesday", "Miércoles"),
+        "4": ("Thursday", "Jueves"),
+        "5": ("Friday", "Viernes"),
+        "6": ("Saturday", "Sábado"),
+        "7": ("Sunday", "Domingo"),
+    },
     "tx_type": {
         "cash_out": ("Cash-out", "Efectivo entregado"),
         "cash_in": ("Cash-in", "Efectivo recibido"),
@@ -242,10 +295,16 @@ BOOLS = {False: ("no", "no"), True: ("yes", "sí")}
 
 def heading(name: str, language: str) -> str:
     """The words of a column; of one that nobody has words for, its name apart."""
-    words = HEADINGS.get(name)
-    if words is None:
-        return name.replace("_", " ").capitalize()
-    return words[LANGUAGES.index(language)]
+    of = LANGUAGES.index(language)
+    figure, _, unit = name.rpartition("_")
+    if name in HEADINGS:
+        return HEADINGS[name][of]
+    if figure in FIGURES and unit in ("sats", "fiat"):
+        return FIGURES[figure][of] + (", sat" if unit == "sats" else "")
+    if name.startswith("before_"):
+        before = ("before", "antes")[of]
+        return f"{heading(name.removeprefix('before_'), language)} ({before})"
+    return name.replace("_", " ").capitalize()
 
 
 def code_text(column: str, code: str, language: str) -> str:

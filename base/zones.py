@@ -21,6 +21,7 @@ from .refusals import BadInputError
 
 UTC_NAME = "UTC"
 DAY_SECONDS = 86_400
+HOUR_SECONDS = 3_600
 # Before this no machine of ours has sold anything.
 _EARLIEST = datetime(2009, 1, 1, tzinfo=timezone.utc)
 # No zone changes its offset twice within so many days.
@@ -56,6 +57,15 @@ class Zone:
     def day_sql(self, column: str, since: datetime, until: datetime) -> str:
         """The number of the zone's day since 1970 of a time column, which is right
         for times from `since` until `until`."""
+        return self._count_sql(column, since, until, DAY_SECONDS)
+
+    def hour_sql(self, column: str, since: datetime, until: datetime) -> str:
+        """The same of hours: a local hour that a clock goes through twice is one."""
+        return self._count_sql(column, since, until, HOUR_SECONDS)
+
+    def _count_sql(
+        self, column: str, since: datetime, until: datetime, length: int
+    ) -> str:
         seconds = column if db.type == SQLITE else f"EXTRACT(EPOCH FROM {column})"
         *before, last = _offsets(self.name, _day(since), _day(until))
         if before:
@@ -65,7 +75,7 @@ class Zone:
             offset_sql = f"(CASE {whens} ELSE {last[1]} END)"
         else:
             offset_sql = str(last[1])
-        number = f"({seconds} + {offset_sql}) / {DAY_SECONDS}"
+        number = f"({seconds} + {offset_sql}) / {length}"
         # SQLite cuts off, which is the floor after 1970
         floor = number if db.type == SQLITE else f"FLOOR({number})"
         return f"CAST({floor} AS BIGINT)"

@@ -66,6 +66,8 @@ RULES = {
     "/accounting/entries": EVERYBODY,
     "/accounting/entries.csv": EVERYBODY,
     "/accounting/balances": EVERYBODY,
+    "/insight": EVERYBODY,
+    "/insight.csv": EVERYBODY,
     "/reconciliations": EVERYBODY,
     "/reconciliations.csv": EVERYBODY,
     "/changes": EVERYBODY,
