@@ -1502,6 +1502,15 @@ async def m025_host(db: Connection) -> None:
     )
 
 
+async def m027_people_and_codes(db: Connection) -> None:
+    """Since when somebody who works for an operator was not here, and uses of codes by
+    when they end: the sweep asks for those that are over, and most have no end."""
+    await _add_column(db, "dca_staff", "last_seen_at", "TIMESTAMP")
+    await _create_index(
+        db, "dca_discount_uses_expiry_idx", "dca_discount_uses", "expires_at"
+    )
+
+
 # Parts of single migrations ---------------------------------------------------------
 
 

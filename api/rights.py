@@ -32,6 +32,7 @@ _LINES: dict[frozenset[str], str] = {
         GET /visits
         GET /visits.csv
         GET /visits/{visit_id}
+        GET /visits/{visit_id}.csv
         GET /cash
         GET /cash/movements
         GET /cash/movements.csv

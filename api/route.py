@@ -126,14 +126,16 @@ def new_router() -> APIRouter:
 # ------------------------------------------------------------------ who is asking
 
 Session = Annotated[Account, Depends(check_account_exists)]
+SELF = "self"
 
 
 async def caller(request: Request, account: Session) -> Account:
     """Who asks; or the operator for whom they work, within their role.
 
-    Chosen by the header `X-Acting-For` or `?acting_for=`, or by itself for who owns no
-    machine and works for just one operator. What comes back has the operator's id: the
-    ownership in the SQL is theirs. `acting()` knows the person.
+    Chosen by the header `X-Acting-For` or `?acting_for=` (`self`: for nobody else), or
+    by itself for who owns no machine and works for just one operator. What comes back
+    has the operator's id: the ownership in the SQL is theirs. `acting()` knows the
+    person.
     """
     route = _named(request)
     roles = roles_of(route)
@@ -152,6 +154,7 @@ async def caller(request: Request, account: Session) -> Account:
         if machine_id and not who.may_see(machine_id):
             raise NotFoundError("There is no such machine of yours.")
     act(who)
+    await staff_crud.note_seen(staff)
     operator = {"id": who.operator, "is_super_user": False, "is_admin": False}
     return account.copy(update=operator)
 
@@ -169,6 +172,8 @@ async def _membership(
     user_id: str, chosen: str | None, is_open: bool
 ) -> staff_crud.Staff | None:
     """The row by which this person acts, or None: for themselves."""
+    if chosen == SELF:
+        return None
     found = await staff_crud.works_for(user_id)
     if chosen:
         for staff in found:

@@ -46,6 +46,9 @@ class StaffAnswer(BaseModel):
     status: str = Field(..., description="invited or active")
     created_at: datetime
     expires_at: datetime | None = Field(None, description="of an invitation")
+    last_seen_at: datetime | None = Field(
+        None, description="when they last asked for something here, to five minutes"
+    )
 
 
 class StaffInvited(StaffAnswer):
@@ -71,6 +74,7 @@ def staff_facts(staff: Staff) -> StaffAnswer:
         status=staff_crud.ACTIVE if is_active else staff_crud.OPEN,
         created_at=staff.created_at,
         expires_at=None if is_active else staff.expires_at,
+        last_seen_at=staff.last_seen_at,
     )
 
 

@@ -3,6 +3,8 @@
 Guaranteed: an unknown key costs a look-up a second, whatever it sends; a registered one
 that is not paired, a short message a second; a paired one what its outbox needs at a
 time, and then it waits, and nobody else does. What is too much is not even parsed.
+Discount codes are not found by trying: after so many that gave nothing, a machine's
+are not looked at for a while, right ones neither.
 Not guaranteed: that a relay sends no more than is read. nostr-sdk has received it, and
 checked its signature on threads of its own.
 """
@@ -18,6 +20,9 @@ UNPAIRED_AT_ONCE = 5.0
 UNPAIRED_EVENT_CHARACTERS = 2_300
 PAIRED_PER_SECOND = 10.0
 PAIRED_AT_ONCE = 200.0
+# Codes that gave nothing, of one machine's customers: they mistype, and try again.
+BAD_CODES_PER_SECOND = 1 / 60
+BAD_CODES_AT_ONCE = 20.0
 STRANGER_SECONDS = 1.0
 MAX_KEYS = 10_000
 
@@ -54,6 +59,10 @@ class Budget:
         gained = max(0.0, now - bucket.at) * self.per_second
         bucket.tokens, bucket.at = min(self.at_once, bucket.tokens + gained), now
         return bucket
+
+    def has(self, key: str, now: float) -> bool:
+        """Whether the key may have one now; it takes none."""
+        return self._filled(key, now).tokens >= 1
 
     def take(self, key: str, now: float) -> bool:
         """One message now, if the key may have one."""

@@ -1,7 +1,13 @@
-"""Discount codes that customers type at a machine."""
+"""Discount codes that customers type at a machine.
+
+Guaranteed: whoever tries codes learns one a minute at most, machine by machine, after
+the first few: then they are not looked at, and a right one is refused like any other.
+Not guaranteed: that this outlives the process; another begins with the first few.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -13,7 +19,11 @@ from ..calculations import FeeTerms
 from ..models import Machine, utc_now
 from ..parties import discounts_crud
 from ..parties.discounts_crud import PLATFORM, Discount, NoDiscountError
+from .budget import BAD_CODES_AT_ONCE, BAD_CODES_PER_SECOND, Budget
 from .nostr import LineError
+
+# what is left of each machine's wrong codes
+tries = Budget(BAD_CODES_PER_SECOND, BAD_CODES_AT_ONCE)
 
 
 async def read_code(machine: Machine, body: Mapping[str, Any]) -> Discount | None:
@@ -21,10 +31,17 @@ async def read_code(machine: Machine, body: Mapping[str, Any]) -> Discount | Non
     code = body.get("code")
     if code is None or code == "":
         return None
+    if not tries.has(machine.id, time.monotonic()):
+        raise LineError(
+            "bad_code",
+            "Too many codes gave no discount at this machine: try again in a minute.",
+        )
     try:
         async with db.connect() as conn:
             return await discounts_crud.in_force(conn, machine, code, utc_now())
     except NoDiscountError as exc:
+        # counted before the answer goes out: requests come side by side
+        tries.take(machine.id, time.monotonic())
         raise bad_code() from exc
 
 

@@ -36,6 +36,8 @@ from ..models import utc_now
 S = "satoshimachine"
 LIFETIME = timedelta(days=14)
 OPEN_AT_MOST = 20
+# how exactly it is known when somebody was here: a page asks every few seconds
+SEEN_EVERY = timedelta(minutes=5)
 NO_STAFF = "There is nobody of yours with this id."
 NO_INVITATION = "There is no such invitation, or it was answered or is over."
 OPEN, ACTIVE, DECLINED, REMOVED = "invited", "active", "declined", "removed"
@@ -56,6 +58,7 @@ class Staff(BaseModel):
     expires_at: datetime
     answered_at: datetime | None = None
     ended_at: datetime | None = None
+    last_seen_at: datetime | None = None
 
     @property
     def machine_ids(self) -> list[str] | None:
@@ -85,6 +88,20 @@ async def works_for(user_id: str) -> list[Staff]:
             "AND status = 'active' ORDER BY created_at, id",
             Staff,
             {"user": user_id},
+        )
+
+
+async def note_seen(staff: Staff) -> None:
+    """They ask for something in their work now: kept to a few minutes."""
+    now = utc_now()
+    if staff.last_seen_at and staff.last_seen_at > now - SEEN_EVERY:
+        return
+    async with transaction() as conn:
+        await execute(
+            conn,
+            f"UPDATE {S}.dca_staff SET last_seen_at = :now "  # noqa: S608
+            "WHERE id = :id AND status = 'active'",
+            {"id": staff.id, "now": db_time(now)},
         )
 
 

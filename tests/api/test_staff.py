@@ -220,6 +220,36 @@ async def test_the_log_names_who_did_it_and_a_removed_person_is_out(
     assert ok(await person.api.get("/me"))["acting_for"] == []
 
 
+async def test_who_works_here_was_last_seen_when_they_asked_for_something(
+    team: Team, make_user: MakeUser, make_wallet: MakeWallet
+) -> None:
+    """And who has rows of their own asks for those with `self`."""
+    operator, person = team.desk.operator, await make_user("seen")
+    work = await hire(operator, person, "bookkeeper")
+
+    async def seen() -> str | None:
+        (row,) = [
+            r for r in ok(await operator.api.get("/staff"))["data"] if r["id"] == work
+        ]
+        return row["last_seen_at"]
+
+    ok(await person.api.get("/me"))
+    assert await seen() is None
+    page = ok(await person.api.get("/machines"))
+    assert page["total"] == 2
+    first = await seen()
+    assert first is not None
+    ok(await person.api.get("/machines"))
+    assert await seen() == first  # not written at each of a page's questions
+    alone = {"X-Acting-For": "self"}
+    assert ok(await person.api.get("/machines", headers=alone))["total"] == 0
+    ok(await person.api.put("/preferences", json={"time_zone": "Asia/Tokyo"}))
+    mine = ok(await person.api.get("/preferences", headers=alone))
+    assert mine["time_zone"] == "Asia/Tokyo"
+    theirs = ok(await person.api.get("/preferences", headers={"X-Acting-For": work}))
+    assert theirs["time_zone"] != "Asia/Tokyo"
+
+
 async def test_the_managers_limit_of_refunds(team: Team) -> None:
     desk, person = team.desk, team.people["manager"]
     settlement = await add_settlement(desk.machine)

@@ -38,6 +38,14 @@ def test_before_pairing_it_is_one_a_second_and_five_at_once() -> None:
     assert found.take("b", 100.0)
 
 
+def test_looking_takes_nothing() -> None:
+    found = Budget(1.0, 2.0)
+    assert [found.has("a", 0.0) for _ in range(5)] == [True] * 5
+    assert found.take("a", 0.0) and found.take("a", 0.0)
+    assert not found.has("a", 0.9)
+    assert found.has("a", 1.0) and found.has("b", 0.0)
+
+
 def test_a_clock_that_goes_back_gives_nothing() -> None:
     found = Budget(1.0, 1.0)
     assert found.take("a", 100.0)

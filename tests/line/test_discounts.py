@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from api_world import ok, refused
 from line_world import MakeOnLine, OnLine
 from world import World
 
 from satmachineadmin.base.database import db, db_time, execute, fetch_all, transaction
+from satmachineadmin.line import codes
+from satmachineadmin.line.budget import BAD_CODES_AT_ONCE
 from satmachineadmin.models import utc_now
 from satmachineadmin.parties import discounts_crud
 from satmachineadmin.parties.discounts_crud import NoDiscountError
@@ -18,6 +22,7 @@ from satmachineadmin.parties.discounts_crud import NoDiscountError
 from dev.accounts import UserSession
 
 BAD = "This code gives no discount."
+TOO_MANY = "Too many codes gave no discount at this machine: try again in a minute."
 
 
 async def made(user: UserSession, code: str, fraction: str, **more: Any) -> Any:
@@ -93,6 +98,45 @@ async def test_who_owns_the_code_forgives(
     text = (await operator.api.get("/discounts.csv")).text
     assert text.startswith("id,code,fraction,") and half["id"] in text
     await world.assert_ledger()
+
+
+async def test_codes_are_not_found_by_trying(
+    make_on_line: MakeOnLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After so many that gave nothing the right one is refused, too; another machine's
+    customers notice nothing, a request that has its code neither, and a minute later
+    there is one more try."""
+    now = [1_000.0]
+    monkeypatch.setattr(codes, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    found = await make_on_line()
+    other = found.world.machine.copy(update={"id": "another"})
+    await made(found.world.operator, "right1", "0.1000")
+    asked = {"tx_type": "cash_out", "fiat_code": found.world.machine.fiat_code}
+    body = {**found.figures("held", fee=None), "code": "right1"}
+    held = await found.ask("invoice", body)
+    for number in range(int(BAD_CODES_AT_ONCE)):
+        told = await found.refused("quote", {**asked, "code": f"guess{number}"})
+        assert (told["code"], told["reason"]) == ("bad_code", BAD)
+        if number == 3:  # a right one in between costs nothing
+            told = await found.ask("quote", {**asked, "code": "right1"})
+            assert told["operator_discount"] == "0.1000"
+    for code in ("right1", "guess", "x"):
+        told = await found.refused("quote", {**asked, "code": code})
+        assert (told["code"], told["reason"]) == ("bad_code", TOO_MANY), code
+    for rpc in ("invoice", "payout"):
+        new = {**found.figures(f"new-{rpc}", fee=None), "code": "right1"}
+        new["bolt11"] = held["bolt11"]
+        told = await found.refused(rpc, new)
+        assert told["code"] == "bad_code", rpc
+    assert (await found.ask("invoice", body))["bolt11"] == held["bolt11"]
+    assert (await found.ask("quote", asked))["operator_fee_fraction"] == "0.0500"
+    assert await codes.read_code(other, {"code": "right1"})
+    now[0] += 60
+    assert (await found.ask("quote", {**asked, "code": "right1"}))["code"] == "RIGHT1"
+    told = await found.refused("quote", {**asked, "code": "guess"})
+    assert told["reason"] == BAD
+    told = await found.refused("quote", {**asked, "code": "right1"})
+    assert told["reason"] == TOO_MANY
 
 
 async def test_a_code_that_gives_nothing_is_refused_in_one_way(
