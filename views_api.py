@@ -22,6 +22,7 @@ from .api import invitations as api_invitations
 from .api import journal as api_journal
 from .api import line as api_line
 from .api import lp as api_lp
+from .api import lp_insight as api_lp_insight
 from .api import machines as api_machines
 from .api import offers as api_offers
 from .api import preferences as api_preferences
@@ -49,6 +50,7 @@ PARTS = (
     api_offers,
     api_line,
     api_lp,
+    api_lp_insight,
     api_cash,
     api_cash_books,
     api_cash_plan,

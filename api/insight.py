@@ -385,9 +385,13 @@ Part = Literal["machines", "totals", "heat_map", "days", "lps", "waits"]
 _NUMBER_ENDS: tuple[tuple[str, Kind], ...] = (
     ("_fiat", "fiat"),
     ("_share", "fraction"),
-    ("at_work", "fiat"),
+    *((x, "fiat") for x in ("at_work", "cost", "price", "value", "gain")),
+    ("used_a_day", "fiat"),
 )
-_TEXTS = ("machine_id", "machine", "currency", "username", "who", "date", "weekday")
+_TEXTS = (
+    *("machine_id", "machine", "client_id", "currency", "username", "who", "status"),
+    *("date", "used_up_on", "weekday"),
+)
 
 
 def _kind(name: str) -> Kind:
@@ -444,6 +448,7 @@ def csv_of(
 
 
 def _plain(value: Any) -> Any:
+    value = value.isoformat() if isinstance(value, date) else value
     return defused(value) if isinstance(value, str) and not _is_number(value) else value
 
 

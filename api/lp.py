@@ -235,24 +235,12 @@ async def api_lp_summary(account: Caller) -> list[LpMachineSummary]:
     return await lp_summary(account.id)
 
 
-@router.get(
-    "/lp/history",
-    summary="What the caller received as an LP, by day and currency",
-    response_model=list[LpHistoryDay],
-    responses=refusals(400),
-)
-async def api_lp_history(
-    account: Caller,
-    zone: InZone,
+def days_of_span(
     span: Annotated[
         str,
         Query(alias="range", description="like 30d, 1 to 3650 days; or all"),
     ] = "30d",
-) -> list[LpHistoryDay]:
-    return await lp_history(account.id, _days_of(span), zone)
-
-
-def _days_of(span: str) -> int | None:
+) -> int | None:
     """The days of a range like 30d; None for all. `BadInputError` for another word."""
     if span == "all":
         return None
@@ -262,3 +250,18 @@ def _days_of(span: str) -> int | None:
     if not 1 <= int(number) <= 3650:
         raise BadInputError("range must be from 1d to 3650d, or all.")
     return int(number)
+
+
+InSpan = Annotated[int | None, Depends(days_of_span)]
+
+
+@router.get(
+    "/lp/history",
+    summary="What the caller received as an LP, by day and currency",
+    response_model=list[LpHistoryDay],
+    responses=refusals(400),
+)
+async def api_lp_history(
+    account: Caller, zone: InZone, days: InSpan
+) -> list[LpHistoryDay]:
+    return await lp_history(account.id, days, zone)

@@ -8,7 +8,7 @@ Not guaranteed: that a market's price is right; it is LNbits' answer.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
@@ -106,6 +106,33 @@ async def market_rate(
     if row is None:
         return None
     return SATS / (Fraction(row["price"]) * Fraction(machine.market_factor))
+
+
+async def newest_prices(
+    conn: Connection, at: datetime
+) -> dict[str, tuple[float, datetime]]:
+    """The last kept price of each currency, with its time; none that is old."""
+    found = await fetch_all(
+        conn,
+        f"""
+        SELECT p.fiat_code, p.price, p.asked_epoch FROM {S}.dca_prices p
+        JOIN (
+            SELECT fiat_code, MAX(asked_epoch) AS newest FROM {S}.dca_prices
+            WHERE asked_epoch >= :since AND asked_epoch <= :at GROUP BY fiat_code
+        ) n ON n.fiat_code = p.fiat_code AND n.newest = p.asked_epoch
+        """,  # noqa: S608
+        {
+            "since": int((at - PRICE_IS_OLD).timestamp()),
+            "at": int(at.timestamp()),
+        },
+    )
+    return {
+        row["fiat_code"]: (
+            round(float(row["price"]), 2),
+            datetime.fromtimestamp(int(row["asked_epoch"]), timezone.utc),
+        )
+        for row in found
+    }
 
 
 async def machine_currencies(conn: Connection) -> list[str]:

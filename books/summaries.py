@@ -160,7 +160,8 @@ async def lp_history(
     received = (
         f"FROM {S}.dca_payments p WHERE p.client_id IN "  # noqa: S608
         f"(SELECT id FROM {S}.dca_clients WHERE user_id = :me) "
-        f"AND p.leg_type IN ('dca', 'settlement') AND {RECEIVED_SQL}"
+        f"AND p.leg_type IN ('dca', 'settlement') AND {RECEIVED_SQL} "
+        "AND p.paid_outside = false"
     )
     day = zone.day_sql("p.transaction_time", since, utc_now())
     params = {"me": user_id, "since": db_time(since)}

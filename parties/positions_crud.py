@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -14,6 +15,7 @@ from ..base.database import (
     db_time,
     fetch_all,
     fetch_models,
+    fetch_one,
     in_list,
     in_lists,
 )
@@ -150,6 +152,58 @@ async def day_debits(
         params,
     )
     return {r["user_id"]: int(r["cents"] or 0) for r in found}
+
+
+@dataclass(frozen=True)
+class OwnLimit:
+    """An LP's daily limit, and what was used of it today, by currency."""
+
+    limit_cents: int
+    used_cents: Mapping[str, int]
+    zone: Zone
+    ends_at: datetime
+
+
+async def own_limit(conn: Connection, user_id: str, at: datetime) -> OwnLimit | None:
+    """What a plan would go by for this LP at `at`; None without a limit."""
+    row = await fetch_one(
+        conn,
+        """
+        SELECT l.default_dca_mode, l.fixed_mode_daily_limit,
+            CASE WHEN w.time_zone_from > :at THEN w.time_zone_before
+                ELSE w.time_zone END AS zone
+        FROM satoshimachine.dca_lp l
+        LEFT JOIN satoshimachine.dca_preferences w ON w.user_id = l.user_id
+        WHERE l.user_id = :user
+        """,
+        {"user": user_id, "at": db_time(at)},
+    )
+    limit = _limit_cents(row["fixed_mode_daily_limit"]) if row else None
+    if row is None or limit is None or row["default_dca_mode"] != "fixed":
+        return None
+    zone = zone_or_utc(row["zone"])
+    day = zone.day_of(at)
+    ends_at = zone.start_of(day + timedelta(days=1))
+    found = await fetch_all(
+        conn,
+        f"""
+        SELECT m.fiat_code, SUM({cents_sql("p.amount_fiat")}) AS cents
+        FROM satoshimachine.dca_payments p
+        CROSS JOIN satoshimachine.dca_clients c
+        CROSS JOIN satoshimachine.dca_machines m
+        WHERE c.id = p.client_id AND m.id = p.machine_id AND c.user_id = :user
+          AND p.transaction_time >= :start AND p.transaction_time < :end
+          AND p.leg_type = 'dca' AND p.status NOT IN ('voided', 'refunded')
+        GROUP BY m.fiat_code
+        """,  # noqa: S608
+        {
+            "user": user_id,
+            "start": db_time(zone.start_of(day)),
+            "end": db_time(ends_at),
+        },
+    )
+    used = {r["fiat_code"]: int(r["cents"] or 0) for r in found}
+    return OwnLimit(limit, used, zone, ends_at)
 
 
 async def _zones_of_lps(

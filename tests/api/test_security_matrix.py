@@ -107,6 +107,8 @@ RULES = {
     "/lp/payments.csv": EVERYBODY,
     "/lp/summary": EVERYBODY,
     "/lp/history": EVERYBODY,
+    "/lp/insight": EVERYBODY,
+    "/lp/insight.csv": EVERYBODY,
     "/lp/enrolments": EVERYBODY,
 }
 # A row in the path is an operator's, except below these.
