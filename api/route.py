@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
 from http import HTTPStatus
+from inspect import cleandoc
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response
@@ -17,6 +18,7 @@ from fastapi.routing import APIRoute
 from lnbits.core.models import Account
 from lnbits.decorators import check_account_exists, check_super_user
 from pydantic import BaseModel, Field
+from starlette.routing import compile_path, get_name
 
 from ..base.acting import act, one_request
 from ..base.refusals import ForbiddenError, NotFoundError, RefusedError
@@ -57,8 +59,62 @@ def refusals(*codes: int) -> dict[int | str, dict[str, Any]]:
     return answers
 
 
+# What FastAPI's `include_router` takes over from a route into the next.
+_READ_WHERE_INCLUDED = (
+    "response_model",
+    "status_code",
+    "summary",
+    "response_description",
+    "deprecated",
+    "operation_id",
+    "response_model_include",
+    "response_model_exclude",
+    "response_model_by_alias",
+    "response_model_exclude_unset",
+    "response_model_exclude_defaults",
+    "response_model_exclude_none",
+    "include_in_schema",
+    "response_class",
+    "callbacks",
+    "openapi_extra",
+    "generate_unique_id_function",
+)
+
+
 class SentenceRoute(APIRoute):
-    """A route whose refusals are one sentence each."""
+    """A route whose refusals are one sentence each, built when it is first asked.
+
+    FastAPI builds a route where it is declared, and anew for every router it is
+    included in and for the app: four times, each with copies of its models, which
+    was most of what LNbits needed longer, and larger, to start with us. Here the
+    declaration is kept, and what is asked for beyond it builds the route, once: its
+    first request, or whoever reads LNbits' `/docs`.
+    """
+
+    def __init__(
+        self, path: str, endpoint: Callable[..., Any], **declared: Any
+    ) -> None:
+        self._declared: dict[str, Any] | None = declared
+        self.path = path
+        self.endpoint = endpoint
+        self.name = declared.get("name") or get_name(endpoint)
+        self.methods = {method.upper() for method in declared.get("methods") or ["GET"]}
+        self.path_regex, self.path_format, self.param_convertors = compile_path(path)
+        for named in _READ_WHERE_INCLUDED:
+            setattr(self, named, declared[named])
+        self.tags = declared["tags"] or []
+        self.dependencies = list(declared["dependencies"] or [])
+        self.responses = declared["responses"] or {}
+        self.description = declared["description"] or cleandoc(endpoint.__doc__ or "")
+
+    def __getattr__(self, name: str) -> Any:
+        """What only a built route has."""
+        declared = self.__dict__.get("_declared")
+        if declared is None or name.startswith("__"):
+            raise AttributeError(name)
+        self._declared = None
+        super().__init__(self.path, self.endpoint, **declared)
+        return getattr(self, name)
 
     def get_route_handler(
         self,

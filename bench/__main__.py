@@ -17,7 +17,17 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-ROWS = ("one", "burst", "calls", "year", "history", "flood", "processes", "pages")
+ROWS = (
+    "one",
+    "burst",
+    "calls",
+    "year",
+    "history",
+    "flood",
+    "processes",
+    "pages",
+    "start",
+)
 
 
 def main() -> int:

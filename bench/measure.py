@@ -11,7 +11,7 @@ from bench.stage import Stage, booted
 # isort: split
 from lnbits.settings import settings
 
-from bench import calls, flood, history, payments, processes, year
+from bench import calls, flood, history, payments, processes, start, year
 
 ROWS: dict[str, Callable[[Stage], Awaitable[None]]] = {
     "one": payments.one_settlement,
@@ -22,10 +22,16 @@ ROWS: dict[str, Callable[[Stage], Awaitable[None]]] = {
     "flood": flood.measure,
 }
 
+# Rows that start servers of their own.
+SERVERS: dict[str, Callable[[], Awaitable[None]]] = {
+    "processes": processes.measure,
+    "start": start.measure,
+}
+
 
 async def main(row: str) -> None:
-    if row == "processes":
-        await processes.measure()
+    if row in SERVERS:
+        await SERVERS[row]()
         return
     settings.lnbits_rate_limit_no = 1_000_000
     async with booted() as scene:

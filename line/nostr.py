@@ -15,21 +15,15 @@ import time
 from collections import Counter
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from loguru import logger
-from nostr_sdk import (
-    Nip44Version,
-    NostrSdkError,
-    PublicKey,
-    SecretKey,
-    nip44_decrypt,
-    nip44_encrypt,
-)
 from pynostr.bech32 import Encoding, bech32_decode, bech32_encode, convertbits
 from pynostr.event import Event as SignedEvent
 from pynostr.key import PrivateKey
+
+from . import sdk
 
 RPC_KIND = 21000
 APP_DATA_KIND = 30078
@@ -100,7 +94,7 @@ class ServiceKey:
         if raw is None:
             raise ValueError("The stored service key is not an nsec.")
         self._key = PrivateKey(raw)
-        self._secret = SecretKey.from_bytes(raw)
+        self._raw = raw
         self.pubkey: str = self._key.public_key.hex()
         self.npub: str = _npub(bytes.fromhex(self.pubkey))
 
@@ -112,6 +106,10 @@ class ServiceKey:
         """The secret itself: to be encrypted and stored, and for nothing else."""
         return self._key.bech32()
 
+    @cached_property
+    def _secret(self) -> sdk.SecretKey:
+        return sdk.SecretKey.from_bytes(self._raw)
+
     def __repr__(self) -> str:
         return f"ServiceKey({self.npub})"
 
@@ -119,8 +117,8 @@ class ServiceKey:
 
     def encrypt(self, pubkey: str, plaintext: str) -> str:
         """NIP-44 v2 to `pubkey` (hex)."""
-        return nip44_encrypt(
-            self._secret, PublicKey.parse(pubkey), plaintext, Nip44Version.V2
+        return sdk.nip44_encrypt(
+            self._secret, sdk.PublicKey.parse(pubkey), plaintext, sdk.Nip44Version.V2
         )
 
     def decrypt(self, pubkey: str, payload: str) -> str:
@@ -131,8 +129,10 @@ class ServiceKey:
         if len(payload) > MAX_PAYLOAD:
             raise _too_long()
         try:
-            plaintext = nip44_decrypt(self._secret, PublicKey.parse(pubkey), payload)
-        except NostrSdkError as exc:
+            plaintext = sdk.nip44_decrypt(
+                self._secret, sdk.PublicKey.parse(pubkey), payload
+            )
+        except sdk.NostrSdkError as exc:
             raise LineError(
                 "undecryptable",
                 "The content is not NIP-44 version 2 for this service key.",

@@ -24,23 +24,9 @@ from enum import Enum
 from typing import Any
 
 from loguru import logger
-from nostr_sdk import (
-    Client,
-    ClientBuilder,
-    ClientMessage,
-    ClientOptions,
-    Event,
-    HandleNotification,
-    NostrSdkError,
-    Relay,
-    RelayLimits,
-    RelayMessage,
-    RelayOptions,
-    RelayUrl,
-    uniffi_set_event_loop,
-)
 
 from ..base.events import wait_for_event
+from . import sdk
 from .listening import Filter, Listening
 from .nostr import MAX_EVENT_BYTES, ServiceKey
 
@@ -63,8 +49,8 @@ def relay_url_of(text: str) -> str:
     """A relay's address, in one spelling; raises ValueError with a sentence."""
     url = text.strip()
     try:
-        return str(RelayUrl.parse(url)).rstrip("/")
-    except NostrSdkError as exc:
+        return str(sdk.RelayUrl.parse(url)).rstrip("/")
+    except sdk.NostrSdkError as exc:
         raise ValueError(
             f"{url[:100]!r} is not the address of a relay: it starts with wss:// (or"
             " ws:// on your own network) and names a host."
@@ -84,14 +70,16 @@ class Offer(Enum):
 class _Outgoing:
     due: float
     number: int
-    event: Event = field(compare=False)
+    event: sdk.Event = field(compare=False)
     until: float = field(compare=False)
     sent: Callable[[Offer], Awaitable[None]] | None = field(compare=False, default=None)
     gave_up: Callable[[], None] | None = field(compare=False, default=None)
     attempts: int = field(compare=False, default=0)
 
 
-class _Listener(HandleNotification):
+class _Listener:
+    """A `HandleNotification`, which nostr-sdk asks for by its methods alone."""
+
     def __init__(
         self,
         heard: Callable[[str, str], None],
@@ -101,11 +89,11 @@ class _Listener(HandleNotification):
         self._told = told
 
     async def handle(
-        self, relay_url: RelayUrl, subscription_id: str, event: Event
+        self, relay_url: sdk.RelayUrl, subscription_id: str, event: sdk.Event
     ) -> None:
         self._heard(str(relay_url).rstrip("/"), event.as_json())
 
-    async def handle_msg(self, relay_url: RelayUrl, msg: RelayMessage) -> None:
+    async def handle_msg(self, relay_url: sdk.RelayUrl, msg: sdk.RelayMessage) -> None:
         """Everything but events: those come through `handle`, once each."""
         text = msg.as_json()
         if not text.startswith('["EVENT"'):
@@ -116,7 +104,7 @@ class _Listener(HandleNotification):
 class _Connection:
     """One relay: nostr-sdk's end, what it has of our subscriptions, and our login."""
 
-    relay: Relay
+    relay: sdk.Relay
     listening: Listening = field(default_factory=Listening)
     made: int = 0
     made_at: float = 0.0
@@ -137,7 +125,8 @@ class RelayPool:
 
     def __init__(self, on_event: Callable[[str], None]) -> None:
         self._on_event = on_event
-        self._client: Client | None = None
+        self._is_open = False
+        self._client: sdk.Client | None = None
         self._relays: dict[str, _Connection] = {}
         self._queue: list[_Outgoing] = []
         self._delivering = 0
@@ -152,27 +141,20 @@ class RelayPool:
     # life ------------------------------------------------------------------------
 
     async def start(self) -> None:
-        uniffi_set_event_loop(asyncio.get_running_loop())
-        options = ClientOptions().automatic_authentication(False)
-        self._client = ClientBuilder().opts(options).build()
-        self._permanent = [
-            self._start_task(loop)
-            for loop in (
-                self._listen(self._client),
-                self._send_loop(),
-                self._look_loop(),
-            )
-        ]
+        self._is_open = True
+        loops = (self._send_loop(), self._look_loop())
+        self._permanent = [self._start_task(loop) for loop in loops]
 
     def assert_alive(self) -> None:
         """Raises RuntimeError if one of its loops has ended, of an error or cancelled
         by something within: a line that looks open and is deaf or dumb."""
         for task in self._permanent:
-            if self._client is not None and task.done():
+            if self._is_open and task.done():
                 why = "cancelled" if task.cancelled() else repr(task.exception())
                 raise RuntimeError(f"a loop of the relays ended: {why}")
 
     async def stop(self) -> None:
+        self._is_open = False
         client, self._client = self._client, None
         if client:
             await client.shutdown()
@@ -188,12 +170,12 @@ class RelayPool:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _listen(self, client: Client) -> None:
+    async def _listen(self, client: sdk.Client) -> None:
         listener = _Listener(self._heard, self._told)
-        while self._client is not None:
+        while self._is_open:
             try:
                 await client.handle_notifications(listener)
-            except NostrSdkError as exc:
+            except sdk.NostrSdkError as exc:
                 logger.warning(f"satmachineadmin: listening to relays failed: {exc}")
             # It also ends when more came than could be read: that much is lost, and
             # whoever has no answer asks again.
@@ -254,8 +236,8 @@ class RelayPool:
     @staticmethod
     def _say(found: _Connection, text: str) -> bool:
         try:
-            found.relay.send_msg(ClientMessage.from_json(text))
-        except NostrSdkError as exc:
+            found.relay.send_msg(sdk.ClientMessage.from_json(text))
+        except sdk.NostrSdkError as exc:
             logger.debug(f"satmachineadmin: a relay was not told {text[:40]}: {exc}")
             return False
         return True
@@ -265,9 +247,15 @@ class RelayPool:
             self._say(found, text)
 
     @property
-    def client(self) -> Client:
-        if self._client is None:
+    def client(self) -> sdk.Client:
+        """Made by the first relay: a line that waits for one needs no nostr-sdk."""
+        if not self._is_open:
             raise RuntimeError("The relay pool is not running.")
+        if self._client is None:
+            sdk.uniffi_set_event_loop(asyncio.get_running_loop())
+            options = sdk.ClientOptions().automatic_authentication(False)
+            self._client = sdk.ClientBuilder().opts(options).build()
+            self._permanent.append(self._start_task(self._listen(self._client)))
         return self._client
 
     # relays and subscriptions ----------------------------------------------------
@@ -277,16 +265,18 @@ class RelayPool:
         wanted = dict.fromkeys(urls)
         for url in [known for known in self._relays if known not in wanted]:
             del self._relays[url]
-            await self.client.force_remove_relay(RelayUrl.parse(url))
+            await self.client.force_remove_relay(sdk.RelayUrl.parse(url))
+        if not wanted:
+            return
         limits = (
-            RelayLimits()
+            sdk.RelayLimits()
             .event_max_size(MAX_EVENT_BYTES)
             .message_max_size(2 * MAX_EVENT_BYTES)
         )
         # Not `verify_subscriptions`: nostr-sdk does not know what we ask for.
         # `open_event` refuses what nobody asked for.
         options = (
-            RelayOptions()
+            sdk.RelayOptions()
             .retry_interval(timedelta(seconds=RECONNECT_SECONDS))
             .adjust_retry_interval(False)
             .limits(limits)
@@ -294,7 +284,7 @@ class RelayPool:
         for url in wanted:
             if url in self._relays:
                 continue
-            address = RelayUrl.parse(url)
+            address = sdk.RelayUrl.parse(url)
             await self.client.add_relay_with_opts(address, options)
             found = _Connection(await self.client.relay(address))
             found.listening.want(*self._wanted)
@@ -319,12 +309,12 @@ class RelayPool:
 
     async def _look_loop(self) -> None:
         """Ask a relay after each connection, and again for what it did not confirm."""
-        while self._client is not None:
+        while self._is_open:
             await asyncio.sleep(LOOK_SECONDS)
             for url, found in list(self._relays.items()):
                 try:
                     await self._look(url, found)
-                except NostrSdkError as exc:
+                except sdk.NostrSdkError as exc:
                     logger.debug(f"satmachineadmin: {url}: {exc}")
 
     async def _look(self, url: str, found: _Connection) -> None:
@@ -345,7 +335,7 @@ class RelayPool:
             logger.info(f"satmachineadmin: {url} does not listen: a new connection")
             found.made_at = now
             found.listening.disconnected()
-            address = RelayUrl.parse(url)
+            address = sdk.RelayUrl.parse(url)
             await self.client.disconnect_relay(address)
             await self.client.connect_relay(address)
             return
@@ -422,7 +412,7 @@ class RelayPool:
             _Outgoing(
                 due=now,
                 number=self._number,
-                event=Event.from_json(event_json),
+                event=sdk.Event.from_json(event_json),
                 until=now + seconds,
                 sent=sent,
                 gave_up=gave_up,
@@ -431,7 +421,7 @@ class RelayPool:
         self._wake.set()
 
     async def _send_loop(self) -> None:
-        while self._client is not None:
+        while self._is_open:
             now = time.monotonic()
             due = [item for item in self._queue if item.due <= now]
             self._queue = [item for item in self._queue if item.due > now]
@@ -471,7 +461,7 @@ class RelayPool:
         if item.gave_up:
             item.gave_up()
 
-    async def _offer(self, event: Event) -> Offer:
+    async def _offer(self, event: sdk.Event) -> Offer:
         """TAKEN as soon as one relay took the event; slow ones go on by themselves."""
         event_id, text = event.id().to_hex(), f'["EVENT",{event.as_json()}]'
         offers = []
