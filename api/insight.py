@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Query
@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from ..base.database import db
 from ..base.refusals import BadInputError
-from ..base.zones import day_of_number
+from ..base.zones import Zone, day_of_number
 from ..books import insight
 from ..books.insight import Asked, Place, Sums
 from ..books.lists import Kind
@@ -174,48 +174,79 @@ class InsightAnswer(RangeAnswer):
 
 
 @dataclass(frozen=True)
-class Range:
-    """What is asked, with its days."""
+class Days:
+    """Days of a zone, both included, and as many right before them."""
 
-    asked: Asked
+    zone: Zone
     first: date
     last: date
 
     @property
+    def count(self) -> int:
+        return (self.last - self.first).days + 1
+
+    @property
+    def before(self) -> datetime:
+        return self.zone.start_of(self.first - timedelta(days=self.count))
+
+    @property
+    def since(self) -> datetime:
+        return self.zone.start_of(self.first)
+
+    @property
+    def until(self) -> datetime:
+        return self.zone.start_of(self.last + timedelta(days=1))
+
+
+async def days_of_request(
+    zone: InZone,
+    from_day: Annotated[date | None, Query(alias="from")] = None,
+    to_day: Annotated[date | None, Query(alias="to")] = None,
+) -> Days:
+    last = to_day or zone.today()
+    period_between(from_day, last, zone)
+    first = from_day or last - timedelta(days=USUAL_DAYS - 1)
+    days = Days(zone, first, last)
+    if days.count > MOST_DAYS:
+        raise BadInputError(
+            f"From {first} to {last} are more than {MOST_DAYS} days: ask for less."
+        )
+    return days
+
+
+InDays = Annotated[Days, Depends(days_of_request)]
+
+
+@dataclass(frozen=True)
+class Range:
+    """What is asked, with its days."""
+
+    asked: Asked
+    days: Days
+
+    @property
     def before(self) -> RangeAnswer:
-        count = (self.last - self.first).days + 1
+        first, count = self.days.first, self.days.count
         return RangeAnswer(
-            from_day=self.first - timedelta(days=count),
-            to_day=self.first - timedelta(days=1),
+            from_day=first - timedelta(days=count), to_day=first - timedelta(days=1)
         )
 
 
 async def range_of_request(
     scope: InScope,
-    zone: InZone,
-    from_day: Annotated[date | None, Query(alias="from")] = None,
-    to_day: Annotated[date | None, Query(alias="to")] = None,
+    days: InDays,
     machine_id: Annotated[str | None, Query(max_length=200)] = None,
     tests: Annotated[
         bool, Query(description="true: with those marked as tests")
     ] = False,
 ) -> Range:
-    last = to_day or zone.today()
-    first = from_day or last - timedelta(days=USUAL_DAYS - 1)
-    since, until = period_between(first, last, zone)
-    count = (last - first).days + 1
-    if since is None or until is None or count > MOST_DAYS:
-        raise BadInputError(
-            f"From {first} to {last} are more than {MOST_DAYS} days: ask for less."
-        )
     if machine_id and "\x00" in machine_id:
         raise BadInputError("machine_id is no id.")
-    before = zone.start_of(first - timedelta(days=count))
     asked = Asked(
-        *(scope.user_id, scope.is_all, before, since, until, zone),
+        *(scope.user_id, scope.is_all, days.before, days.since, days.until, days.zone),
         *(machine_id or None, tests),
     )
-    return Range(asked, first, last)
+    return Range(asked, days)
 
 
 InRange = Annotated[Range, Depends(range_of_request)]
@@ -286,8 +317,8 @@ async def insight_of(asked_range: Range) -> InsightAnswer:
             )
         )
     return InsightAnswer(
-        from_day=asked_range.first,
-        to_day=asked_range.last,
+        from_day=asked_range.days.first,
+        to_day=asked_range.days.last,
         time_zone=asked.zone.name,
         before=asked_range.before,
         totals=_totals(asked, found, days, machines, spans),
@@ -390,7 +421,8 @@ _NUMBER_ENDS: tuple[tuple[str, Kind], ...] = (
 )
 _TEXTS = (
     *("machine_id", "machine", "client_id", "currency", "username", "who", "status"),
-    *("date", "used_up_on", "weekday"),
+    *("date", "used_up_on", "weekday", "operator_name", "volume"),
+    *("oldest_unpaid_at", "oldest_unpaid_settlement_id"),
 )
 
 

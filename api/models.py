@@ -655,6 +655,23 @@ class OperatorSums(BaseModel):
     older_shortfall_sats: int = 0
     older_let_go_sats: int = 0
     older_lost_sats: int = 0
+    trades: int = Field(0, description="of the days asked for, tests too")
+    volume_sats: int = Field(0, description="their principal, as dispensed")
+    volume_fiat: dict[str, str] = Field({}, description="by currency")
+    before_trades: int = Field(0, description="of as many days before")
+    before_volume_sats: int = 0
+    online_count: int = Field(0, description="machines now, by their last word")
+    quiet_count: int = 0
+    offline_count: int = 0
+    off_count: int = Field(0, description="switched off by the operator")
+    machine_ids: list[str] = Field([], description="each opens at /super/machines/{id}")
+    oldest_unpaid_at: datetime | None = Field(
+        None, description="of the platform's legs; null: all are paid"
+    )
+    oldest_unpaid_sats: int | None = None
+    oldest_unpaid_settlement_id: str | None = Field(
+        None, description="opens at /super/settlements/{id}"
+    )
 
 
 class OfferWaiting(BaseModel):

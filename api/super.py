@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Path
+from fastapi.responses import StreamingResponse
 from lnbits.decorators import check_super_user
 
 from ..base.database import db
 from ..books.lists import fetch_row
+from ..books.operators import facts_of_operators
 from ..books.reports import DEPOSIT_FIELDS, deposits_source
 from ..books.summaries import platform_sums
 from ..crud import get_super_config
@@ -19,6 +21,8 @@ from ..parties import deposits, machines_crud
 from ..parties import machines as registry
 from ..parties.deposits_crud import NO_DEPOSIT
 from .inputs import DecisionInput, SuperConfigInput
+from .insight import Days, InDays, csv_of
+from .lists import CSV_ANSWER
 from .machines import machine_answer
 from .models import (
     DepositAnswer,
@@ -30,6 +34,7 @@ from .models import (
 )
 from .route import Super, named_fields, new_router, refusals
 from .settlements import settlement_detail
+from .spreadsheet import InSheet
 
 router = new_router()
 AnySettlementId = Annotated[str, Path(description="a settlement of any machine")]
@@ -111,20 +116,58 @@ async def api_super_machine(account: Super, machine_id: AnyMachineId) -> Machine
     return await machine_answer(account.id, machine_id, is_all=True)
 
 
-@router.get(
-    "/super/operators",
-    summary="What became of the platform's share, operator by operator",
-    response_model=OperatorPage,
-    responses=refusals(),
-    dependencies=[Depends(check_super_user)],
-)
-async def api_super_operators() -> OperatorPage:
+async def _operators(days: Days) -> list[OperatorSums]:
+    """The most volume first, then what is owed."""
     async with db.connect() as conn:
         found = await platform_sums(conn)
+        facts = await facts_of_operators(conn, days.before, days.since, days.until)
     names = await usernames_of(found)
-    data = [OperatorSums(operator_name=names.get(k), **v) for k, v in found.items()]
-    data.sort(key=lambda sums: (sums.operator_name or "").lower())
+    data = [
+        OperatorSums(operator_name=names.get(k), **{**facts.get(k, {}), **v})
+        for k, v in found.items()
+    ]
+    return sorted(
+        data,
+        key=lambda x: (-x.volume_sats, -x.owed_sats, (x.operator_name or "").lower()),
+    )
+
+
+@router.get(
+    "/super/operators",
+    summary="What each operator sold, and what became of the platform's share",
+    description="Volume, trades and those before are of the days asked for (30 up to "
+    "today without them), as in `/insight`; the platform's share is of all time, "
+    "machines are as they are now. `/insight?scope=all&machine_id=` says more "
+    "of one.",
+    response_model=OperatorPage,
+    responses=refusals(400),
+    dependencies=[Depends(check_super_user)],
+)
+async def api_super_operators(days: InDays) -> OperatorPage:
+    data = await _operators(days)
     return OperatorPage(data=data, total=len(data))
+
+
+@router.get(
+    "/super/operators.csv",
+    summary="The same list as CSV, whole",
+    response_class=StreamingResponse,
+    responses={200: CSV_ANSWER, **refusals(400)},
+    dependencies=[Depends(check_super_user)],
+)
+async def api_super_operators_csv(days: InDays, sheet: InSheet) -> Any:
+    rows = []
+    for one in await _operators(days):
+        fiat = " + ".join(f"{text} {code}" for code, text in one.volume_fiat.items())
+        rows.append({**one.dict(), "volume": fiat})
+    lists = {"volume_fiat", "machine_ids"}
+    names = [name for name in OperatorSums.__fields__ if name not in lists]
+    names.insert(names.index("volume_sats") + 1, "volume")
+    return StreamingResponse(
+        iter([csv_of(names, rows, sheet)]),
+        media_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": 'attachment; filename="operators.csv"'},
+    )
 
 
 @router.post(

@@ -49,6 +49,7 @@ RULES = {
     "/super/overview": SUPER,
     "/super/config": SUPER,
     "/super/operators": SUPER,
+    "/super/operators.csv": SUPER,
     "/super/discounts": SUPER,
     "/super/discounts.csv": SUPER,
     "/super/host": SUPER,

@@ -175,6 +175,20 @@ async def test_the_sums_of_an_operator(
             f"older_{name}_sats": 0
             for name in ("paid", "owed", "shortfall", "let_go", "lost")
         },
+        # a test is in it, what was voided is not: it was never sold
+        "trades": 2,
+        "volume_sats": 200_000,
+        "volume_fiat": {"GTQ": "1500.00"},
+        "before_trades": 0,
+        "before_volume_sats": 0,
+        "online_count": 0,
+        "quiet_count": 0,
+        "offline_count": 1,
+        "off_count": 0,
+        "machine_ids": [desk.machine["id"]],
+        "oldest_unpaid_at": row["oldest_unpaid_at"],
+        "oldest_unpaid_sats": 20,
+        "oldest_unpaid_settlement_id": kept,
     }
     # a sum of its own: what was planned when the share was a part of the fee
     await update("dca_settlements", kept, is_older=True)
@@ -182,3 +196,40 @@ async def test_the_sums_of_an_operator(
     assert (later["older_paid_sats"], later["older_shortfall_sats"]) == (1, 20)
     assert (later["paid_sats"], later["owed_sats"]) == (0, 300)
     assert row["lost_sats"] >= 50_000
+
+
+async def test_operators_of_other_days_and_as_a_file(
+    make_user: MakeUser, make_wallet: MakeWallet, super_session: UserSession
+) -> None:
+    desk = await make_desk(make_user, make_wallet)
+    week_ago = utc_now() - timedelta(days=7)
+    await add_settlement(desk.machine, transaction_time=week_ago)
+    await add_settlement(
+        desk.machine,
+        dispensed_fiat="375.00",
+        dispensed_principal_sats=50_000,
+        dispensed_fee_sats=4_000,
+        dispensed_platform_fee_sats=1_500,
+        dispensed_operator_fee_sats=2_500,
+    )
+    day = f"{utc_now():%Y-%m-%d}"
+    first = f"{utc_now() - timedelta(days=6):%Y-%m-%d}"
+    params = {"from": first, "to": day, "tz": "UTC"}
+    page = ok(await super_session.api.get("/super/operators", params=params))
+    (row,) = [r for r in page["data"] if r["operator_name"] == desk.operator.username]
+    assert (row["trades"], row["volume_sats"]) == (1, 50_000)
+    assert (row["before_trades"], row["before_volume_sats"]) == (1, 100_000)
+    assert row["oldest_unpaid_at"] is None
+    ranks = [r["volume_sats"] for r in page["data"]]
+    assert ranks == sorted(ranks, reverse=True)
+    # each opens what it sums
+    every = {"scope": "all", "machine_id": row["machine_ids"][0], **params}
+    insight = ok(await super_session.api.get("/insight", params=every))
+    assert insight["totals"][0]["volume_sats"] == row["volume_sats"]
+    file = await super_session.api.get("/super/operators.csv", params=params)
+    line = next(x for x in file.text.splitlines() if desk.operator.username in x)
+    assert ",375.00 GTQ," in line
+    refused(
+        await super_session.api.get("/super/operators?from=2000-01-01"), 400, "days"
+    )
+    refused(await desk.operator.api.get("/super/operators.csv"), 403)
