@@ -15,7 +15,6 @@ database.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from .base.currencies import check_amount
 from .base.rates import median_rate, rate_marks
+from .base.stored_json import storable, storable_json
 from .base.text import storable_text
 from .calculations import (
     FeeTerms,
@@ -54,10 +54,6 @@ MAX_TXID_LENGTH = 200
 RATE_TOLERANCE = Fraction(1, 100)
 USUAL_RATE_FACTOR = 3
 MARKET_RATE_FACTOR = Fraction(3, 2)
-
-# Bounds of what is kept of a stamp, so that its row can always be written.
-MAX_STAMP_DEPTH = 20
-MAX_STAMP_SIZE = 100_000
 
 
 class SettlementInvariantError(ValueError):
@@ -685,7 +681,7 @@ def _with_facts(
     figures: Figures, payment: Payment, said: Any, dispense: str
 ) -> ParsedSettlement:
     known: Mapping[Any, Any] = said if isinstance(said, Mapping) else {}
-    stamp = _Storable().of(said)
+    stamp = storable(said)
     return ParsedSettlement(
         **vars(figures),
         payment_hash=payment.payment_hash,
@@ -701,59 +697,3 @@ def _with_facts(
 
 def _json_or_none(value: Any) -> str | None:
     return None if value is None else storable_json(value)
-
-
-def storable_json(value: Any) -> str:
-    """`value`, whatever it is, as JSON text that can be stored, read and sent.
-
-    What JSON cannot carry (NaN, infinities, integers of thousands of digits) becomes
-    text; what is nested too deep or goes on too long is cut. Never raises.
-    """
-    return json.dumps(_Storable().of(value), ensure_ascii=False, allow_nan=False)
-
-
-class _Storable:
-    """One conversion to plain JSON values, with a budget of values and characters."""
-
-    def __init__(self) -> None:
-        self.left = MAX_STAMP_SIZE
-
-    def of(self, value: Any, depth: int = 0) -> Any:
-        self.left -= 1
-        if self.left < 0 or depth > MAX_STAMP_DEPTH:
-            return "(left out)"
-        if isinstance(value, Mapping):
-            return self._object(value, depth)
-        if isinstance(value, (list, tuple)):
-            return self._list(value, depth)
-        return self._scalar(value)
-
-    def _object(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
-        plain: dict[str, Any] = {}
-        for key, item in value.items():
-            if self.left <= 0:
-                break
-            plain[str(self._scalar(key))] = self.of(item, depth + 1)
-        return plain
-
-    def _list(self, value: Sequence[Any], depth: int) -> list[Any]:
-        plain: list[Any] = []
-        for item in value:
-            if self.left <= 0:
-                break
-            plain.append(self.of(item, depth + 1))
-        return plain
-
-    def _scalar(self, value: Any) -> Any:
-        """A JSON value without structure: anything else becomes a short text."""
-        if value is None or isinstance(value, bool):
-            return value
-        if isinstance(value, str):
-            text = storable_text(value[: max(self.left, 0)])
-            self.left -= len(text)
-            return text
-        if isinstance(value, int):
-            return int(value) if value.bit_length() <= 200 else shown(value)
-        if isinstance(value, float):
-            return float(value) if math.isfinite(value) else repr(float(value))
-        return shown(value)

@@ -53,8 +53,6 @@ ARRIVED_SQL = "COALESCE(p.sent_sats, p.amount_sats)"
 NO_PLATFORM_WALLET = "The platform has not chosen the wallet for its fee yet."
 # External destinations gather at least this long: routing is paid by the payment.
 # A test or a demonstration may shorten it.
-
-
 EXTERNAL_BATCH_DELAY = timedelta(
     seconds=int(os.environ.get("SATMACHINE_EXTERNAL_GATHER_SECONDS", "600"))
 )

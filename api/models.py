@@ -674,41 +674,6 @@ class OperatorSums(BaseModel):
     )
 
 
-class OfferWaiting(BaseModel):
-    """A balance is not closed yet: the rate is low, and the LP must say yes to it."""
-
-    offer_id: str
-    status: str = Field("waiting for the LP", description="always these words")
-    expires_at: datetime
-
-
-class OfferAnswer(BaseModel):
-    """An operator's offer to pay the LP's whole balance out at a low rate."""
-
-    id: str
-    client_id: str
-    machine_id: str
-    machine: str | None = Field(None, description="its name")
-    status: str = Field(
-        ..., description="waiting, accepted, declined, lapsed, or replaced by another"
-    )
-    exchange_rate: float = Field(..., description="sats for one unit of fiat")
-    remaining: str = Field(..., description="what is left of the balance now")
-    currency: str
-    amount_sats: int | None = Field(
-        None, description="what would be paid now; null once it is over"
-    )
-    reason: str | None = None
-    payment_id: str | None = Field(None, description="the leg, once accepted")
-    created_at: datetime
-    expires_at: datetime
-    decided_at: datetime | None = None
-
-
-class OfferPage(Page[OfferAnswer]):
-    data: list[OfferAnswer]
-
-
 class OperatorPage(Page[OperatorSums]):
     data: list[OperatorSums]
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
 from fastapi import Depends, Path
 from fastapi.responses import StreamingResponse
+from lnbits.db import Page
+from pydantic import BaseModel, Field
 
 from ..books.lists import ListQuery, fetch_page, fetch_row
 from ..books.offers import OFFER_FIELDS, lp_offers_source
@@ -15,13 +18,47 @@ from ..calculations import fiat_cents, round_half_up
 from ..desk import balances
 from .inputs import AnswerInput
 from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
-from .models import OfferAnswer, OfferPage
 from .route import Caller, InScope, new_router, refusals
 
 router = new_router()
 AskedOfOffers = Annotated[ListQuery, Depends(asked_of(OFFER_FIELDS))]
 OfferId = Annotated[str, Path(description="an offer to you")]
 NO_OFFER = "There is no such offer to you."
+
+
+class OfferWaiting(BaseModel):
+    """A balance is not closed yet: the rate is low, and the LP must say yes to it."""
+
+    offer_id: str
+    status: str = Field("waiting for the LP", description="always these words")
+    expires_at: datetime
+
+
+class OfferAnswer(BaseModel):
+    """An operator's offer to pay the LP's whole balance out at a low rate."""
+
+    id: str
+    client_id: str
+    machine_id: str
+    machine: str | None = Field(None, description="its name")
+    status: str = Field(
+        ..., description="waiting, accepted, declined, lapsed, or replaced by another"
+    )
+    exchange_rate: float = Field(..., description="sats for one unit of fiat")
+    remaining: str = Field(..., description="what is left of the balance now")
+    currency: str
+    amount_sats: int | None = Field(
+        None, description="what would be paid now; null once it is over"
+    )
+    reason: str | None = None
+    payment_id: str | None = Field(None, description="the leg, once accepted")
+    created_at: datetime
+    expires_at: datetime
+    decided_at: datetime | None = None
+
+
+class OfferPage(Page[OfferAnswer]):
+    data: list[OfferAnswer]
 
 
 def _answer(row: Mapping[str, Any]) -> OfferAnswer:

@@ -44,7 +44,8 @@ from .fields import (
     Text,
 )
 from .machines import machine_answer
-from .models import LegAnswer, MachineAnswer, OfferWaiting, SettlementDetail
+from .models import LegAnswer, MachineAnswer, SettlementDetail
+from .offers import OfferWaiting
 from .route import (
     Caller,
     ClientId,

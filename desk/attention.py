@@ -1,37 +1,35 @@
 """What waits for a person, each in one sentence with what can be done about it.
 
-Every kind is one statement over the rows that are in that state, so the cost does not
-grow with the history. At most `MOST` of a kind are listed; the last one says that
-there are more.
+Every kind is one statement (`attention_crud.py`) over the rows that are in that state,
+so the cost does not grow with the history. At most `MOST` of a kind are listed; the
+last one says that there are more.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from lnbits.db import SQLITE, Connection
+from lnbits.db import Connection
 from pydantic import BaseModel, Field
 
 from ..base.currencies import money
-from ..base.database import db, db_time, fetch_all, fetch_one, from_db_time
-from ..books.payments import UNNAMED_ERROR
-from ..books.reports import own_machines_sql, whose
+from ..base.database import db, db_time, from_db_time
+from ..books.reports import whose
 from ..calculations import cents_text
 from ..host.people import usernames_of
-from ..models import WaitCode, utc_now
-from ..parties.lps_crud import deposited_cents_sql
+from ..models import utc_now
+from . import attention_crud as sql
 from . import notices_crud
 from .cash_attention import cash_rows
 from .gone import Gone, read_gone
-from .kinds import MACHINE_NAME, Kind, Row
+from .kinds import Kind, Row
 from .platform_attention import LOOKS_BACK, platform_rows
 from .relays import STATUS_IS_OLD, deaf_sentence
 from .unstamped import read_unstamped
 
-S = "satoshimachine"
 MOST = 20
 FEE_OFF = "fee_off"
 # A machine has this long to report its dispense.
@@ -57,153 +55,6 @@ class AttentionItem(BaseModel):
     operator_name: str | None = Field(None, description="whose it is; for the super")
 
 
-_OF_SETTLEMENT = (
-    f"s.id AS subject_id, s.id AS settlement_id, s.machine_id, {MACHINE_NAME}, "
-    "s.transaction_time AS since, s.wire_sats, s.error_message, s.status, "
-    "s.wire_sats - s.network_fee_sats AS arrived_sats, s.principal_sats "
-    f"FROM {S}.dca_settlements s JOIN {S}.dca_machines m ON m.id = s.machine_id "
-)
-
-
-def _settlements(condition: str) -> Callable[[str], str]:
-    return lambda own: (
-        f"{_OF_SETTLEMENT} WHERE s.machine_id IN {own} AND {condition} "
-        "ORDER BY s.transaction_time, s.id"
-    )
-
-
-def _legs(condition: str) -> Callable[[str], str]:
-    return lambda own: (
-        f"p.id AS subject_id, p.settlement_id, p.machine_id, {MACHINE_NAME}, "
-        f"p.created_at AS since, p.amount_sats, {UNNAMED_ERROR} AS error_message, "
-        "p.leg_type, p.label "
-        f"FROM {S}.dca_payments p JOIN {S}.dca_machines m ON m.id = p.machine_id "
-        f"WHERE p.machine_id IN {own} AND p.leg_type <> 'autoforward' AND {condition} "
-        "ORDER BY p.created_at, p.id"
-    )
-
-
-# The wallet lacks sats; an older row has no word for why it waits.
-_SHORT = "COALESCE(p.wait_code, 'wallet_short') IN ('wallet_short', 'free_balance')"
-# What is not due, what gathers for a larger payout, what a reconciliation holds up, and
-# what waits for an earlier payment that failed: each is said elsewhere, or is as it
-# should be.
-_OTHERWISE = (
-    "COALESCE(p.wait_code, 'wallet_short') NOT IN ('wallet_short', 'free_balance', "
-    "'platform_wallet', 'unclaimed', 'gathering', 'stopped', 'backing_off')"
-)
-
-
-def _waiting(why: str) -> Callable[[str], str]:
-    """Payments that were due and could not begin, by machine; since the first try, not
-    since their birth: those of an hourly machine are not late before their hour. What
-    is in a payout waits for nothing."""
-    return lambda own: (
-        f"p.machine_id AS subject_id, p.machine_id, {MACHINE_NAME}, "
-        "MIN(COALESCE(p.waits_since, p.created_at)) AS since, "
-        # PostgreSQL's sum of integers is a decimal, which may be said as 5E+4
-        "CAST(SUM(p.amount_sats) AS BIGINT) AS amount_sats, "
-        "MAX(p.error_message) AS error_message "
-        f"FROM {S}.dca_payments p JOIN {S}.dca_machines m ON m.id = p.machine_id "
-        f"WHERE p.machine_id IN {own} AND p.status = 'pending' AND p.attempts = 0 "
-        "AND p.payout_id IS NULL AND p.leg_type NOT IN ('autoforward', 'refund') "
-        f"AND p.error_message IS NOT NULL AND {why} "
-        "GROUP BY p.machine_id, m.name, m.machine_npub ORDER BY since"
-    )
-
-
-def _past(own: str) -> str:
-    """All payments of a machine that are older than its wallet's registration: one."""
-    return (
-        f"s.machine_id AS subject_id, s.machine_id, {MACHINE_NAME}, "
-        "MIN(s.transaction_time) AS since, COUNT(*) AS payments, "
-        "CAST(SUM(s.wire_sats) AS BIGINT) AS amount_sats "
-        f"FROM {S}.dca_settlements s JOIN {S}.dca_machines m ON m.id = s.machine_id "
-        f"WHERE s.machine_id IN {own} AND s.status = 'quarantined' "
-        "AND s.quarantine_code = 'past' "
-        "GROUP BY s.machine_id, m.name, m.machine_npub ORDER BY since"
-    )
-
-
-def _clients(condition: str) -> Callable[[str], str]:
-    return lambda own: (
-        f"c.id AS subject_id, c.id AS client_id, c.machine_id, {MACHINE_NAME}, "
-        "c.updated_at AS since, COALESCE(c.username, c.id) AS lp "
-        f"FROM {S}.dca_clients c JOIN {S}.dca_machines m ON m.id = c.machine_id "
-        f"WHERE c.machine_id IN {own} AND c.status = 'active' AND {condition} "
-        "ORDER BY c.updated_at, c.id"
-    )
-
-
-def _pending_deposits(own: str) -> str:
-    return (
-        "d.id AS subject_id, d.client_id, d.machine_id, d.created_at AS since, "
-        f"{MACHINE_NAME}, COALESCE(c.username, c.id) AS lp, d.currency, "
-        "CAST(ROUND(d.amount * 100) AS BIGINT) AS cents "
-        f"FROM {S}.dca_deposits d JOIN {S}.dca_machines m ON m.id = d.machine_id "
-        f"LEFT JOIN {S}.dca_clients c ON c.id = d.client_id "
-        f"WHERE d.machine_id IN {own} AND d.status IN ('pending', 'claimed') "
-        "ORDER BY d.created_at, d.id"
-    )
-
-
-def _disputed_deposits(own: str) -> str:
-    return (
-        "d.id AS subject_id, d.client_id, d.machine_id, d.dispute_opened_at AS since, "
-        f"{MACHINE_NAME}, COALESCE(c.username, c.id) AS lp, d.currency, "
-        "CAST(ROUND(d.amount * 100) AS BIGINT) AS cents "
-        f"FROM {S}.dca_deposits d JOIN {S}.dca_machines m ON m.id = d.machine_id "
-        f"LEFT JOIN {S}.dca_clients c ON c.id = d.client_id "
-        f"WHERE d.machine_id IN {own} AND d.dispute_state = 'open' "
-        "ORDER BY d.dispute_opened_at, d.id"
-    )
-
-
-def _shortfalls(own: str) -> str:
-    """What customers were not charged of the platform's share, by machine."""
-    return (
-        f"p.machine_id AS subject_id, p.machine_id, {MACHINE_NAME}, "
-        "MIN(p.created_at) AS since, CAST(SUM(p.amount_sats) AS BIGINT) AS amount_sats "
-        f"FROM {S}.dca_payments p JOIN {S}.dca_machines m ON m.id = p.machine_id "
-        f"WHERE p.machine_id IN {own} AND p.leg_type = 'super_fee' "
-        "AND p.leg_key = 'shortfall' AND p.status IN ('pending', 'failed') "
-        "GROUP BY p.machine_id, m.name, m.machine_npub ORDER BY since"
-    )
-
-
-def _fees_off(own: str) -> str:
-    """Sales charged off the fees in force, by machine; the super's list has its own,
-    from which no "seen" takes anything."""
-    return (
-        f"s.machine_id AS subject_id, s.machine_id, {MACHINE_NAME}, COUNT(*) AS count, "
-        "MIN(s.transaction_time) AS since, "
-        "CAST(SUM(ABS(s.fee_mismatch_sats)) AS BIGINT) AS sats "
-        f"FROM {S}.dca_settlements s JOIN {S}.dca_machines m ON m.id = s.machine_id "
-        f"WHERE s.machine_id IN {own} AND s.marks LIKE '%,fee_off,%' "
-        "AND s.transaction_time >= :looks_back AND s.seen_at IS NULL "
-        "AND s.status <> 'voided' "
-        "GROUP BY s.machine_id, m.name, m.machine_npub ORDER BY since"
-    )
-
-
-def _machines(condition: str, since: str) -> Callable[[str], str]:
-    return lambda own: (
-        f"m.id AS subject_id, m.id AS machine_id, {MACHINE_NAME}, {since} AS since, "
-        "m.payouts_stopped_reason AS reason "
-        f"FROM {S}.dca_machines m WHERE m.id IN {own} AND m.is_active = true "
-        f"AND {condition} ORDER BY m.created_at, m.id"
-    )
-
-
-def _silent_sql() -> str:
-    """Not heard of for as long as the operator set for this machine."""
-    if db.type == SQLITE:
-        limit = "m.last_seen_at + m.silent_after_minutes * 60"
-    else:
-        limit = "m.last_seen_at + m.silent_after_minutes * INTERVAL '1 minute'"
-    return f"m.silent_after_minutes > 0 AND {limit} < :now"
-
-
 def _leg_name(row: Row) -> str:
     names = {
         "dca": "the payment to an LP",
@@ -215,38 +66,19 @@ def _leg_name(row: Row) -> str:
     return names.get(row["leg_type"], "a payment")
 
 
-_NOTHING_LEFT = (
-    f"{deposited_cents_sql('c.id')} > 0 AND "  # noqa: S608
-    f"{deposited_cents_sql('c.id')} <= "
-    f"COALESCE((SELECT t.debited_cents FROM {S}.dca_client_totals t "
-    "WHERE t.client_id = c.id), 0)"
-)
-_NO_PROFILE = (
-    f"NOT EXISTS (SELECT 1 FROM {S}.dca_lp l "  # noqa: S608
-    "WHERE l.user_id = c.user_id)"
-)
-_NEVER_USED = (
-    "m.is_paired = false AND m.last_seen_at IS NULL AND NOT EXISTS ("  # noqa: S608
-    f"SELECT 1 FROM {S}.dca_settlements s WHERE s.machine_id = m.id)"
-)
-_HAS_FAILED_LEG = (
-    f"EXISTS (SELECT 1 FROM {S}.dca_payments p "  # noqa: S608
-    "WHERE p.settlement_id = s.id AND p.status = 'failed')"
-)
-
 KINDS = (
     Kind(
         "payouts_stopped",
         "machine",
         "Read the reconciliation, then let the payouts go on.",
-        _machines("m.payouts_stopped_reason IS NOT NULL", "m.updated_at"),
+        sql.machines("m.payouts_stopped_reason IS NOT NULL", "m.updated_at"),
         lambda r: f"{r['machine']}: payouts are stopped. {r['reason']}",
     ),
     Kind(
         "leg_failed",
         "payment",
         "Pay it again, void it, or mark it as paid.",
-        _legs("p.status = 'failed'"),
+        sql.legs("p.status = 'failed'"),
         lambda r: (
             f"{r['machine']}: {_leg_name(r)} of {r['amount_sats']} sat could not be "
             f"paid. {r['error_message'] or ''}"
@@ -256,7 +88,7 @@ KINDS = (
         "quarantined",
         "settlement",
         "Enter the right figures, or void it.",
-        _settlements(
+        sql.settlements(
             "s.status = 'quarantined' AND COALESCE(s.quarantine_code, '') <> 'past'"
         ),
         lambda r: (
@@ -268,7 +100,7 @@ KINDS = (
         "past",
         "machine",
         "Give them up together, or resolve the ones that were not paid out.",
-        _past,
+        sql.past,
         lambda r: (
             f"{r['machine']}: {r['payments']} payments of {r['amount_sats']} sat are "
             "older than the registration of its wallet: nobody is paid from them."
@@ -278,10 +110,10 @@ KINDS = (
         "attention",
         "settlement",
         "Look at the settlement.",
-        _settlements(
+        sql.settlements(
             "s.status = 'attention' AND (s.planned_at IS NOT NULL "
             "OR COALESCE(s.dispense_state, '') <> 'awaiting') "
-            f"AND NOT {_HAS_FAILED_LEG}"
+            f"AND NOT {sql.HAS_FAILED_LEG}"
         ),
         lambda r: (
             f"{r['machine']}: a settlement of {abs(r['wire_sats'])} sat needs a "
@@ -292,7 +124,7 @@ KINDS = (
         "less_arrived",
         "settlement",
         "Say that you have seen it; what is missing is paid from what is free.",
-        _settlements(
+        sql.settlements(
             "s.network_fee_sats > s.fee_sats AND s.seen_at IS NULL "
             "AND s.tx_type = 'cash_out' AND s.planned_at IS NOT NULL "
             "AND s.status <> 'voided'"
@@ -307,7 +139,7 @@ KINDS = (
         "dispense",
         "settlement",
         "Enter what the machine paid out.",
-        _settlements(
+        sql.settlements(
             "((s.status = 'awaiting_dispense' "
             "AND s.transaction_time < :since_dispense) "
             "OR (s.status = 'attention' AND s.planned_at IS NULL "
@@ -322,7 +154,7 @@ KINDS = (
         "wallet_short",
         "machine",
         "Put the reason right; the payments go on by themselves.",
-        _waiting(_SHORT),
+        sql.waiting(sql.SHORT),
         lambda r: (
             f"{r['machine']}: payments of {r['amount_sats']} sat wait: "
             f"{r['error_message']}"
@@ -332,7 +164,7 @@ KINDS = (
         "payments_waiting",
         "machine",
         "Put the reason right; the payments go on by themselves.",
-        _waiting(_OTHERWISE),
+        sql.waiting(sql.OTHERWISE),
         lambda r: (
             f"{r['machine']}: payments of {r['amount_sats']} sat wait: "
             f"{r['error_message']}"
@@ -342,7 +174,7 @@ KINDS = (
         "refund",
         "payment",
         "Enter the customer's invoice or Lightning address.",
-        _legs(
+        sql.legs(
             "p.leg_type = 'refund' AND p.status = 'pending' "
             "AND p.target IS NULL AND p.payout_id IS NULL"
         ),
@@ -352,21 +184,21 @@ KINDS = (
         "offline",
         "machine",
         "Check its power and its connection.",
-        _machines(_silent_sql(), "m.last_seen_at"),
+        sql.machines(sql.silent_sql(), "m.last_seen_at"),
         lambda r: f"{r['machine']} is silent.",
     ),
     Kind(
         "unpaired",
         "machine",
         "Let the machine scan its pairing code.",
-        _machines(_NEVER_USED, "m.created_at"),
+        sql.machines(sql.NEVER_USED, "m.created_at"),
         lambda r: f"{r['machine']} was registered and has not been heard of yet.",
     ),
     Kind(
         "deposit_pending",
         "deposit",
         "Count the cash, then confirm or cancel the deposit.",
-        _pending_deposits,
+        sql.pending_deposits,
         lambda r: (
             f"{r['machine']}: a deposit of {money(int(r['cents']), r['currency'])} "
             f"of {r['lp']} waits to be confirmed."
@@ -376,7 +208,7 @@ KINDS = (
         "dispute",
         "deposit",
         "Settle it with the LP; the platform can decide it.",
-        _disputed_deposits,
+        sql.disputed_deposits,
         lambda r: (
             f"{r['machine']}: {r['lp']} disputes a deposit of "
             f"{money(int(r['cents']), r['currency'])}."
@@ -386,7 +218,7 @@ KINDS = (
         "shortfall",
         "machine",
         "Put sats into the machine's wallet: they are paid from what is free.",
-        _shortfalls,
+        sql.shortfalls,
         lambda r: (
             f"{r['machine']}: the platform is owed {r['amount_sats']} sat that "
             "customers were not charged."
@@ -396,7 +228,7 @@ KINDS = (
         FEE_OFF,
         "machine",
         "Give the machine the fees in force, or say of each that you have seen it.",
-        _fees_off,
+        sql.fees_off,
         lambda r: (
             f"{r['machine']}: {r['count']} sales were charged {r['sats']} sat off the "
             "fees in force, in 30 days."
@@ -406,14 +238,14 @@ KINDS = (
         "balance_used_up",
         "client",
         "Ask the LP for a new deposit.",
-        _clients(_NOTHING_LEFT),
+        sql.clients(sql.NOTHING_LEFT),
         lambda r: f"{r['machine']}: the balance of {r['lp']} is used up.",
     ),
     Kind(
         "no_profile",
         "client",
         "Ask the LP to open the extension and choose a wallet.",
-        _clients(_NO_PROFILE),
+        sql.clients(sql.NO_PROFILE),
         lambda r: (f"{r['machine']}: {r['lp']} has not said yet where their sats go."),
     ),
 )
@@ -466,8 +298,7 @@ async def needs_attention(
     for kind in KINDS:
         if is_all and kind.name == FEE_OFF:
             continue
-        sql = f"SELECT {kind.sql(own_machines_sql(is_all))} LIMIT :most"
-        items += _items(kind, await fetch_all(conn, sql, params))
+        items += _items(kind, await sql.rows_of(conn, kind, is_all, params))
     for kind, rows in await cash_rows(conn, user_id, is_all):
         items += _items(kind, rows[: MOST + 1])
     if is_all:
@@ -513,25 +344,16 @@ def _sums(row: Row) -> dict[str, Any]:
 
 async def _missing_platform_wallet(conn: Connection) -> list[AttentionItem]:
     """The super's own: fees are due and there is no wallet for them."""
-    found = await fetch_all(
-        conn,
-        f"""
-        SELECT COUNT(*) AS n, CAST(SUM(amount_sats) AS BIGINT) AS sats,
-               MIN(created_at) AS since
-        FROM {S}.dca_payments WHERE status = 'pending' AND leg_type = 'super_fee'
-          AND wait_code = :no_wallet
-        """,  # noqa: S608
-        {"no_wallet": WaitCode.PLATFORM_WALLET},
-    )
-    if not found or not found[0]["n"]:
+    found = await sql.fees_without_wallet(conn)
+    if found is None:
         return []
     return [
         AttentionItem(
             kind="no_fee_wallet",
-            message=f"Fees of {found[0]['sats']} sat wait for the platform's wallet.",
+            message=f"Fees of {found['sats']} sat wait for the platform's wallet.",
             subject_type="super_config",
             subject_id="default",
-            since=from_db_time(found[0]["since"]),
+            since=from_db_time(found["since"]),
             action="Choose the wallet for the platform's fee.",
         )
     ]
@@ -539,11 +361,7 @@ async def _missing_platform_wallet(conn: Connection) -> list[AttentionItem]:
 
 async def _deaf_relays(conn: Connection) -> list[AttentionItem]:
     """The super's: machines that know only such a relay are not heard."""
-    row = await fetch_one(
-        conn,
-        f"SELECT status_json, status_at FROM {S}.dca_nostr "  # noqa: S608
-        "WHERE id = 'default'",
-    )
+    row = await sql.line_status(conn)
     at = from_db_time(row["status_at"]) if row and row["status_json"] else None
     if row is None or at is None or utc_now() - at > STATUS_IS_OLD:
         return []

@@ -33,10 +33,7 @@ _LNBITS_TABLE = re.compile(
 SQL_FOLDERS = ("base", "books", HOST)
 _SQL = re.compile(r"\b(SELECT|INSERT INTO|DELETE FROM)\b|\bUPDATE \S+ SET\b")
 # Modules that mix SQL with their question, and what keeps it there.
-_ONE_QUESTION = "the statement is the question; its rows are read where they are told"
-STILL_MIXED = {
-    "desk.attention": _ONE_QUESTION,
-}
+STILL_MIXED: dict[str, str] = {}
 
 
 def problems(root: Path = ROOT) -> list[str]:

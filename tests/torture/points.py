@@ -62,6 +62,7 @@ NOT_THE_MONEY_PATH = {
     "cash.visits": "writes down notes that a person moved: cash/test_conservation",
     "cash.visits_crud": "keeps visits: cash/test_conservation",
     "desk.attention": "reads what waits for a person",
+    "desk.attention_crud": "reads what waits for a person",
     "desk.cash_attention": "reads what waits for a person",
     "desk.cash_attention_crud": "reads what waits for a person",
     "desk.cash_sums_crud": "adds notes up, for the reconciliation",
