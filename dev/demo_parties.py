@@ -1,12 +1,29 @@
 """What the parties of the demo say to each other: an invitation that waits, cash that
-an LP claims, a deposit that is disputed."""
+an LP claims, a deposit that is disputed, a fee that was not charged."""
 
 from __future__ import annotations
 
 from .accounts import answer
-from .demo import Demo
+from .demo import FIAT, Demo
+from .prices import Prices
 
 CLAIMED = "250.00"
+TOO_LITTLE_SATS = 100
+
+
+async def charge_too_little(demo: Demo, prices: Prices) -> list[str]:
+    """A sale whose fee is below the platform's share: what is missing stays a debt of
+    the operator's. Of the days before the machines are paired: their wallet's keys
+    stamp nothing since."""
+    short = {"shortfall_sats[gt]": 0}
+    found = answer(await demo.operator.api.get("/settlements", params=short))
+    name, machine = next(iter(demo.machines.items()))
+    rows = answer(await demo.operator.api.get("/machines"))["data"]
+    if found["total"] or any(r["is_paired"] for r in rows if r["name"] == name):
+        return []
+    rate = prices.sats_per_unit(FIAT)
+    await machine.cash_out(demo.customer, {100: 1}, rate, fee_sats=TOO_LITTLE_SATS)
+    return [f"{name} charged {TOO_LITTLE_SATS} sat of fee, less than the platform's"]
 
 
 async def say(demo: Demo) -> list[str]:

@@ -31,7 +31,7 @@ from .accounts import PASSWORD, UserSession, answer
 from .demo import DEPOSITS, DOMAIN, FIAT, FIXED_DAILY, Demo, refill, set_up
 from .demo_cash import first_day
 from .demo_line import LineMachine, on_line
-from .demo_parties import say
+from .demo_parties import charge_too_little, say
 from .http_machine import HttpMachine, pick_bills
 from .installation import ROOT
 from .line_client import NoAnswerError
@@ -310,7 +310,7 @@ async def run(db: str, demo_on: bool, line: str, port: int | None) -> None:
         prices = await stack.enter_async_context(serve_prices(chance))
         demo = await set_up(server.url, prices)
         stack.push_async_callback(demo.aclose)
-        for words in await say(demo):
+        for words in [*await say(demo), *await charge_too_little(demo, prices)]:
             print(words, flush=True)
         machines: Sequence[HttpMachine | LineMachine] = [*demo.machines.values()]
         if line == "nostr":
