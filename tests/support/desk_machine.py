@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from desk_journal import check_lps, check_wallet
 from desk_shop import DeskShop, Reader, skip_the_disk
 from fake_lightning import FAIL, PAY, PEND, REFUSE, FakeLightning
 from hypothesis import HealthCheck, settings
@@ -245,6 +246,8 @@ class Desk(DeskShop):
         if untried:
             payment_hash = untried[pick % len(untried)]
             self.lightning.stranger_uses(payment_hash, 1_000, is_paid)
+            if is_paid and self.lightning.invoices[payment_hash] == self.wallet:
+                self.topped_up += 1_000
 
     def set_row(self, table: str, key: str, value: str, **columns: Any) -> None:
         changes = ", ".join(f"{name} = :{name}" for name in columns)
@@ -455,6 +458,7 @@ class Desk(DeskShop):
     @rule(sats=st.integers(1, 50_000))
     def operator_tops_up(self, sats: int) -> None:
         self.lightning.balances[self.wallet] += sats
+        self.topped_up += sats
 
     # what must be true --------------------------------------------------------------
 
@@ -473,6 +477,13 @@ class Desk(DeskShop):
         self._nothing_is_paid_twice()
         self._lps_have_what_the_legs_say()
         self._debts_are_covered()
+        self._the_journal_says_the_same()
+
+    def _the_journal_says_the_same(self) -> None:
+        self.journal.check(self.lines, self.settlements, self.legs)
+        check_lps(self.lines, self.totals)
+        unpaid = {r["payout_id"] for r in self.tries if r["status"] != "paid"}
+        check_wallet(self.lines, self.lightning, self.wallet, self.topped_up, unpaid)
 
     def _nothing_is_paid_twice(self) -> None:
         left = self._moving()

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 from uuid import uuid4
 
 import pytest
+from desk_journal import LINES_SQL, JournalWatch
 from fake_lightning import FakeLightning
 from hypothesis.stateful import RuleBasedStateMachine
 from lnbits.db import SQLITE, Connection
@@ -99,6 +100,8 @@ class DeskShop(RuleBasedStateMachine):
         self.closed: dict[str, str] = {}
         self.offers: list[tuple[int, str]] = []
         self.hashes = 0
+        self.topped_up = 0
+        self.journal = JournalWatch()
         self.machine = Machine(
             id=f"m{self.tag}",
             operator_user_id=self.operator,
@@ -185,6 +188,17 @@ class DeskShop(RuleBasedStateMachine):
         async with transaction() as conn:
             await execute(
                 conn,
+                "DELETE FROM satoshimachine.journal_lines WHERE journal_id IN ("
+                "SELECT id FROM satoshimachine.journal WHERE machine_id = :m)",
+                {"m": self.machine.id},
+            )
+            await execute(
+                conn,
+                "DELETE FROM satoshimachine.journal WHERE machine_id = :m",
+                {"m": self.machine.id},
+            )
+            await execute(
+                conn,
                 "DELETE FROM satoshimachine.dca_payouts WHERE id IN ("
                 "SELECT l.payout_id FROM satoshimachine.dca_payout_legs l "
                 "JOIN satoshimachine.dca_payments p ON p.id = l.leg_id "
@@ -234,11 +248,14 @@ class DeskShop(RuleBasedStateMachine):
             own,
         )
         self.tries = self.reader.rows(
-            "SELECT l.payout_id, l.leg_id FROM satoshimachine.dca_payout_legs l "
+            "SELECT l.payout_id, l.leg_id, o.status "
+            "FROM satoshimachine.dca_payout_legs l "
             "JOIN satoshimachine.dca_payments p ON p.id = l.leg_id "
+            "JOIN satoshimachine.dca_payouts o ON o.id = l.payout_id "
             "WHERE p.machine_id = :m",
             own,
         )
+        self.lines = self.reader.rows(LINES_SQL, own)
         self.totals = self.reader.rows(
             "SELECT c.id, COALESCE(t.debited_cents, 0) AS debited, "
             "COALESCE((SELECT SUM(CAST(ROUND(d.amount * 100) AS BIGINT)) "

@@ -1,0 +1,115 @@
+"""After every step of the desk's machine the journal says what the rows and LNbits say.
+
+Entries balance; what is posted of a settlement is what its rows come to; LPs' cash in
+the journal is what their deposits and legs leave them; the machine's wallet holds what
+its entries add up to, and what no sale brought (which the sweep posts, not the desk).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fake_lightning import FakeLightning
+
+from satmachineadmin.ledger.entries import (
+    LP_CASH_USED,
+    LP_CLOSED,
+    LP_DEPOSITS,
+    MACHINE_WALLET,
+    Standing,
+    standing_of,
+)
+from satmachineadmin.models import Leg, Settlement
+
+Row = Mapping[str, Any]
+PARTS = ("sats", "fiat_cents", "counter_cents")
+OF_LP = (LP_DEPOSITS, LP_CASH_USED, LP_CLOSED)
+
+LINES_SQL = """
+    SELECT j.id, j.settlement_id, l.account, l.client_id, l.sats, l.fiat_cents,
+        l.counter_cents
+    FROM satoshimachine.journal j
+    JOIN satoshimachine.journal_lines l ON l.journal_id = j.id
+    WHERE j.machine_id = :m
+    """
+
+
+class JournalWatch:
+    """One machine's journal, held against its rows. What has not changed since the
+    step before is not worked out again."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, tuple[Any, Standing]] = {}
+
+    def check(
+        self, lines: Sequence[Row], settlements: Sequence[Row], legs: Sequence[Row]
+    ) -> None:
+        entries: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+        posted: dict[str, Standing] = defaultdict(Standing)
+        for line in lines:
+            sums = entries[line["id"]]
+            for n, part in enumerate(PARTS):
+                sums[n] += line[part]
+            if line["settlement_id"]:
+                posted[line["settlement_id"]].add(
+                    *(line["account"], line["sats"], line["fiat_cents"]),
+                    line["client_id"],
+                )
+        assert [i for i, sums in entries.items() if any(sums)] == []
+        of_settlement: dict[str, list[Row]] = defaultdict(list)
+        for leg in legs:
+            if leg["settlement_id"] and leg["leg_type"] != "autoforward":
+                of_settlement[leg["settlement_id"]].append(leg)
+        for row in settlements:
+            now = self._standing(row, of_settlement[row["id"]])
+            assert posted.pop(row["id"], Standing()) == now, row["id"]
+        assert not posted, "entries of settlements that are nowhere"
+
+    def _standing(self, row: Row, legs: Sequence[Row]) -> Standing:
+        seen = (tuple(row.values()), [tuple(x.values()) for x in legs])
+        before = self.known.get(row["id"])
+        if before is None or before[0] != seen:
+            before = seen, standing_of(
+                Settlement(**_given(row)), [Leg(**_given(x)) for x in legs]
+            )
+            self.known[row["id"]] = before
+        return before[1]
+
+
+def _given(row: Row) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if value is not None}
+
+
+def check_lps(lines: Sequence[Row], totals: Sequence[Row]) -> None:
+    """What is left of an LP's cash, by the journal and by the running totals."""
+    left: dict[str, int] = defaultdict(int)
+    for line in lines:
+        if line["account"] in OF_LP:
+            left[line["client_id"]] -= line["fiat_cents"]
+    for row in totals:
+        assert left[row["id"]] == int(row["deposited"]) - int(row["debited"]), row
+
+
+def check_wallet(
+    lines: Sequence[Row],
+    lightning: FakeLightning,
+    wallet: str,
+    topped_up: int,
+    unpaid_payouts: set[str],
+) -> None:
+    """The wallet's balance is its account, and what is no sale: top-ups, strangers'
+    payments, LNbits' own fee, sats out of another wallet, and payments whose outcome
+    is not in our books yet."""
+    expected = sum(x["sats"] for x in lines if x["account"] == MACHINE_WALLET)
+    expected += topped_up
+    for sent in lightning.sent.values():
+        if sent.status == "failed":
+            continue
+        if sent.source == wallet:
+            expected -= lightning.service_fee_of(sent.sats)
+            expected -= sent.sats if sent.payout_id in unpaid_payouts else 0
+        if sent.destination == wallet and sent.status == "success":
+            expected += sent.sats
+    assert lightning.balances[wallet] == expected
