@@ -17,6 +17,8 @@ from pathlib import Path
 
 from fastapi import Request, Response
 
+from .rights import RIGHTS
+
 STATIC = Path(__file__).resolve().parent.parent / "static"
 # In this order: each uses what those before it made.
 LIB = (
@@ -78,9 +80,15 @@ def page_bundle() -> Bundle:
     scripts = (f"{file.read_text()}\n;\n" for file in [*lib, *parts])
     text = (
         f"{_ADD}satmachine.add('style', {json.dumps(css)})\n"
-        f"satmachine.add('div', {json.dumps(html)})\n{''.join(scripts)}"
+        f"satmachine.add('div', {json.dumps(html)})\n"
+        # what is closed to who works for an operator is not offered to them
+        f"satmachine.rights = {json.dumps(_rights())}\n{''.join(scripts)}"
     )
     return _pack("page", files, text)
+
+
+def _rights() -> dict[str, list[str]]:
+    return {route: sorted(roles) for route, roles in RIGHTS.items()}
 
 
 def words_bundle(language: str) -> Bundle:

@@ -52,6 +52,8 @@ MAX_VALUES = 200
 # `lang` say who reads a CSV.
 RESERVED = {
     *("limit", "offset", "sortby", "direction", "search", "scope", "usr"),
+    # for whom who asks acts, where a link cannot have a header
+    "acting_for",
     *("tz", "for", "lang", "totals"),
 }
 _TEXT_ONLY = {Operator.LIKE, Operator.ANY, Operator.EVERY}

@@ -11,6 +11,7 @@
     'lps',
     'splits',
     'discounts',
+    'team',
     'log',
     'cash',
     'books',
@@ -97,6 +98,7 @@
           'cash',
           'splits',
           'discounts',
+          'team',
           'books',
           'dca',
           'platform',
@@ -107,6 +109,8 @@
       others() {
         if (this.current === 'welcome') return []
         const {operator, lp, enrolled} = this.me
+        // who is at work is asked nothing for themselves
+        if (this.store.acting) return []
         return [!operator && 'operator', !(lp || enrolled) && 'lp'].filter(
           Boolean
         )
@@ -123,6 +127,7 @@
       },
       // Where a reader lands who asked for nothing in particular.
       home() {
+        if (this.collects) return 'cash'
         if (this.me.operator) return 'overview'
         if (this.me.super) return 'platform'
         return this.me.lp || this.me.enrolled ? 'dca' : 'welcome'
@@ -148,13 +153,24 @@
       current() {
         return this.asked && !this.astray ? this.asked : this.home
       },
+      // Who fills machines has one page, and the visits that it leads to.
+      collects() {
+        return this.store?.acting?.role === 'collector'
+      },
+      // Another desk is another page: nothing of the last one stays on it.
+      desk() {
+        const {id, role} = this.store.acting || {}
+        return id ? `${id} ${role}` : 'own'
+      },
       screen() {
         return (this.id && !this.astray && ONE[this.asked]) || this.current
       },
       title() {
         if (!this.store) return ''
         const key = TITLES[this.current] || `nav.${this.current}`
-        return this.$t(`satmachine.${key}`)
+        const title = this.$t(`satmachine.${key}`)
+        const {acting} = this.store
+        return acting ? `${title} (${acting.name || '…'})` : title
       }
     },
     methods: {
@@ -189,12 +205,16 @@
       // Whose page it is. What an LP or a newcomer has nothing on is not theirs.
       may(section) {
         const {operator, lp, enrolled} = this.me
+        if (this.collects) {
+          return ['cash', 'invitations', 'help'].includes(section)
+        }
         const desk = operator || this.me.super
         return (
           {
             overview: operator,
             splits: operator,
             discounts: operator,
+            team: operator && !this.store.acting,
             cash: operator,
             dca: lp || enrolled,
             platform: this.me.super,
@@ -245,7 +265,8 @@
               .catch(() => null)
           }
           if (!store.me) {
-            await Promise.all([live.loadMe(), live.loadPreferences()])
+            await live.loadMe()
+            await live.loadPreferences()
           }
           this.store = store
           const machines = this.me.operator || this.me.super
@@ -269,6 +290,10 @@
       }
     },
     watch: {
+      // What was on the screen is not theirs to see any more.
+      'store.dismissedBy'(name) {
+        if (name !== null) this.$router.push('/satmachineadmin/')
+      },
       // One window among many is found by its name.
       title: {
         immediate: true,

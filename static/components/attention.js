@@ -81,6 +81,8 @@
         return this.look(item)[1]
       },
       verb(item) {
+        // who only reads is led to it, and mends nothing there
+        if (this.acting?.role === 'bookkeeper') return 'look'
         return this.look(item)[2]
       },
       // Of other operators' troubles the super mends only deposits.

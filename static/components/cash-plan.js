@@ -6,12 +6,11 @@ satmachine.component('cash-plan', {
   },
   computed: {
     sheet() {
-      const query = new URLSearchParams({
+      return satmachine.api.page('/cash/plan/print', {
         lang: this.$i18n.locale,
         tz: this.store.zone,
-        machines: this.chosen || ''
+        machines: this.chosen
       })
-      return `/satmachineadmin/cash/plan/print?${query}`
     },
     sums() {
       return Object.entries(this.plan.bring).flatMap(([currency, notes]) =>

@@ -7,6 +7,9 @@ satmachine.component('cassettes', {
     return {rows: [], was: '', answer: {}}
   },
   computed: {
+    mayChange() {
+      return this.can('PUT /machines/{machine_id}/cassettes')
+    },
     positions() {
       return Object.fromEntries(
         this.rows.map(({position, denomination, count}) => [

@@ -44,7 +44,14 @@ satmachine.component('deposit-row', {
         claimed: ['confirmed', 'cancelled'],
         confirmed: ['reversed']
       }
-      return next[this.deposit.status] || []
+      const found = next[this.deposit.status] || []
+      return found.filter(step =>
+        this.can(
+          step === 'corrected'
+            ? 'PUT /deposits/{deposit_id}'
+            : 'PUT /deposits/{deposit_id}/status'
+        )
+      )
     }
   },
   methods: {

@@ -78,12 +78,17 @@
         const until = this.fmt.lastDay(valid_until)
         return (
           [
-            days('from_day')(from && this.fmt.day(from)),
-            days('until_day')(until && this.fmt.day(until))
+            days('from_day')(from && this.dated(from)),
+            days('until_day')(until && this.dated(until))
           ]
             .filter(Boolean)
             .join(' ') || this.t('discounts.always')
         )
+      },
+      // With its year: a code may be good for years.
+      dated(day) {
+        const look = {dateStyle: 'medium', timeZone: 'UTC'}
+        return this.fmt.time(`${day}T12:00:00Z`, look)
       },
       wherever({machine_ids}) {
         if (machine_ids) return machine_ids.map(this.machineName).join(', ')

@@ -7,6 +7,23 @@ satmachine.component('invitations', {
     return {open: [], busy: false, error: '', told: ''}
   },
   methods: {
+    // To provide cash at a machine, or to work for an operator.
+    text(one) {
+      if (!one.role) {
+        return this.t('invitations.text', {machine: one.machine})
+      }
+      return [
+        this.t('team.asked', {role: this.words('staff_role', one.role)}),
+        this.t(`team.may_${one.role}`)
+      ].join(' ')
+    },
+    outcome(one, way) {
+      if (!one.role) {
+        return this.t(`invitations.${way}_done`, {machine: one.machine})
+      }
+      const name = one.operator_name || '…'
+      return this.t(`team.${way}_done`, {name})
+    },
     async load() {
       const {api} = satmachine
       try {
@@ -28,10 +45,9 @@ satmachine.component('invitations', {
       this.error = ''
       try {
         await satmachine.api.post(`${path}/${way}`)
-        const {machine} = one
-        this.told = this.t(`invitations.${way}_done`, {machine})
+        this.told = this.outcome(one, way)
         this.open = this.open.filter(({id}) => id !== one.id)
-        this.$emit('answered', way)
+        this.$emit('answered', way, one)
       } catch (error) {
         this.error = error.message
       } finally {

@@ -104,16 +104,21 @@ satmachine.component('leg', {
       const {leg_type, status, attempts, has_destination} = this.leg
       const item = (verb, act) => ({label: this.t(`leg.${verb}`), act})
       if (this.own) return this.voidable ? [item('void', this.voidIt)] : []
+      const mayRedirect = this.mayDo('redirect')
       const isUnclaimed = leg_type === 'refund' && !has_destination
       const isTried = leg_type === 'operator_split' && attempts > 0
       if (isTried && status !== 'failed') {
-        return [item('redirect', this.redirect)]
+        return mayRedirect ? [item('redirect', this.redirect)] : []
       }
       if (status !== 'failed' && !isUnclaimed) return []
       return [
-        leg_type === 'operator_split' && item('redirect', this.redirect),
-        this.decides && item('mark_paid', this.markPaid),
-        this.voidable && item('void', this.voidIt)
+        leg_type === 'operator_split' &&
+          mayRedirect &&
+          item('redirect', this.redirect),
+        this.decides &&
+          this.mayDo('mark-paid') &&
+          item('mark_paid', this.markPaid),
+        this.voidable && this.mayDo('void') && item('void', this.voidIt)
       ].filter(Boolean)
     },
     // What waits after a failed try may be tried at once; what was not tried yet
@@ -121,6 +126,7 @@ satmachine.component('leg', {
     again() {
       const {leg_type, has_destination, status, attempts} = this.leg
       if (leg_type === 'refund' && !has_destination) return false
+      if (!this.own && !this.mayDo('retry')) return false
       return status === 'failed' || attempts > 0
     },
     next() {
@@ -168,6 +174,9 @@ satmachine.component('leg', {
     }
   },
   methods: {
+    mayDo(verb) {
+      return this.can(`POST /payments/{leg_id}/${verb}`)
+    },
     reason() {
       return {
         name: 'reason',

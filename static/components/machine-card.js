@@ -20,6 +20,7 @@ satmachine.component('machine-card', {
     walletName() {
       const id = this.machine.wallet_id
       const wallet = this.g.user.wallets.find(one => one.id === id)
+      if (this.acting) return this.t('team.operators_wallet')
       return wallet ? wallet.name : this.fmt.short(id)
     },
     balance() {
@@ -48,7 +49,7 @@ satmachine.component('machine-card', {
     feeText(way) {
       const own = this.machine[`operator_cash_${way}_fee_fraction`]
       const platform = this.machine[`platform_cash_${way}_fee_fraction`]
-      const fees = this.t('fees.sum', {
+      const fees = this.t(this.acting ? 'fees.sum_theirs' : 'fees.sum', {
         platform: this.fmt.percent(platform),
         own: this.fmt.percent(own),
         sum: this.fmt.percent(Number(platform) + Number(own))

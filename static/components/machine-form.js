@@ -28,12 +28,18 @@
         fees: {out: '0.0000', in: '0.0000'},
         limits: LIMITS,
         lowCash: '',
-        inFiat: FIAT,
         cash: {},
         currencies: []
       }
     },
     computed: {
+      // What is charged, and where it goes, is the operator's alone to set.
+      inFiat() {
+        const all = Object.entries(FIAT)
+        return Object.fromEntries(
+          all.filter(([name]) => !this.acting || isLimit(name))
+        )
+      },
       title() {
         return this.machine ? this.t('machine.edit') : this.t('machines.add')
       },

@@ -9,6 +9,7 @@ satmachine.component('navigation', {
         lps: 'groups',
         splits: 'call_split',
         discounts: 'sell',
+        team: 'badge',
         cash: 'payments',
         books: 'menu_book',
         dca: 'savings',

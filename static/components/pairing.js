@@ -41,8 +41,8 @@ satmachine.component('pairing', {
         : this.t('pairing.done')
     },
     sheet() {
-      const lang = this.$i18n.locale
-      return `/satmachineadmin/machines/${this.machine?.id}/pairing-sheet?lang=${lang}`
+      const path = `/machines/${this.machine?.id}/pairing-sheet`
+      return satmachine.api.page(path, {lang: this.$i18n.locale})
     }
   },
   watch: {

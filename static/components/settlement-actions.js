@@ -4,6 +4,16 @@
   const share = (a, b, c) =>
     c ? Number((2n * BigInt(a) * BigInt(b) + BigInt(c)) / (2n * BigInt(c))) : 0
   const cents = amount => Math.round(Number(amount) * 100)
+  const at = path => `POST /settlements/{settlement_id}/${path}`
+  const ROUTES = {
+    resolve: at('resolve'),
+    retry: at('retry'),
+    refund: at('refund'),
+    dispense: at('dispense'),
+    voidIt: at('void'),
+    note: at('notes'),
+    test: at('test')
+  }
 
   satmachine.component('settlement-actions', {
     props: {settlement: {type: Object, required: true}},
@@ -49,7 +59,7 @@
           status !== 'voided' && !moved && 'voidIt',
           'note',
           'test'
-        ].filter(Boolean)
+        ].filter(action => action && this.can(ROUTES[action]))
       }
     },
     methods: {
@@ -179,8 +189,25 @@
           refund: this.fmt.sats(wire_sats - principal - fee)
         })
       },
+      // Of all that the customer is owed of this sale, as the server counts it.
+      isAboveLimit() {
+        const {refundLimit} = this.store
+        const owed = this.legs
+          .filter(leg => leg.leg_type === 'refund' && leg.status !== 'voided')
+          .reduce((all, leg) => all + leg.amount_sats, 0)
+        return this.acting && refundLimit !== null && owed > refundLimit
+      },
       refund() {
         const {refundable_sats, max_refund_sats} = this.settlement
+        if (this.isAboveLimit()) {
+          this.$refs.action.open({
+            title: this.t('repair.refund_title'),
+            lines: this.t('team.above_limit', {
+              limit: this.fmt.sats(this.store.refundLimit)
+            })
+          })
+          return
+        }
         this.ask('refund', {
           lines: this.t('repair.refund_text', {
             owed: this.fmt.sats(refundable_sats),

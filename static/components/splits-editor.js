@@ -17,6 +17,10 @@
       }
     },
     computed: {
+      mayChange() {
+        const of = this.machine ? '/machines/{machine_id}/splits' : '/splits'
+        return this.can(`PUT ${of}`)
+      },
       title() {
         return this.t(this.machine ? 'splits.override' : 'splits.defaults')
       },

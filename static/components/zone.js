@@ -14,6 +14,8 @@
       // Somewhere else, and not told yet that this is meant.
       differs() {
         const {chosenZone} = this.store
+        // whom the reader works for has chosen theirs
+        if (this.acting) return false
         if (!chosenZone || chosenZone === this.here) return false
         return this.kept !== `${chosenZone} ${this.here}`
       },

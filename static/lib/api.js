@@ -19,12 +19,28 @@
     })
   }
 
+  // For whom this person acts, as the server names it; a page asks for one at a time.
+  const ACTING = 'acting_for'
+  const acting = () => window.satmachine.store?.acting?.id
+  function headers() {
+    const {person} = window.satmachine.store || {}
+    if (!person?.acting_for.length) return {}
+    return {'X-Acting-For': acting() || 'self'}
+  }
+
   // What was asked and is not answered yet.
   const open = new Set()
 
   async function request(method, path, data, params, timeout = 0) {
     const url = BASE + path
-    const asked = axios({method, url, data, params, timeout})
+    const asked = axios({
+      method,
+      url,
+      data,
+      params,
+      timeout,
+      headers: headers()
+    })
     open.add(asked)
     try {
       return (await asked).data
@@ -44,6 +60,11 @@
       ([, value]) => value !== null && value !== undefined && value !== ''
     )
     return new URLSearchParams(kept).toString()
+  }
+
+  function link(path, params) {
+    const text = query({...params, [ACTING]: acting()})
+    return path + (text ? `?${text}` : '')
   }
 
   // Every row of a list, page after page.
@@ -66,10 +87,9 @@
     post: (path, data) => request('POST', path, data || {}),
     put: (path, data) => request('PUT', path, data),
     delete: path => request('DELETE', path),
-    url(path, params) {
-      const text = query(params)
-      return BASE + path + (text ? `?${text}` : '')
-    },
+    // What a link asks for has no headers.
+    url: (path, params) => link(BASE + path, params),
+    page: (path, params) => link(`/satmachineadmin${path}`, params),
     // One key for one decision: a second click sends the same key again.
     newKey: () =>
       Array.from(crypto.getRandomValues(new Uint8Array(16)), byte =>

@@ -15,6 +15,14 @@
       me() {
         return this.store.me || {}
       },
+      // Who works for an operator, as what; null: the reader acts for themselves.
+      acting() {
+        return this.store.acting
+      },
+      // Who fills machines sees their cash, and nothing else of them.
+      collects() {
+        return this.acting?.role === 'collector'
+      },
       phone() {
         return this.$q.screen.lt.sm
       }
@@ -22,6 +30,10 @@
     methods: {
       t(key, ...rest) {
         return this.$t(`satmachine.${key}`, ...rest)
+      },
+      // Whether the reader's role includes a route ("POST /machines").
+      can(route) {
+        return satmachine.can(route)
       },
       // The words for a code; a code nobody has words for yet stays readable.
       words(group, code) {

@@ -9,6 +9,7 @@ window.satmachine.help = {
   invitations: 'lp#say-yes-first',
   splits: 'operator#splits',
   discounts: 'operator#discounts',
+  team: 'operator#your-people',
   cash: 'collector#at-the-machine',
   books: 'collector#the-books',
   log: 'collector#the-books',

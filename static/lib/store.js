@@ -10,8 +10,20 @@
   // Who has not answered by then does not answer.
   const ANSWER_MS = 10000
 
+  // For whom somebody acted last, kept on this device.
+  const KEPT = 'satmachine.acting'
+
   const store = Vue.reactive({
+    // Who is logged in, and what they may do here: the same, or, while they work for
+    // an operator, that operator's desk within their role.
+    person: null,
     me: null,
+    // The row of /me's acting_for they act by; null: for themselves.
+    acting: null,
+    // For whom they work no more, to be told.
+    dismissedBy: null,
+    // Above so many sats only the operator says where a refund goes; null: no limit.
+    refundLimit: null,
     machines: [],
     otherMachines: [],
     platform: null,
@@ -40,14 +52,72 @@
 
   async function loadMe() {
     const first = store.me === null
-    store.me = await api.get('/me')
+    const person = await api.get('/me')
+    store.person = person
+    take(first ? remembered(person) : stillThere(person))
     // Who has no machines of their own looks at everybody's.
     if (first) store.all = store.me.super && !store.me.operator
     return store.me
   }
 
+  const keptFor = ({user_id}) => `${KEPT}.${user_id}`
+
+  // As it was left; at first whoever has nothing of their own is at work.
+  function remembered(person) {
+    const kept = localStorage.getItem(keptFor(person))
+    const found = person.acting_for.find(({id}) => id === kept)
+    if (found) return found
+    const {operator, lp, enrolled} = person
+    const hasOwn = operator || lp || enrolled || person.super
+    return (kept !== 'self' && !hasOwn && person.acting_for[0]) || null
+  }
+
+  function stillThere({acting_for}) {
+    if (!store.acting) return null
+    const found = acting_for.find(({id}) => id === store.acting.id)
+    if (!found) store.dismissedBy = store.acting.name
+    return found || null
+  }
+
+  function take(acting) {
+    const {person} = store
+    store.acting = acting
+    store.me = acting
+      ? {...person, super: false, operator: true, lp: false, enrolled: false}
+      : person
+  }
+
+  // Another desk: nothing of the one before is shown on it.
+  async function actFor(id) {
+    const {person} = store
+    store.dismissedBy = null
+    localStorage.setItem(keptFor(person), id || 'self')
+    take(person.acting_for.find(one => one.id === id) || null)
+    await atAnotherDesk()
+  }
+
+  async function atAnotherDesk() {
+    store.machines = []
+    store.otherMachines = []
+    store.lpMachines = []
+    store.unsaved.clear()
+    store.stale.clear()
+    store.all = store.me.super && !store.me.operator
+    await loadPreferences()
+    if (store.me.operator || store.me.super) await loadMachines()
+    readAgain()
+  }
+
+  // Whether the reader's role includes a route, by its name in api/rights.py.
+  function can(route) {
+    const {acting} = store
+    if (!acting) return true
+    return (window.satmachine.rights[route] || []).includes(acting.role)
+  }
+
   async function loadPreferences() {
-    const {time_zone} = await api.get('/preferences')
+    const {time_zone, staff_refund_limit_sats} = await api.get('/preferences')
+    store.refundLimit = staff_refund_limit_sats
     store.chosenZone = time_zone
     if (time_zone) store.zone = time_zone
   }
@@ -92,6 +162,8 @@
   function readAgain() {
     readAt = Date.now()
     store.version += 1
+    // another role counts from now on, too
+    if (store.acting) loadMe().catch(() => null)
   }
 
   // How far this device's clock is from the server's: ages go by the server's.
@@ -110,9 +182,16 @@
     if (wasLost) readAgain()
   }
 
-  function unheard({status}) {
+  async function unheard({status}) {
     if (status === 401) {
       store.loggedOut = true
+      return
+    }
+    // removed, or with another role: what they may is asked anew
+    if (status === 403 && store.acting) {
+      const {id} = store.acting
+      await loadMe()
+      if (store.acting?.id !== id) await atAnotherDesk()
       return
     }
     failures += 1
@@ -132,7 +211,7 @@
       seen = version
     } catch (error) {
       // Offline, restarting or logged out: the next round asks again, the page stays.
-      unheard(error)
+      await unheard(error).catch(() => null)
     } finally {
       asking = false
     }
@@ -175,6 +254,7 @@
   window.satmachine.store = store
   window.satmachine.machine = machine
   window.satmachine.machineStatus = machineStatus
+  window.satmachine.can = can
   window.satmachine.live = {
     start,
     stop,
@@ -183,6 +263,7 @@
     ending,
     heard,
     loadMe,
+    actFor,
     loadMachines,
     loadPreferences,
     chooseZone

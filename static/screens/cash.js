@@ -4,11 +4,15 @@ satmachine.component('screen-cash', {
   data() {
     return {
       places: [],
-      totals: [],
-      shows: ['places', 'movements', 'visits', 'plan']
+      totals: []
     }
   },
   computed: {
+    shows() {
+      return this.collects
+        ? ['places', 'visits', 'plan']
+        : ['places', 'movements', 'visits', 'plan']
+    },
     show() {
       const {show} = this.$route.query
       return this.shows.includes(show) ? show : 'places'

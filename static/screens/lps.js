@@ -3,6 +3,9 @@ satmachine.component('screen-lps', {
     show() {
       return this.$route.query.show === 'deposits' ? 'deposits' : 'lps'
     },
+    invites() {
+      return this.store.machines.length && this.can('POST /clients')
+    },
     columns() {
       const col = (name, extra) => ({
         name,

@@ -34,7 +34,8 @@ satmachine.component('screen-settlement', {
     forgiven() {
       const {machine_id, operator_discount_sats, platform_discount_sats} =
         this.one
-      const operator = this.isOwn(machine_id) ? 'you' : 'operator'
+      const isOurs = this.isOwn(machine_id) && !this.acting
+      const operator = isOurs ? 'you' : 'operator'
       return [
         [operator, operator_discount_sats],
         ['platform', platform_discount_sats]

@@ -23,6 +23,9 @@
       isOpen() {
         return this.visit.status === 'open'
       },
+      counts() {
+        return this.isOpen && this.can('PUT /visits/{visit_id}')
+      },
       title() {
         return this.t('visit.title', {
           machine: this.machineName(this.visit.machine_id)
@@ -42,11 +45,10 @@
         return satmachine.api.url(`/visits/${this.id}.csv`)
       },
       slip() {
-        const query = new URLSearchParams({
+        return satmachine.api.page(`/visits/${this.id}/slip`, {
           lang: this.$i18n.locale,
           tz: this.store.zone
         })
-        return `/satmachineadmin/visits/${this.id}/slip?${query}`
       }
     },
     methods: {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 
 from stage import Stage, Watched
 
@@ -15,10 +16,12 @@ FOR_SCREEN_READERS = ((False, True, "en"), (True, False, "es"))
 NO_WORDS = ("[object", "undefined", "NaN", "satmachine.")
 
 
-async def look_at(watched: Watched, path: str) -> list[str]:
+async def look_at(
+    watched: Watched, path: str, looks: Iterable[tuple[bool, bool, str]] = LOOKS
+) -> list[str]:
     """What is wrong with the open page, in every look."""
     wrong: list[str] = []
-    for phone, dark, language in LOOKS:
+    for phone, dark, language in looks:
         look = f"{path} {'phone' if phone else 'desk'} {'dark' if dark else 'light'}"
         await watched.wear(phone=phone, dark=dark, language=language)
         if await watched.sideways() > 0:

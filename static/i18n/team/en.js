@@ -2,6 +2,7 @@
 window.i18n.global.mergeLocaleMessage('en', {
   satmachine: {
     fees: {
+      sum_theirs: '{platform} platform + {own} operator = {sum}',
       with_fixed: '{fees} + {fixed}',
       from: 'from {least}',
       up_to: 'up to {most}',
@@ -13,7 +14,81 @@ window.i18n.global.mergeLocaleMessage('en', {
       most: 'Most cash of a trade',
       limits_hint: 'Empty: no limit.'
     },
-    nav: {discounts: 'Discounts'},
+    nav: {discounts: 'Discounts', team: 'Team'},
+    team: {
+      text: 'People who work for you, each with their own login. They are asked in by a link, and are out at their next click once you remove them. The log names who did what.',
+      invite: 'Ask somebody in',
+      invite_text:
+        'Make a link for one person. Whoever opens it and says yes has this role, until you or they end it.',
+      name: 'What you call them',
+      name_hint: 'Until they say yes: then their own name is shown.',
+      role: 'Role',
+      roles: 'What each role may',
+      may_manager:
+        'Everything at the operator’s machines, but: wallets, fees, splits, people, closing a balance, and where refunds above the limit go.',
+      may_bookkeeper:
+        'Reads all of it, with files and books, and writes notes on settlements. Changes nothing else.',
+      may_collector:
+        'The state, the cash and the bays of the machines that are named, and visits there. No sats, no fees, no LPs, no other machine.',
+      all_machines: 'All machines, later ones too',
+      link_done:
+        'Send this link to one person, or let them scan it. It is good for one yes, until {time}.',
+      saved: 'Saved: it counts from their next click.',
+      change_title: '{name}: another role?',
+      unnamed: 'without a name yet',
+      until: 'The link is good until {time}.',
+      seen: 'Last here {ago}',
+      never_seen: 'Not here yet',
+      remove: 'Remove',
+      remove_title: 'Remove {name}?',
+      remove_text:
+        'From their next click on, {name} sees and does nothing here any more. What they did stays in the log.',
+      remove_done: '{name} works for you no more.',
+      withdraw: 'Take the link back',
+      withdraw_title: 'Take the link for {name} back?',
+      withdraw_text: 'Nobody can say yes with it any more.',
+      withdraw_done: 'The link is no good any more.',
+      limit: 'Refunds of managers up to',
+      limit_title: 'Refunds: the limit of managers',
+      limit_text:
+        'Of all that a customer is owed of one sale. Above it, only you say where the refund goes.',
+      no_limit: 'no limit',
+      none: 'You work alone',
+      none_text:
+        'Ask in who fills the machines, who keeps the books, or who runs the desk with you. Nobody needs your login.',
+      desk: 'Whose desk this is',
+      acting: 'You work for {name}: {role}',
+      own_desk: 'This is your own desk.',
+      switch: 'Switch',
+      switch_own: 'My own desk',
+      switch_to: 'For {name}: {role}',
+      leave: 'Stop working for {name}',
+      leave_title: 'Stop working for {name}?',
+      leave_text: 'You see nothing of {name} any more. They see that you left.',
+      left: 'You work for {name} no more.',
+      dismissed: 'You do not work for {name} any more.',
+      asked: 'You would work at the machines of who invites you, as: {role}.',
+      accept_done: 'You work for {name} now.',
+      decline_done: 'Declined. {name} is not told.',
+      begin: 'To work',
+      owners_alone:
+        'The wallet, the key and the fees are for the operator alone to set.',
+      operators_wallet: 'a wallet of the operator',
+      above_limit:
+        'The customer of this sale is owed more than {limit}: where it goes, only the operator says.',
+      no_machine: 'No machine for you',
+      no_machine_text: 'Whom you work for has named none yet.',
+      unnamed_machine: 'Machine without a name'
+    },
+    staff_role: {
+      manager: 'manager',
+      bookkeeper: 'bookkeeper',
+      collector: 'collector'
+    },
+    staff_status: {active: 'works here', invited: 'asked in'},
+    visit: {
+      others_count: 'Somebody is counting now: the figures are here afterwards.'
+    },
     machine_choice: {
       named: 'These machines',
       none: 'Choose at least one machine.'

@@ -2,6 +2,7 @@
 window.i18n.global.mergeLocaleMessage('es', {
   satmachine: {
     fees: {
+      sum_theirs: '{platform} plataforma + {own} operador = {sum}',
       with_fixed: '{fees} + {fixed}',
       from: 'desde {least}',
       up_to: 'hasta {most}',
@@ -13,7 +14,83 @@ window.i18n.global.mergeLocaleMessage('es', {
       most: 'Efectivo máximo de una operación',
       limits_hint: 'Vacío: sin límite.'
     },
-    nav: {discounts: 'Descuentos'},
+    nav: {discounts: 'Descuentos', team: 'Equipo'},
+    team: {
+      text: 'Personas que trabajan para usted, cada una con su propio acceso. Se invitan con un enlace y quedan fuera en su siguiente clic cuando usted las retira. El registro dice quién hizo qué.',
+      invite: 'Invitar a alguien',
+      invite_text:
+        'Haga un enlace para una persona. Quien lo abra y acepte tendrá esta función, hasta que usted o ella le ponga fin.',
+      name: 'Cómo la llama usted',
+      name_hint: 'Hasta que acepte: después se muestra su propio nombre.',
+      role: 'Función',
+      roles: 'Qué puede cada función',
+      may_manager:
+        'Todo en los cajeros del operador, salvo: billeteras, comisiones, repartos, personas, cerrar un saldo y adónde van los reembolsos por encima del límite.',
+      may_bookkeeper:
+        'Lee todo, con archivos y cuentas, y escribe notas en las liquidaciones. No cambia nada más.',
+      may_collector:
+        'El estado, el efectivo y las ranuras de los cajeros que se le indiquen, y las visitas allí. Ni sats, ni comisiones, ni LP, ni otros cajeros.',
+      all_machines: 'Todos los cajeros, también los futuros',
+      link_done:
+        'Envíe este enlace a una persona, o deje que lo escanee. Vale para un solo sí, hasta {time}.',
+      saved: 'Guardado: vale desde su siguiente clic.',
+      change_title: '{name}: ¿otra función?',
+      unnamed: 'todavía sin nombre',
+      until: 'El enlace vale hasta {time}.',
+      seen: 'Aquí por última vez {ago}',
+      never_seen: 'Todavía no ha entrado',
+      remove: 'Retirar',
+      remove_title: '¿Retirar a {name}?',
+      remove_text:
+        'Desde su siguiente clic, {name} ya no ve ni hace nada aquí. Lo que hizo queda en el registro.',
+      remove_done: '{name} ya no trabaja para usted.',
+      withdraw: 'Anular el enlace',
+      withdraw_title: '¿Anular el enlace para {name}?',
+      withdraw_text: 'Ya nadie podrá aceptar con él.',
+      withdraw_done: 'El enlace ya no vale.',
+      limit: 'Reembolsos de encargados hasta',
+      limit_title: 'Reembolsos: el límite de los encargados',
+      limit_text:
+        'De todo lo que se debe al cliente de una operación. Por encima, solo usted dice adónde va el reembolso.',
+      no_limit: 'sin límite',
+      none: 'Usted trabaja a solas',
+      none_text:
+        'Invite a quien llena los cajeros, a quien lleva las cuentas o a quien atiende con usted. Nadie necesita su contraseña.',
+      desk: 'De quién es este puesto',
+      acting: 'Usted trabaja para {name}: {role}',
+      own_desk: 'Este es su propio puesto.',
+      switch: 'Cambiar',
+      switch_own: 'Mi propio puesto',
+      switch_to: 'Para {name}: {role}',
+      leave: 'Dejar de trabajar para {name}',
+      leave_title: '¿Dejar de trabajar para {name}?',
+      leave_text: 'Usted ya no verá nada de {name}. {name} verá que lo dejó.',
+      left: 'Usted ya no trabaja para {name}.',
+      dismissed: 'Usted ya no trabaja para {name}.',
+      asked: 'Trabajaría en los cajeros de quien le invita, como: {role}.',
+      accept_done: 'Ahora trabaja para {name}.',
+      decline_done: 'Rechazado. {name} no se entera.',
+      begin: 'A trabajar',
+      owners_alone:
+        'La billetera, la clave y las comisiones solo las cambia el operador.',
+      operators_wallet: 'una billetera del operador',
+      above_limit:
+        'Al cliente de esta operación se le debe más de {limit}: adónde va, solo lo dice el operador.',
+      no_machine: 'Ningún cajero para usted',
+      no_machine_text:
+        'La persona para quien trabaja todavía no indicó ninguno.',
+      unnamed_machine: 'Cajero sin nombre'
+    },
+    staff_role: {
+      manager: 'encargado',
+      bookkeeper: 'contable',
+      collector: 'recaudador'
+    },
+    staff_status: {active: 'trabaja aquí', invited: 'con invitación'},
+    visit: {
+      others_count:
+        'Alguien está contando ahora: las cifras estarán aquí después.'
+    },
     machine_choice: {
       named: 'Estos cajeros',
       none: 'Elija al menos un cajero.'
