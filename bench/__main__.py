@@ -24,6 +24,7 @@ ROWS = (
     "year",
     "history",
     "flood",
+    "host",
     "processes",
     "pages",
     "start",

@@ -11,7 +11,7 @@ from bench.stage import Stage, booted
 # isort: split
 from lnbits.settings import settings
 
-from bench import calls, flood, history, payments, processes, start, year
+from bench import calls, flood, history, host, payments, processes, start, year
 
 ROWS: dict[str, Callable[[Stage], Awaitable[None]]] = {
     "one": payments.one_settlement,
@@ -20,6 +20,7 @@ ROWS: dict[str, Callable[[Stage], Awaitable[None]]] = {
     "year": year.measure,
     "history": history.measure,
     "flood": flood.measure,
+    "host": host.measure,
 }
 
 # Rows that start servers of their own.

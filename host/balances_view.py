@@ -1,7 +1,7 @@
 """LNbits' view `balances` as it is and as it could be: texts only, for anybody to read.
 
 The one change to LNbits' database that is ever made from here (`speed.py`). Nothing is
-imported: `bench/host.py` measures the very same texts without LNbits.
+imported: `bench/host_copy.py` measures the very same texts without LNbits.
 """
 
 # The name is the cure when LNbits names it in an error: on SQLite an index stops a
