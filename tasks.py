@@ -26,7 +26,7 @@ from .base import cursors, lease, rates_crud
 from .base.database import CHUNK, db, db_time, transaction
 from .base.events import in_own_task, wait_for_event
 from .desk import consents, foreign, notices, reconciliation
-from .host import limits
+from .host import limits, written
 from .host.payments import as_payment, successful_page
 from .host.rates import ask_price
 from .line import engine as line
@@ -47,6 +47,7 @@ TROUBLE = timedelta(minutes=5)
 IDLE_POLL_SECONDS = 2
 # LNbits' clocks (several processes, a slow commit) may differ by this much
 SWEEP_OVERLAP = timedelta(minutes=15)
+CURSOR_SECONDS = 600
 PAGE = 500
 BEFORE_BITCOIN = datetime(2009, 1, 1, tzinfo=timezone.utc)
 
@@ -66,6 +67,9 @@ class State:
     full_sweep: float = field(default=-1e9)
     second_look: float = field(default=-1e9)
     prices: float = field(default=-1e9)
+    # when the sweep's cursor was last written down
+    cursor_written: float = field(default=-1e9)
+    rest: written.Rest = field(default_factory=written.Rest)
     relays_at: datetime = field(default_factory=utc_now)
 
 
@@ -106,7 +110,10 @@ async def sweep(*, is_full: bool = False) -> int:
     wallets = sorted(await crud.machine_wallets())
     for index in range(0, len(wallets), CHUNK):
         landed += await _sweep_wallets(wallets[index : index + CHUNK], since)
-    await cursors.set_cursor("sweep", str(started.timestamp()))
+    if landed or time.monotonic() - state.cursor_written >= CURSOR_SECONDS:
+        # a restart reads on from here, and some minutes more are no matter
+        await cursors.set_cursor("sweep", str(started.timestamp()))
+        state.cursor_written = time.monotonic()
     state.sweep_at = utc_now()
     if landed:
         distribution.wake()
@@ -273,6 +280,11 @@ async def work_once() -> None:
         # a call for work that is another process's to do would wake this one for ever
         distribution.work.clear()
         return
+    position = written.position()  # before anything is read
+    if not await _is_called(position):
+        state.worker_at = utc_now()
+        await _wait_for_work()
+        return
     distribution.work.clear()
     if not state.has_looked:
         await look_for_strays()
@@ -283,6 +295,18 @@ async def work_once() -> None:
         await _wait_for_work()
     else:
         await asyncio.sleep(0)
+
+
+async def _is_called(position: bytes | None) -> bool:
+    """Whether a pass may find anything: one statement, and on SQLite none while nobody
+    has written. What another process has landed is found by this alone."""
+    if distribution.work.is_set() or not state.has_looked:
+        return True
+    if state.rest.may_go_on(position):
+        return False
+    is_due, is_later = await payouts_crud.look_for_work()
+    state.rest.looked(position, is_done=not (is_due or is_later))
+    return is_due
 
 
 async def _wait_for_work() -> None:

@@ -27,6 +27,14 @@ def lease_held_sql() -> str:
     )
 
 
+def engine_lives_sql() -> str:
+    """A condition: some process is the engine now."""
+    return (
+        f"EXISTS (SELECT 1 FROM satoshimachine.dca_lease WHERE id = 'engine' "  # noqa: S608
+        f"AND holder IS NOT NULL AND expires_epoch > {epoch_now_sql()})"
+    )
+
+
 async def acquire_or_renew(holder: str) -> bool:
     """Become or stay the engine for the next 55 s; False if another process is.
 

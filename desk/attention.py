@@ -27,7 +27,7 @@ from .cash_attention import cash_rows
 from .gone import Gone, read_gone
 from .kinds import Kind, Row
 from .platform_attention import LOOKS_BACK, platform_rows
-from .relays import STATUS_IS_OLD, deaf_sentence
+from .relays import deaf_sentence
 from .unstamped import read_unstamped
 
 MOST = 20
@@ -363,7 +363,7 @@ async def _deaf_relays(conn: Connection) -> list[AttentionItem]:
     """The super's: machines that know only such a relay are not heard."""
     row = await sql.line_status(conn)
     at = from_db_time(row["status_at"]) if row and row["status_json"] else None
-    if row is None or at is None or utc_now() - at > STATUS_IS_OLD:
+    if row is None or at is None:
         return []
     return [
         AttentionItem(

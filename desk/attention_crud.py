@@ -11,6 +11,7 @@ from typing import Any
 from lnbits.db import SQLITE, Connection
 
 from ..base.database import db, fetch_all, fetch_one
+from ..base.lease import engine_lives_sql
 from ..books.payments import UNNAMED_ERROR
 from ..books.reports import own_machines_sql
 from ..models import WaitCode
@@ -210,9 +211,10 @@ async def fees_without_wallet(conn: Connection) -> Row | None:
 
 
 async def line_status(conn: Connection) -> Row | None:
-    """What the line said of its relays last: `status_json`, `status_at`."""
+    """What the line said of its relays last: `status_json`, `status_at`; None while
+    nobody is the engine, who would say what is new."""
     return await fetch_one(
         conn,
         f"SELECT status_json, status_at FROM {S}.dca_nostr "  # noqa: S608
-        "WHERE id = 'default'",
+        f"WHERE id = 'default' AND {engine_lives_sql()}",
     )

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
 # so long may a relay take to listen for us before a person hears of it
 DEAF_SECONDS = 60
-STATUS_IS_OLD = timedelta(seconds=60)
 
 
 def deaf_sentence(relay: Mapping[str, Any]) -> str | None:

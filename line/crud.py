@@ -15,6 +15,7 @@ from typing import Any
 from lnbits.db import Connection
 from pydantic import BaseModel
 
+from ..base import lease
 from ..base.audit import MACHINE, write_audit
 from ..base.database import (
     db,
@@ -150,17 +151,20 @@ async def write_status(status: Mapping[str, Any]) -> None:
         )
 
 
-async def read_status() -> tuple[dict[str, Any] | None, Any]:
-    """The last status written, and its time as the database has it."""
+async def read_status() -> tuple[dict[str, Any], bool]:
+    """The last status written, and whether some process is the engine now.
+
+    It is written when it changes: how old it is says nothing.
+    """
     async with db.connect() as conn:
         row = await fetch_one(
             conn,
-            f"SELECT status_json, status_at FROM {S}.dca_nostr "  # noqa: S608
-            "WHERE id = 'default'",
+            f"SELECT status_json, {lease.engine_lives_sql()} AS lives "  # noqa: S608
+            f"FROM {S}.dca_nostr WHERE id = 'default'",
         )
     if not row or not row["status_json"]:
-        return None, None
-    return json.loads(row["status_json"]), row["status_at"]
+        return {}, False
+    return json.loads(row["status_json"]), bool(row["lives"])
 
 
 # ------------------------------------------------------------------------ machines

@@ -28,10 +28,9 @@ from loguru import logger
 from sqlalchemy.exc import SQLAlchemyError
 
 from .. import crud, distribution
-from ..base.database import from_db_time
 from ..base.events import wait_for_event
-from ..desk.relays import STATUS_IS_OLD, deaf_sentence
-from ..host import limits
+from ..desk.relays import deaf_sentence
+from ..host import limits, written
 from ..models import Machine, utc_now
 from . import answers, cassettes, cassettes_crud
 from . import crud as line_crud
@@ -114,6 +113,8 @@ class Line:
         self.listening: set[str] = set()
         self.sending: set[str] = set()
         self._next: dict[str, float] = {}
+        self.written: dict[str, Any] | None = None
+        self.rest = written.Rest()
 
     # life ------------------------------------------------------------------------
 
@@ -142,9 +143,7 @@ class Line:
         """
         self.pool.assert_alive()
         if changed.is_set() or self._is_time("settings", SETTINGS_SECONDS):
-            changed.clear()
-            await self.read_settings()
-            await self.publish(again=False)
+            await self._follow_settings()
         listening = set(self.pool.listening())
         if listening - self.listening:
             # what the relay missed while it was away
@@ -153,7 +152,23 @@ class Line:
         if self._is_time("look", LOOK_SECONDS):
             await line_payout.recheck_customer_payments()
         if self._is_time("status", STATUS_SECONDS):
-            await line_crud.write_status(self.status())
+            await self._write_status()
+
+    async def _follow_settings(self) -> None:
+        """Nothing to read where nobody has written since there was nothing to send."""
+        position = written.position()  # before anything is read
+        if not changed.is_set() and self.rest.may_go_on(position):
+            return
+        changed.clear()
+        await self.read_settings()
+        self.rest.looked(position, is_done=await self.publish(again=False) == 0)
+
+    async def _write_status(self) -> None:
+        """Only what is new: whoever reads it asks the lease whether we still live."""
+        status = self.status()
+        if status != self.written:
+            await line_crud.write_status(status)
+            self.written = status
 
     def _is_time(self, what: str, seconds: float) -> bool:
         now = time.monotonic()
@@ -366,11 +381,13 @@ class Line:
 
     # what goes out ---------------------------------------------------------------
 
-    async def publish(self, *, again: bool) -> None:
-        """Send saved cassettes; with `again` also what a machine has not confirmed."""
+    async def publish(self, *, again: bool) -> int:
+        """Send saved cassettes; with `again` also what a machine has not confirmed.
+        Returns how many there were."""
         if not self.relays or self.ring is None:
-            return
-        for saved in await cassettes_crud.to_publish(again=again):
+            return 0
+        found = await cassettes_crud.to_publish(again=again)
+        for saved in found:
             machine = await crud.get_machine(saved.machine_id)
             key = self.ring.for_machine(
                 (await line_crud.get_line(saved.machine_id)).service_pubkey
@@ -380,6 +397,7 @@ class Line:
             event = await cassettes.signed_event(machine, saved, key)
             if event and event.event_json and event.event_id:
                 self._offer(machine.id, event.event_id, event.event_json)
+        return len(found)
 
     def _offer(self, machine_id: str, event_id: str, event_json: str) -> None:
         if event_id in self.sending:
@@ -447,13 +465,12 @@ async def run(may_answer: Callable[[], bool]) -> None:
 async def health() -> dict[str, Any]:
     """Relays, last event and queue length, as the engine sees them.
 
-    `is_listening` is False if nobody is: no engine, or its last word is a minute old.
+    `is_listening` is False if nobody is: there is no engine.
     """
     ring = await line_keys.key_ring()
-    written, at = await line_crud.read_status()
-    status = current.status() if current else written or {}
-    seen_at = utc_now() if current else from_db_time(at)
-    is_listening = bool(seen_at and utc_now() - seen_at < STATUS_IS_OLD)
+    status, is_listening = await line_crud.read_status()
+    if current:
+        status, is_listening = current.status(), True
     return {
         "service_npub": ring.npub,
         "problem": ring.problem,

@@ -87,6 +87,31 @@ async def waiting_wallets() -> list[str]:
     return [r["source_wallet_id"] for r in found]
 
 
+async def look_for_work() -> tuple[bool, bool]:
+    """Whether there is something to plan, open or advance now, and whether there will
+    be: one statement, in place of all that a pass asks."""
+    async with db.connect() as conn:
+        row = await fetch_one(
+            conn,
+            f"""
+            SELECT
+                EXISTS (SELECT 1 FROM satoshimachine.dca_settlements
+                    WHERE status = 'pending')
+                OR EXISTS (SELECT 1 FROM satoshimachine.dca_payments
+                    WHERE source_wallet_id IS NOT NULL AND {DUE})
+                OR EXISTS (SELECT 1 FROM satoshimachine.dca_payouts
+                    WHERE status IN ('new', 'invoiced')
+                    AND (next_try_at IS NULL OR next_try_at <= :now)) AS is_due,
+                EXISTS (SELECT 1 FROM satoshimachine.dca_payments
+                    WHERE status = 'pending' AND next_try_at > :now)
+                OR EXISTS (SELECT 1 FROM satoshimachine.dca_payouts
+                    WHERE status IN ('new', 'invoiced')) AS is_later
+            """,  # noqa: S608
+            {"now": db_time(utc_now())},
+        )
+    return (bool(row["is_due"]), bool(row["is_later"])) if row else (False, False)
+
+
 async def due_legs(
     conn: Connection, wallet_id: str, now: datetime, limit: int = 5000
 ) -> list[Leg]:
