@@ -5,6 +5,7 @@
     'welcome',
     'invitations',
     'overview',
+    'insight',
     'machines',
     'settlements',
     'payments',
@@ -92,6 +93,7 @@
         const may = section => this.may(section)
         return [
           'overview',
+          'insight',
           'machines',
           'settlements',
           'lps',
@@ -212,6 +214,7 @@
         return (
           {
             overview: operator,
+            insight: desk || lp || enrolled,
             splits: operator,
             discounts: operator,
             team: operator && !this.store.acting,

@@ -6,6 +6,10 @@
   satmachine.component('chart', {
     props: {
       title: String,
+      // what the chart shows, for who does not see it
+      sentence: {type: String, default: ''},
+      // lines without the area below them
+      plain: Boolean,
       labels: Array,
       sets: Array,
       kind: {type: String, default: 'bar'},
@@ -40,9 +44,10 @@
               drawn === 'line'
                 ? Quasar.colors.changeAlpha(colour, -0.75)
                 : colour,
-            fill: drawn === 'line',
+            fill: drawn === 'line' && !this.plain,
             tension: 0.25,
-            pointRadius: 0,
+            // a line of one day is a point
+            pointRadius: this.labels.length > 1 ? 0 : 3,
             pointHitRadius: 12,
             borderWidth: drawn === 'line' ? 2 : 0,
             borderRadius: 3
@@ -77,7 +82,7 @@
               },
               y: {
                 stacked: this.stacked,
-                beginAtZero: true,
+                beginAtZero: !this.plain,
                 grid: {color: line},
                 ticks: {
                   color: text,

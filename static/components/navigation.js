@@ -4,6 +4,7 @@ satmachine.component('navigation', {
     return {
       icons: {
         overview: 'dashboard',
+        insight: 'insights',
         machines: 'local_atm',
         settlements: 'receipt_long',
         lps: 'groups',

@@ -2,6 +2,7 @@
 // that has the page.
 window.satmachine.help = {
   overview: 'operator#every-day',
+  insight: 'operator#insight',
   machines: 'operator#the-machine',
   settlements: 'operator#the-first-sale',
   payments: 'troubleshooting#states-of-a-payment',

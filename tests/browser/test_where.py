@@ -28,7 +28,16 @@ def _addresses(desk: Desk) -> list[str]:
     """Every screen, by section and by thing, and addresses where nothing is."""
     return [
         *("", "welcome", "overview", "machines", "settlements", "payments", "lps"),
-        *("lps?show=deposits", "splits", "cash", "books", "dca", "platform", "log"),
+        *(
+            "insight",
+            "lps?show=deposits",
+            "splits",
+            "cash",
+            "books",
+            "dca",
+            "platform",
+            "log",
+        ),
         *("invitations", "invitations/none", "nowhere", "machines/a/b", "overview/x"),
         f"machines/{desk.machine_id}",
         f"settlements/{desk.settlement_id}",
