@@ -44,6 +44,9 @@ PLATFORM_CASH_OUT, PLATFORM_CASH_IN = Decimal("0.0300"), Decimal("0.0200")
 OPERATOR_CASH_OUT, OPERATOR_CASH_IN = Decimal("0.0500"), Decimal("0.0400")
 MACHINES = (("Zona 10", "Oakland Mall, Guatemala"), ("Antigua", "Parque Central"))
 DEPOSITS = {"lucia": "3000.00", "felix": "1500.00", "ana": "1000.00"}
+# who works for the operator, as what, and the code that their customers have
+TEAM = {"carla": "collector", "bruno": "bookkeeper"}
+CODE = "VECINO50"
 MACHINE_FLOAT_SATS = 2_000_000
 CUSTOMER_SATS = 3_000_000
 FIXED_DAILY = "1000.00"
@@ -93,7 +96,7 @@ async def _people(demo: Demo, url: str) -> None:
     platform = await log_in(url, "super") or await first_install(url, "super")
     demo.people["super"] = platform
     await enable_extension(platform)
-    for name in ("operator", "landlord", "customer", *DEPOSITS):
+    for name in ("operator", "landlord", "customer", *TEAM, *DEPOSITS):
         demo.people[name] = await log_in(url, name) or await create_user(platform, name)
         # An interrupted first run may have left it switched off.
         await enable_extension(demo.people[name])
@@ -213,6 +216,23 @@ async def _lps(demo: Demo, machine_ids: dict[str, str]) -> None:
             demo.clients[row["id"]] = name
 
 
+async def _team(demo: Demo, machine_ids: dict[str, str]) -> None:
+    """People who work for the operator; the collector at the first machine."""
+    there = answer(await demo.operator.api.get("/staff"))["data"]
+    working = {row["username"] for row in there if row["status"] == "active"}
+    for name, role in TEAM.items():
+        if name in working:
+            continue
+        named = [machine_ids[MACHINES[0][0]]] if role == "collector" else None
+        body = {"role": role, "machine_ids": named, "name": name}
+        made = answer(await demo.operator.api.post("/staff", json=body))
+        path = f"/invitations/{made['code']}/accept"
+        answer(await demo.people[name].api.post(path))
+    if not await _everything(demo.operator, "/discounts", code=CODE):
+        body = {"code": CODE, "fraction": "0.5000"}
+        answer(await demo.operator.api.post("/discounts", json=body))
+
+
 async def deposit(demo: Demo, client_id: str, amount: str, notes: str) -> None:
     """Cash handed over, recorded and confirmed by the operator."""
     operator = demo.operator
@@ -254,5 +274,6 @@ async def set_up(url: str, prices: Prices) -> Demo:
     machine_ids = await _machines(demo)
     await _splits(demo, machine_ids)
     await _lps(demo, machine_ids)
+    await _team(demo, machine_ids)
     await refill(demo)
     return demo

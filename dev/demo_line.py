@@ -18,12 +18,15 @@ from typing import Any
 import httpx
 
 from .accounts import UserSession, WalletKeys, answer
+from .demo import CODE
 from .http_machine import Bills, value_of
-from .nostr_machine import FULL_CASSETTES, NostrMachine, State
+from .nostr_machine import FULL_CASSETTES, NostrMachine, RefusedError, State
 from .relay import DevRelay
 
 # One cash-out in so many jams, and dispenses a part.
 ONE_JAM_IN = 30
+# One customer in so many has the operator's code.
+ONE_CODE_IN = 3
 LOW_COUNT = 100
 
 
@@ -53,7 +56,16 @@ class LineMachine:
 
         is_jammed = self.chance.randrange(ONE_JAM_IN) == 0
         dispensed = value_of(bills) - min(bills) if is_jammed else None
-        await self.machine.cash_out(bills, sats_per_unit, pay, dispensed=dispensed)
+        code = CODE if self.chance.randrange(ONE_CODE_IN) == 0 else None
+        try:
+            await self.machine.cash_out(
+                bills, sats_per_unit, pay, dispensed=dispensed, code=code
+            )
+        except RefusedError as refused:
+            if refused.code != "bad_code":
+                raise
+            # the trade goes on without it
+            await self.machine.cash_out(bills, sats_per_unit, pay, dispensed=dispensed)
         await self.report()
 
     async def cash_in(

@@ -286,18 +286,27 @@ class NostrMachine:
         return f"{self.hex[:6]}-{self.state.counter}"
 
     async def _terms(
-        self, tx_type: str, bills: Bills, sats_per_unit: Decimal, txid: str | None
+        self,
+        tx_type: str,
+        bills: Bills,
+        sats_per_unit: Decimal,
+        txid: str | None,
+        code: str | None = None,
     ) -> dict[str, Any]:
         fiat_code = self.state.fiat_code
         fiat_amount = f"{value_of(bills)}.00"
         # with the amount: a trade outside the limits is refused before notes move
         asked = {"fiat_code": fiat_code, "fiat_amount": fiat_amount}
-        quote = await self.ask("quote", {"tx_type": tx_type, **asked})
+        typed = {"code": code} if code else {}
+        quote = await self.ask("quote", {"tx_type": tx_type, **asked, **typed})
         principal = _half_up(value_of(bills) * sats_per_unit)
         fractions = (quote["platform_fee_fraction"], quote["operator_fee_fraction"])
         platform, operator = (_half_up(principal * Decimal(x)) for x in fractions)
         fixed = Decimal(quote["operator_fixed_fee"])
-        fee = platform + operator + _half_up(fixed * principal / value_of(bills))
+        operator += _half_up(fixed * principal / value_of(bills))
+        fee = platform + operator
+        for share, of in (("platform", platform), ("operator", operator)):
+            fee -= _half_up(of * Decimal(quote.get(f"{share}_discount", "0")))
         if tx_type == "cash_in" and principal - fee > quote["max_cash_in_sats"]:
             raise RefusedError(
                 "quote",
@@ -312,6 +321,7 @@ class NostrMachine:
             **asked,
             "exchange_rate": float(sats_per_unit),
             "txid": txid or self._next_txid(),
+            **typed,
             "bills": {str(bill): count for bill, count in bills.items()},
         }
 
@@ -323,14 +333,16 @@ class NostrMachine:
         *,
         dispensed: int | None = None,
         txid: str | None = None,
+        code: str | None = None,
     ) -> Trade:
         """Sells cash: shows an invoice, waits until `pay` has paid it, dispenses.
 
         `dispensed` is how many units of fiat come out of the slot, default all. The
         settlement and the dispense are reported through the outbox. `RefusedError`
-        comes before anybody has paid: with `cash_short`, `quote` says what is there.
+        comes before anybody has paid: with `bad_code`, the customer's code gives
+        nothing here and now; with `cash_short`, `quote` says what is there.
         """
-        body = await self._terms("cash_out", bills, sats_per_unit, txid)
+        body = await self._terms("cash_out", bills, sats_per_unit, txid, code)
         invoice = await self._invoice(body)
         await pay(invoice["bolt11"])
         payment_hash = invoice["payment_hash"]

@@ -28,7 +28,7 @@ import httpx
 
 from . import postgres
 from .accounts import PASSWORD, UserSession, answer
-from .demo import DEPOSITS, DOMAIN, FIAT, FIXED_DAILY, Demo, refill, set_up
+from .demo import CODE, DEPOSITS, DOMAIN, FIAT, FIXED_DAILY, TEAM, Demo, refill, set_up
 from .demo_cash import first_day
 from .demo_line import LineMachine, on_line
 from .demo_parties import charge_too_little, say
@@ -200,6 +200,8 @@ def welcome(server: Server, db: str) -> str:
     lines.append("    super     the platform")
     lines.append("    operator  two machines, their splits and LPs")
     lines += [f"    {name:9} {modes[name]}" for name in DEPOSITS]
+    lines += [f"    {name:9} the operator's {role}" for name, role in TEAM.items()]
+    lines.append(f"  code     {CODE}: customers have it, half of the operator's fee")
     lines += ["", "  Ctrl-C stops; the data is kept, 'make clean' forgets it.", ""]
     return "\n".join(lines)
 
