@@ -228,6 +228,7 @@ async def visit_slip(
         machine=machine.name or machine.machine_npub[:12],
         place=place_words(language),
         notes=notes_text,
+        unpaid=next((d for d in visit.differences if "unpaid" in d), None),
         now=utc_now(),
     )
 

@@ -14,9 +14,9 @@ from pydantic import BaseModel, Field
 
 from ..base.acting import Acting, acting, blind, person_behind
 from ..base.audit import write_audit
-from ..base.currencies import check_amount
+from ..base.currencies import check_amount, money
 from ..base.database import db, in_list, transaction
-from ..base.refusals import BadInputError, ConflictError, NotFoundError
+from ..base.refusals import BadInputError, NotFoundError
 from ..books.cash import (
     MOVEMENT_FIELDS,
     VISIT_FIELDS,
@@ -106,6 +106,7 @@ class MovementAnswer(BaseModel):
     reason: str | None = None
     source: str
     number: int | None = None
+    operator_user_id: str | None = Field(None, description="your id, or null")
 
 
 class MovementPage(Page[MovementAnswer]):
@@ -122,7 +123,10 @@ class VisitPlace(BaseModel):
     filled: dict[str, int] | None = None
     is_emptied: bool = False
     counted_at: datetime | None = None
-    expected: dict[str, int] | None = None
+    expected: dict[str, int] | None = Field(
+        None, description="null too where some of it is known by amount only"
+    )
+    expected_amount: str | None = None
 
 
 class DifferenceOfVisit(BaseModel):
@@ -132,6 +136,7 @@ class DifferenceOfVisit(BaseModel):
     counted: int | None = None
     expected_amount: str
     counted_amount: str
+    likely_reason: str | None = None
 
 
 class VisitAnswer(BaseModel):
@@ -279,6 +284,21 @@ async def open_visits() -> dict[str, Visit]:
         return await open_visits_of(conn, collector.person)
 
 
+async def counting() -> dict[str, set[str]]:
+    """Machine id -> places there that the collector of this request has a visit open
+    for and has not counted yet."""
+    found = await open_visits()
+    if not found:
+        return {}
+    still = {}
+    async with db.connect() as conn:
+        for machine_id, visit in found.items():
+            bays = await cash_crud.denominations(conn, machine_id)
+            places = {ledger.BOX, *(ledger.bay(position) for position in bays)}
+            still[machine_id] = places - visit.counts.keys()
+    return still
+
+
 async def _seen_by(collector: Acting, found: CashNow) -> CashNow:
     """The places of the machines that a collector was named for; no sums, for they
     are of what LPs are owed too."""
@@ -299,7 +319,8 @@ async def _seen_by(collector: Acting, found: CashNow) -> CashNow:
 async def _of_cash(source: Source, column: str, *, is_blind: bool = False) -> Source:
     """For a collector: their machines, without those that they are counting."""
     source = narrowed(source, column, blind())
-    hidden = await open_visits() if is_blind else {}
+    still = await counting() if is_blind else {}
+    hidden = [machine_id for machine_id, places in still.items() if places]
     if hidden:
         listed = in_list("hidden", hidden, source.params)
         source.where.append(f"{column} NOT IN {listed}")
@@ -419,13 +440,15 @@ async def visit_answer(
     for name in sorted(names, key=lambda n: (n == ledger.BOX, len(n), n)):
         position = int(name.partition(":")[2] or 0)
         count, fill = visit.counts.get(name), visit.filled.get(name)
-        expected = None
+        expected, expected_amount = None, None
         if count and visit.status == OPEN:
             held = await cash_crud.held_at(
                 conn, Place.of_machine(machine, name), count.at
             )
             of_place = held[name]
-            expected = {str(n): h[0] for n, h in sorted(of_place.items()) if n}
+            expected_amount = cents_text(sum(cents for _, cents in of_place.values()))
+            if 0 not in of_place:
+                expected = {str(n): h[0] for n, h in sorted(of_place.items())}
         places.append(
             VisitPlace(
                 place=name,
@@ -436,6 +459,7 @@ async def visit_answer(
                 is_emptied=name in visit.emptied,
                 counted_at=count.at if count else None,
                 expected=expected,
+                expected_amount=expected_amount,
             )
         )
     return VisitAnswer(
@@ -457,9 +481,19 @@ async def visit_answer(
                 counted=d.get("counted"),
                 expected_amount=cents_text(d["expected_cents"]),
                 counted_amount=cents_text(d["counted_cents"]),
+                likely_reason=_likely_reason(d, machine.fiat_code),
             )
             for d in visit.differences
         ],
+    )
+
+
+def _likely_reason(difference: Mapping[str, Any], currency: str) -> str | None:
+    if "unpaid" not in difference:
+        return None
+    return (
+        "Cash-ins that were refused or failed since the box was last counted: "
+        f"{difference['unpaid']}, {money(difference['unpaid_cents'], currency)} in all."
     )
 
 
@@ -556,14 +590,6 @@ async def own_visit(
     return visit, machine
 
 
-def _must_be_theirs(visit: Visit) -> None:
-    """A collector goes on with their own visit; another's is the operator's or a
-    manager's to end, or theirs once they took it over."""
-    collector = blind()
-    if collector and visit.opened_by != collector.person:
-        raise ConflictError("Somebody else has this visit open.")
-
-
 @router.get(
     "/visits/{visit_id}.csv",
     summary="One visit as CSV: a row for each place and note that was entered",
@@ -609,6 +635,8 @@ def visit_rows(visit: VisitAnswer, machine: str) -> list[list[Any]]:
             expected = other.expected if other else counted
             if place.expected is not None:
                 expected = place.expected.get(key, 0)
+            elif place.expected_amount is not None:
+                expected = None  # by amount
             missing = None
             if counted is not None and expected is not None:
                 missing = counted - expected
@@ -660,7 +688,7 @@ async def api_enter(
         await cash_crud.lock_cash(conn)
         visit, machine = await own_visit(conn, visit_id, account.id)
         visits.must_be_open(visit)
-        _must_be_theirs(visit)
+        await visits.must_be_theirs(conn, visit, person_behind(account.id))
         visits.enter(
             visit,
             counts=body.counts,
@@ -687,7 +715,8 @@ async def api_close(
     async with transaction() as conn:
         await cash_crud.lock_cash(conn)
         visit, machine = await own_visit(conn, visit_id, account.id)
-        _must_be_theirs(visit)
+        visits.must_be_open(visit)
+        await visits.must_be_theirs(conn, visit, person)
         bays = await visits.close(conn, visit, machine, person, reason)
         await publish(conn, machine, bays, touched_bays(visit, bays), person)
         await write_audit(
@@ -723,6 +752,8 @@ async def api_cancel(
     async with transaction() as conn:
         await cash_crud.lock_cash(conn)
         visit, machine = await own_visit(conn, visit_id, account.id)
-        _must_be_theirs(visit)
+        visits.must_be_open(visit)
+        if blind():  # the operator and a manager may end anybody's
+            await visits.must_be_theirs(conn, visit, person_behind(account.id))
         await visits.cancel(conn, visit, person_behind(account.id))
         return await visit_answer(conn, visit, machine, account.id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Query
 from pydantic import BaseModel, Field
@@ -18,7 +18,7 @@ from ..cash import bays as cash_bays
 from ..cash import ledger
 from ..cash.pace import bay_forecasts, box_forecasts
 from ..parties import machines_crud
-from .cash import cash_of, open_visits
+from .cash import cash_of, counting
 from .route import Caller, new_router, refusals
 
 router = new_router()
@@ -79,7 +79,7 @@ async def plan_answer(user_id: str, machines: str) -> PlanAnswer:
     if len(ids) > 200:
         raise BadInputError("machines: at most 200 at once.")
     found = await cash_of(user_id, False)
-    who, counting = acting(), await open_visits()
+    who, still = acting(), await counting()
     if who and any(not who.may_see(one) for one in ids):
         raise NotFoundError("There is no such machine of yours.")
     async with db.connect() as conn:
@@ -90,7 +90,11 @@ async def plan_answer(user_id: str, machines: str) -> PlanAnswer:
         if ids:
             bays = [bay for bay in bays if bay.machine_id in ids]
         if who:
-            bays = [b for b in bays if _is_told(b.machine_id, who, counting)]
+            bays = [
+                b
+                for b in bays
+                if _is_told(b.machine_id, ledger.bay(b.position), who, still)
+            ]
         forecasts = await bay_forecasts(conn, own, params, bays)
     answer = PlanAnswer(bays=[], boxes=[], bring={})
     for bay in bays:
@@ -117,13 +121,16 @@ async def plan_answer(user_id: str, machines: str) -> PlanAnswer:
     )
     boxes = await _boxes(user_id, found, ids)
     answer.boxes = [
-        b for b in boxes if not who or _is_told(b.machine_id, who, counting)
+        b for b in boxes if not who or _is_told(b.machine_id, ledger.BOX, who, still)
     ]
     return answer
 
 
-def _is_told(machine_id: str, who: Acting, counting: Mapping[str, Any]) -> bool:
-    return who.may_see(machine_id) and machine_id not in counting
+def _is_told(
+    machine_id: str, place: str, who: Acting, still: Mapping[str, set[str]]
+) -> bool:
+    """Whether a machine is theirs, and they are not about to count this place."""
+    return who.may_see(machine_id) and place not in still.get(machine_id, set())
 
 
 async def _boxes(user_id: str, found: CashNow, ids: list[str]) -> list[PlanBox]:

@@ -19,6 +19,7 @@ from ..base.database import db, from_db_time, transaction
 from ..base.refusals import BadInputError, ConflictError, NotFoundError
 from ..base.text import checked_text
 from ..cash import visits
+from ..cash.ledger import BOX
 from ..line import cassettes, cassettes_crud
 from ..line import crud as line_crud
 from ..line import engine as line
@@ -27,7 +28,7 @@ from ..line.relays import MAX_RELAYS, relay_url_of
 from ..models import Machine, utc_now
 from ..parties import machines as registry
 from ..parties import machines_crud
-from .cash import open_visits, publish, touched_bays
+from .cash import counting, publish, touched_bays
 from .fields import Input, Npub, Reason, WholeNumber
 from .machines import machine_answer
 from .models import MachineAnswer
@@ -326,7 +327,7 @@ async def cassettes_answer(machine_id: str) -> CassettesAnswer:
 )
 async def api_cassettes(account: Caller, machine_id: MachineId) -> CassettesAnswer:
     machine = await own_machine(machine_id, account.id)
-    if machine.id in await open_visits():
+    if (await counting()).get(machine.id, set()) - {BOX}:
         raise ConflictError("You are counting at this machine: end your visit first.")
     return await cassettes_answer(machine.id)
 

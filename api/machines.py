@@ -26,6 +26,7 @@ from ..parties import machines as registry
 from ..parties import machines_crud
 from ..parties import splits as split_sets
 from .advice import bearable_payments_a_day, payout_advice
+from .cash import counting
 from .inputs import MachineChanges, MachineInput, PreviewInput, SplitInput, SplitsInput
 from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
 from .models import (
@@ -165,6 +166,14 @@ async def _check_wallet(fields: Mapping[str, Any], user_id: str) -> None:
         await check_own_wallet(fields["wallet_id"], user_id, "wallet_id")
 
 
+async def _for_collector(answer: MachineAnswer) -> MachineForCollector:
+    """While they count at it, no figure of what is in it."""
+    shown = MachineForCollector(**answer.dict())
+    if (await counting()).get(shown.id):
+        shown.cash_fiat = shown.days_until_empty = None
+    return shown
+
+
 @router.get(
     "/machines",
     summary="The caller's machines",
@@ -185,7 +194,7 @@ async def api_machines(
         if not asked <= {*MachineForCollector.__fields__, "created_at", None}:
             raise ForbiddenError("Your role does not include this.")
         page = await _answers(narrowed(source, "m.id", collector), query)
-        shown = [MachineForCollector(**row.dict()) for row in page.data]
+        shown = [await _for_collector(row) for row in page.data]
         return MachineForCollectorPage(data=shown, total=page.total)
     return await _answers(source, query, with_operators=scope.is_all)
 
@@ -227,7 +236,7 @@ async def api_machine(
     account: Caller, machine_id: MachineId
 ) -> MachineAnswer | MachineForCollector:
     answer = await machine_answer(account.id, machine_id)
-    return MachineForCollector(**answer.dict()) if blind() else answer
+    return await _for_collector(answer) if blind() else answer
 
 
 @router.put(

@@ -66,6 +66,7 @@ HEADINGS: dict[str, tuple[str, str]] = {
     "free_balance_sats": ("Free balance, sat", "Saldo libre, sat"),
     "cash_fiat": ("Cash inside", "Efectivo dentro"),
     "days_until_empty": ("Days until empty", "Días hasta vaciarse"),
+    "operator_user_id": ("Operator's number", "Número del operador"),
     "operator_name": ("Operator", "Operador"),
     "bay_capacities": ("Notes a bay holds", "Billetes por ranura"),
     "box_capacity": ("Notes the box holds", "Billetes en la caja"),

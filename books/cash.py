@@ -38,6 +38,7 @@ MOVEMENT_FIELDS = Fields(
         "reason": "text",
         "source": "text",
         "number": "int",
+        "operator_user_id": "text",
     },
     search=("reason", "from_place", "to_place", "currency", "id"),
     newest="at",
@@ -72,6 +73,10 @@ def _who(column: str) -> str:
 def movements_source(user_id: str, is_all: bool) -> Source:
     columns = {name: f"v.{name}" for name in MOVEMENT_FIELDS.kinds}
     columns["by"] = _who('v."by"')
+    # a login, where LNbits allows it: told to whose it is
+    columns["operator_user_id"] = (
+        "CASE WHEN v.operator_user_id = :reader THEN v.operator_user_id END"
+    )
     return Source(
         columns=columns,
         tables=f"{S}.cash_movements v",

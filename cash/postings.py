@@ -41,10 +41,10 @@ FAULTS = (
 async def post_landed(
     conn: Connection, settlement: Settlement, machine: Machine
 ) -> None:
-    """Book what a settlement says that moved when it landed: a cash-in that was paid,
-    and a cash-out whose stamp says that it is dispensed."""
+    """Book what a settlement says that moved when it landed, or is let go on after it
+    was held back: a cash-in that was paid, and a cash-out that awaits no report."""
     is_out = settlement.tx_type == CASH_OUT
-    if is_out and settlement.dispense_state != bitspire.CONFIRMED:
+    if is_out and settlement.dispense_state == bitspire.AWAITING:
         return
     if settlement.status == "quarantined" or settlement.tx_type not in (
         CASH_IN,

@@ -53,16 +53,22 @@ async def open_visit(conn: Connection, machine: Machine, user_id: str) -> Visit:
         )
         await sql.insert_visit(conn, visit)
         return visit
-    if present.opened_by == user_id:
-        return present
-    if now - present.opened_at < TAKE_OVER:
+    await must_be_theirs(conn, present, user_id)
+    return present
+
+
+async def must_be_theirs(conn: Connection, visit: Visit, user_id: str) -> None:
+    """Who opened a visit enters and closes it: the counts are in their name. After two
+    hours it is whoever goes on with it. `ConflictError` before."""
+    if visit.opened_by == user_id:
+        return
+    if utc_now() - visit.opened_at < TAKE_OVER:
         raise ConflictError(
             "Somebody else has a visit open at this machine. You can take it over two "
             "hours after it was opened."
         )
-    present.opened_by = user_id
-    await sql.save_owner(conn, present)
-    return present
+    visit.opened_by = user_id
+    await sql.save_owner(conn, visit)
 
 
 def must_be_open(visit: Visit) -> None:
@@ -168,6 +174,7 @@ async def close(
         if name != BOX and notes:
             bays[int(name.partition(":")[2])] = next(iter(notes))
     await _settle_unknown_bays(conn, visit, machine, user_id, bays)
+    await _find_likely_reason(conn, visit, machine)
     visit.difference_cents = sum(
         abs(d["counted_cents"] - d["expected_cents"]) for d in visit.differences
     )
@@ -176,6 +183,20 @@ async def close(
 
 
 _NOTHING = Entry({}, datetime.min)
+
+
+async def _find_likely_reason(conn: Connection, visit: Visit, machine: Machine) -> None:
+    """Notes of a cash-in that was refused or failed are in the box, if the machine kept
+    them, and nowhere in the book: said beside what the box has too much."""
+    found = [d for d in visit.differences if d["place"] == BOX]
+    found = [d for d in found if d["counted_cents"] > d["expected_cents"]]
+    if not found:
+        return
+    place = Place.of_machine(machine, BOX)
+    unpaid = await sql.unpaid_cash_ins(conn, place, visit.id, visit.counts[BOX].at)
+    if unpaid:
+        for difference in found:
+            difference |= {"unpaid": len(unpaid), "unpaid_cents": sum(unpaid)}
 
 
 async def _book_place(

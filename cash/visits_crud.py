@@ -5,14 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any
 
 from lnbits.db import Connection
 
-from ..base.database import db_time, execute, fetch_all, fetch_one, from_db_time
+from ..base.database import (
+    cents_sql,
+    db_time,
+    execute,
+    fetch_all,
+    fetch_one,
+    from_db_time,
+)
 from ..base.refusals import ConflictError, NotFoundError
 from ..crud import from_time
+from .crud import Place
 
 S = "satoshimachine"
 NO_VISIT = "There is no such visit of yours."
@@ -209,6 +217,35 @@ async def was_there_before_the_book(conn: Connection, machine_id: str) -> bool:
         {"id": machine_id},
     )
     return row is not None
+
+
+async def unpaid_cash_ins(
+    conn: Connection, place: Place, visit_id: str, at: datetime
+) -> list[int]:
+    """Minor units of the line's cash-ins that came to nothing before this visit's count
+    of the box, and after the count before it."""
+    found = await fetch_all(
+        conn,
+        f"""
+        SELECT {cents_sql("r.fiat_amount")} AS cents
+        FROM {S}.dca_machine_requests r
+        WHERE r.machine_id = :machine AND r.rpc = 'payout'
+          AND r.status IN ('refused', 'failed') AND r.fiat_code = :currency
+          AND r.created_at <= :at AND r.created_at > COALESCE((
+            SELECT MAX(c.at) FROM {S}.cash_counts c
+            WHERE c.machine_id = :machine AND c.place = :place AND c.at < :at
+              AND (c.visit_id IS NULL OR c.visit_id <> :visit)), :ever)
+        """,  # noqa: S608
+        {
+            "machine": place.machine_id,
+            "place": place.name,
+            "currency": place.currency,
+            "visit": visit_id,
+            "at": db_time(at),
+            "ever": db_time(datetime(2000, 1, 1, tzinfo=timezone.utc)),
+        },
+    )
+    return [int(row["cents"]) for row in found]
 
 
 async def held_in_bays(conn: Connection, machine_id: str) -> dict[tuple[str, int], int]:

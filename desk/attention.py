@@ -19,6 +19,7 @@ from ..base.currencies import money
 from ..base.database import db, db_time, from_db_time
 from ..books.reports import whose
 from ..calculations import cents_text
+from ..cash.reservations import PROBABLY_DISPENSED
 from ..host.people import usernames_of
 from ..models import utc_now
 from . import attention_crud as sql
@@ -53,6 +54,16 @@ class AttentionItem(BaseModel):
     amount_fiat: str | None = Field(None, description="the sum of their cash")
     currency: str | None = None
     operator_name: str | None = Field(None, description="whose it is; for the super")
+
+
+def _why_not_dispensed(row: Row) -> str:
+    at = from_db_time(row["since"])
+    if at and utc_now() - at > PROBABLY_DISPENSED:
+        return (
+            "No dispense was reported for a day: its notes count as probably "
+            "dispensed until it is, or until the machine is counted."
+        )
+    return row["error_message"] or "No dispense was reported."
 
 
 def _leg_name(row: Row) -> str:
@@ -147,7 +158,7 @@ KINDS = (
         ),
         lambda r: (
             f"{r['machine']}: {abs(r['wire_sats'])} sat came in and nothing is paid "
-            f"out yet. {r['error_message'] or 'No dispense was reported.'}"
+            f"out yet. {_why_not_dispensed(r)}"
         ),
     ),
     Kind(

@@ -216,7 +216,9 @@ async def release(
             machine_id=machine.id,
         )
         logger.info(f"satmachineadmin: {now.id} is the machine's ({event_id})")
-        return await crud.get_settlement(now.id, conn) or now
+        after = await crud.get_settlement(now.id, conn) or now
+        await post_landed(conn, after, machine)
+        return after
 
 
 def _row(

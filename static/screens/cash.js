@@ -43,8 +43,10 @@ satmachine.component('screen-cash', {
           value: this.fmt.fiat(amount, one.currency),
           notes
         })
-        const hand = tile('hand', one.hand_amount)
+        const held = this.handOf(one.currency)
+        const hand = tile('hand', Math.max(0, held))
         if (one.hand_amount === null) hand.value = this.t('cash.hand_unknown')
+        if (held < 0) hand.notes = this.t('cash.hand_below')
         const coverage = tile('coverage', 0, this.t('cash.coverage_note'))
         coverage.value =
           one.coverage === null
@@ -145,6 +147,13 @@ satmachine.component('screen-cash', {
     },
     choose(show) {
       this.$router.push({query: show === 'places' ? {} : {show}})
+    },
+    // More went out of the hand than is known to have come in.
+    handOf(currency) {
+      const hand = this.places.find(
+        row => row.place === 'hand' && row.currency === currency
+      )
+      return Number(hand?.amount ?? 0)
     },
     place(place) {
       return this.placeName(place)

@@ -20,6 +20,11 @@
       }
     },
     computed: {
+      // The same reason stands beside each note of the box: it is said once.
+      likelyReasons() {
+        const said = this.visit.differences.map(one => one.likely_reason)
+        return [...new Set(said.filter(Boolean))]
+      },
       isOpen() {
         return this.visit.status === 'open'
       },
@@ -81,7 +86,9 @@
         if (!first && this.places.length) {
           visit.places.forEach(one => {
             const shown = this.places.find(({place}) => place === one.place)
-            if (shown) shown.expected = one.expected
+            if (!shown) return
+            shown.expected = one.expected
+            shown.expectedAmount = one.expected_amount
           })
           return
         }
@@ -110,7 +117,8 @@
             .filter(Boolean)
             .sort((a, b) => b - a)
             .map(each => ({note: each, count: counts[each] ?? ''})),
-          expected: one.expected
+          expected: one.expected,
+          expectedAmount: one.expected_amount
         }
       },
       overlay({counts = {}, filled = {}, emptied}) {
@@ -142,7 +150,7 @@
           .map(index => `bay:${index + 1}`)
           .find(one => !used.includes(one))
         const bay = {place, isBox: false, isNew: true, note: '', count: ''}
-        const rest = {filled: '', taken: false, rows: [], expected: null}
+        const rest = {filled: '', taken: false, rows: []}
         this.places.splice(this.places.length - 1, 0, {...bay, ...rest})
       },
       addNote(one) {
@@ -238,6 +246,12 @@
             n: this.fmt.number(Math.abs(expected - typed))
           })
         }
+      },
+      // Where somebody put in an amount of which nobody said the notes.
+      byAmount({expected, expectedAmount}) {
+        if (expected || !expectedAmount) return ''
+        const amount = this.fmt.fiat(expectedAmount, this.currency)
+        return this.t('visit.expected_amount', {amount})
       },
       askClose() {
         this.$refs.action.open({

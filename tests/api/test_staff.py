@@ -16,10 +16,11 @@ import pytest
 import pytest_asyncio
 from api_world import Desk, add_machine, make_desk, ok, refused
 from fastapi import FastAPI
-from money_rows import add_leg, add_report, add_settlement, add_visit
+from money_rows import add_leg, add_report, add_settlement, add_visit, ago
 from route_bodies import BODIES
 
 from satmachineadmin.api import rights
+from satmachineadmin.base.database import db_time, execute, transaction
 
 from conftest import MakeUser, MakeWallet
 from dev.accounts import UserSession
@@ -290,7 +291,47 @@ async def test_a_collector_counts_blind(team: Team, make_wallet: MakeWallet) -> 
     ok(await person.api.put(url, json={"counts": {"bay:1": {"20": 48}}}))
     (place,) = ok(await person.api.get("/cash"))["data"]
     assert place["notes"] == 50
+    # what they counted they are told, wherever it stands; the box they have not counted
+    assert ok(await person.api.get(path))["positions"]["1"]["count"] == 50
+    assert ok(await person.api.get("/cash/plan"))["bays"]
+    assert ok(await person.api.get("/cash/plan"))["boxes"] == []
+    assert ok(await person.api.get("/cash/movements"))["data"] == []
+    assert ok(await person.api.get(f"/machines/{machine}"))["cash_fiat"] is None
+    ok(await person.api.put(url, json={"counts": {"box": {"20": 0}}}))
+    assert ok(await person.api.get("/cash/movements"))["data"]
+    assert ok(await person.api.get(f"/machines/{machine}"))["cash_fiat"] == "1000.00"
     closed = ok(await person.api.post(f"{url}/close"))
     assert closed["differences"]
     seen = ok(await desk.operator.api.get(url))
     assert seen["closed_by"] not in (None, person.user_id)
+
+
+async def test_a_visit_is_whose_it_is_for_two_hours(team: Team) -> None:
+    """What is counted is in their name: nobody else enters or closes it. The operator
+    and a manager may end it; later, whoever may visit the machine goes on with it."""
+    desk, person = team.desk, team.people["collector"]
+    manager = team.people["manager"]
+    await end_visits(team)
+    path = f"/machines/{desk.machine['id']}/visits"
+    entered = {"counts": {"bay:1": {"20": 48}}}
+    url = f"/visits/{ok(await person.api.post(path), 201)['id']}"
+    for other in (desk.operator, manager):
+        refused(await other.api.post(path), 409, "two hours")
+        refused(await other.api.put(url, json=entered), 409, "two hours")
+        refused(await other.api.post(f"{url}/close"), 409, "two hours")
+    assert ok(await manager.api.post(f"{url}/cancel"))["status"] == "cancelled"
+
+    visit = ok(await manager.api.post(path), 201)
+    url = f"/visits/{visit['id']}"
+    refused(await person.api.post(f"{url}/cancel"), 409, "two hours")
+    async with transaction() as conn:
+        await execute(
+            conn,
+            "UPDATE satoshimachine.cash_visits SET opened_at = :at WHERE id = :id",
+            {"at": db_time(ago(hours=2, minutes=1)), "id": visit["id"]},
+        )
+    taken = ok(await person.api.post(path), 201)
+    assert (taken["id"], taken["opened_by"]) == (visit["id"], person.user_id)
+    taken = ok(await desk.operator.api.put(url, json=entered))
+    assert taken["opened_by"] == desk.operator.user_id
+    assert ok(await person.api.post(f"{url}/cancel"))["status"] == "cancelled"

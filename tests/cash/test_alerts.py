@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -159,6 +161,15 @@ async def test_less_cash_than_lps_are_owed_and_what_an_lp_is_shown(desk: Desk) -
     assert "coverage_low" not in await attention(desk)
 
 
+async def test_a_sale_of_yesterday_is_probably_dispensed(desk: Desk) -> None:
+    at = {"status": "awaiting_dispense", "dispense_state": "awaiting"}
+    await add_settlement(desk.machine, transaction_time=ago(hours=25), **at)
+    await add_settlement(desk.machine, transaction_time=ago(hours=23), **at)
+    old, young = (await attention(desk))["dispense"]
+    assert "its notes count as probably dispensed" in old["message"]
+    assert "No dispense was reported." in young["message"]
+
+
 async def test_preferences_keep_what_they_name(desk: Desk) -> None:
     api = desk.operator.api
     before = ok(await api.get("/preferences"))
@@ -194,6 +205,26 @@ async def test_preferences_keep_what_they_name(desk: Desk) -> None:
     assert ok(await desk.lp.api.get("/preferences")) == before
 
 
+def summed(
+    moved: list[dict[str, str]], place: str, since: str, until: str
+) -> dict[str, Decimal]:
+    """What the movements' file says of one place and period."""
+    sums = {k: Decimal("0.00") for k in ("opening", "in", "out", "differences")}
+    for row in moved:
+        for end, sign, name in (("to_place", 1, "in"), ("from_place", -1, "out")):
+            day, amount = row["at"][:10], Decimal(row["amount"])
+            other = row["from_place" if end == "to_place" else "to_place"]
+            if row[end] != place or day > until:
+                continue
+            if day < since:
+                sums["opening"] += sign * amount
+            elif other == "difference":
+                sums["differences"] += sign * amount
+            else:
+                sums[name] += amount
+    return sums
+
+
 async def test_the_books_of_cash_add_up_for_any_period(desk: Desk) -> None:
     await fill(desk, 50)
     await visit(desk, counts={"bay:1": {"20": 48}}, filled={"bay:1": {"20": 100}})
@@ -214,6 +245,18 @@ async def test_the_books_of_cash_add_up_for_any_period(desk: Desk) -> None:
     path = f"/cash/books?from={later}&to={later}"
     after = {r["place"]: r for r in ok(await api.get(path))["data"]}
     assert after["bay:1"]["opening"] == after["bay:1"]["closing"] == "2960.00"
+    # any period, against the movements' own file
+    listed = (await api.get("/cash/movements.csv")).text
+    moved = list(csv.DictReader(io.StringIO(listed)))
+    today = utc_now().date()
+    for first, last in ((-1, 0), (0, 0), (1, 2), (-3, -1)):
+        since = (today + timedelta(days=first)).isoformat()
+        until = (today + timedelta(days=last)).isoformat()
+        path = f"/cash/books?from={since}&to={until}"
+        for row in ok(await api.get(path))["data"]:
+            assert summed(moved, row["place"], since, until) == {
+                k: Decimal(row[k]) for k in ("opening", "in", "out", "differences")
+            }
     text = (await api.get("/cash/books.csv")).text.splitlines()
     assert text[0].startswith("place,machine_id,machine,currency,opening,in,out")
     assert len(text) == len(rows) + 1

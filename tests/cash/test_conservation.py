@@ -1,10 +1,10 @@
 """Random sequences against the book: what came in minus what went out is 0.
 
-Hypothesis sells, buys, reports late, again and otherwise, counts, takes deposits in and
-back, moves cash to the bank, and breaks a transaction off after its work. After each
-sequence the sum over all places, outside ones too, is 0, what places are said to hold
-is the sum of their movements, and each trade stands in the book as its newest report
-says it, whatever came in between.
+Hypothesis sells, buys, reports late, again and otherwise, counts, visits, corrects,
+takes deposits in and back, moves cash to the bank, and breaks a transaction off after
+its work. After each sequence the sum over all places, outside ones too, is 0, what
+places are said to hold is the sum of their movements, and each trade stands in the book
+as its newest report says it, whatever came in between.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from lnbits.db import Connection
 from lnbits.helpers import urlsafe_short_hash
 
 from satmachineadmin.base.database import transaction
-from satmachineadmin.cash import postings
+from satmachineadmin.cash import crud, postings, visits
+from satmachineadmin.cash.crud import Place
 from satmachineadmin.cash.ledger import Report
 from satmachineadmin.models import Deposit, Settlement, utc_now
 
@@ -39,6 +40,16 @@ STEPS = st.lists(
         st.tuples(st.just("deposit"), st.integers(1, 10_000)),
         st.tuples(st.just("give_back"), st.integers(0, 5)),
         st.tuples(st.just("bank"), st.integers(1, 10_000)),
+        st.tuples(st.just("hand"), st.integers(0, 10_000)),
+        st.tuples(
+            st.just("visit"),
+            st.integers(1, 2),
+            MINUTES,
+            COUNTS,
+            st.sampled_from(NOTES),
+            COUNTS,
+            st.integers(0, 3),
+        ),
         st.tuples(st.just("broken"), st.integers(1, 2), COUNTS),
     ),
     max_size=14,
@@ -119,6 +130,45 @@ class Book:
     async def bank(self, conn: Connection, cents: int) -> None:
         operator, code = self.machine.operator_user_id, self.machine.fiat_code
         await postings.post_hand(conn, operator, "to_bank", cents, code, "ana", None)
+
+    async def hand(self, conn: Connection, cents: int) -> None:
+        """A correction: this is what is in the operator's hands."""
+        operator, code = self.machine.operator_user_id, self.machine.fiat_code
+        place = Place(operator, "", "hand", code)
+        at = utc_now()
+        await postings.post_count(conn, place, {}, cents=cents, at=at, by="ana")
+        held = await crud.held_at(conn, place, at)
+        assert held["hand"].get(0, (0, 0))[1] == cents
+
+    async def visit(
+        self,
+        conn: Connection,
+        bay: int,
+        minutes: int,
+        notes: int,
+        note: int,
+        filled: int,
+        taken: int,
+    ) -> None:
+        """A bay counted and filled, maybe with another note; and bays or the box taken
+        out. When it is closed the bay holds what was said, until something moves."""
+        opened = await visits.open_visit(conn, self.machine, "ana")
+        place, at = f"bay:{bay}", self.at(minutes)
+        emptied = [["box"], ["box", place], [place], []][taken]
+        visits.enter(
+            opened,
+            counts={place: {str(NOTES[bay - 1]): notes}, "box": {"20": notes}},
+            filled={place: {str(note): filled}},
+            emptied=emptied,
+            counted_at=at,
+        )
+        await visits.close(conn, opened, self.machine, "ana", None)
+        held = await crud.held_at(conn, Place.of_machine(self.machine, place), at)
+        stayed = 0 if place in emptied or note != NOTES[bay - 1] else notes
+        assert held[place].get(note, (0, 0))[0] == stayed + filled
+        held = await crud.held_at(conn, Place.of_machine(self.machine, "box"), at)
+        boxed = 0 if "box" in emptied else notes
+        assert sum(n for n, _ in held["box"].values()) == boxed
 
     async def broken(self, conn: Connection, bay: int, notes: int) -> None:
         await self.count(conn, bay, 300, notes)

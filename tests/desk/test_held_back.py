@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from cash_rows import given_out
 from line_world import MakeOnLine, OnLine
 from lnbits.core.services import create_invoice, pay_invoice
 from world import MakeWorld, World, update
@@ -104,6 +105,8 @@ async def test_a_sale_that_was_dispensed_is_resolved_and_paid(
     await act(world, held, "resolve", **FIGURES)
     await world.until(payment_hash, "completed")
     assert await world.lps[0].balance_sats() == 100_000
+    # its notes are out, and in the cash book too
+    assert await given_out(held) == [("bays", "customer", 20_000)]
 
 
 @pytest.mark.parametrize(

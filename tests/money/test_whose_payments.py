@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from api_world import ok, refused
+from cash_rows import given_out
 from lnbits.core.services import pay_invoice
 from unheard import received, second_machine
 from world import MakeWorld, World, edit_core, update
@@ -160,6 +161,7 @@ async def test_an_invoice_that_a_paired_machine_did_not_make_is_held_back(
     assert after.status == "quarantined"
     after = await landing.release(settlement, stamp, "event")
     assert (after.status, after.quarantine_code) == ("pending", None)
+    assert await given_out(after) == [("bays", "customer", 20_000)]
     assert (await world.settle(payment_hash)).status == "completed"
     assert await world.lps[0].balance_sats() == 100_000
     # once more, by a machine that heard no answer

@@ -65,6 +65,19 @@ async def movements(operator: str) -> list[Any]:
         )
 
 
+async def given_out(settlement: Settlement) -> list[tuple[str, str, int]]:
+    """Where the cash of a sale moved: from, to, minor units."""
+    async with db.connect() as conn:
+        found = await fetch_all(
+            conn,
+            f"SELECT * FROM {S}.cash_movements WHERE settlement_id = :id",
+            {"id": settlement.id},
+        )
+    return [
+        (r["from_place"], r["to_place"], round(float(r["amount"]) * 100)) for r in found
+    ]
+
+
 async def assert_adds_up(operator: str) -> dict[tuple[str, int], tuple[int, int]]:
     """What places hold is the sum of what moved, and nothing came from nowhere."""
     held: dict[tuple[str, int], tuple[int, int]] = {}
