@@ -3,13 +3,13 @@
 Held against each other: every payout and leg with LNbits' rows, every stamped payment
 with its settlement, what each settlement owes with what came in, the wallet's balance
 with every payment we know of, LPs' fiat with their legs, the bays with fills and
-dispenses.
+dispenses, the journal with our rows and with the wallets.
 
 Guaranteed: it changes no money (a total that is only shown, it counts anew from the
-legs); a difference is reported only if it is there at two
-looks, so that a payment on its way is none. One that means that money could leave
-twice stops the machine's payouts (never the landing) until its operator says go on;
-what they have looked at then stops nothing again.
+legs; what the journal lacks of our own rows is posted, on its own day); a difference
+is reported only if it is there at two looks, so that a payment on its way is none. One
+that means that money could leave twice stops the machine's payouts (never the landing)
+until its operator says go on; what they have looked at then stops nothing again.
 Not guaranteed: that a difference is our mistake. It says who says what.
 """
 
@@ -33,10 +33,11 @@ from ..calculations import cents_text
 from ..cash import bays as cash
 from ..host.balances import balances_msat
 from ..host.payments import sides_by_hash, tagged_payments
-from ..models import utc_now
+from ..models import Machine, utc_now
 from . import cash_sums_crud as cash_sums
+from . import journal_books, stops
+from . import journal_books_crud as journal_sql
 from . import reconciliation_crud as sql
-from . import stops
 from .differences import (
     LP_RECEIVED,
     Difference,
@@ -51,6 +52,7 @@ from .differences import (
     compare_settlements,
     compare_trades,
 )
+from .journal_books import JOURNAL_ROWS
 from .reconciliation_crud import Period, Row
 
 # What is younger may be on its way between two databases.
@@ -118,6 +120,7 @@ async def compare(machine_id: str, period: Period) -> Report:
     report.differences += compare_trades(trades)
     for wallet_id in wallets:
         await _compare_wallet(wallet_id, report)
+    await _compare_journal(machine, settlement_ids, lps, legs, report)
     report.lps = [_lp_facts(row) for row in lps]
     report.bays = [_bay_facts(bay) for bay in bays]
     report.checked = {
@@ -193,6 +196,24 @@ async def _compare_wallet(wallet_id: str, report: Report) -> None:
     report.wallets.append(facts)
 
 
+async def _compare_journal(
+    machine: Machine,
+    settlement_ids: Sequence[str],
+    lps: Sequence[Row],
+    legs: Sequence[Row],
+    report: Report,
+) -> None:
+    """The journal with our rows, with LPs' cash and with what LNbits booked."""
+    async with db.connect() as conn:
+        missing = await journal_sql.missing_by_settlement(conn, settlement_ids)
+        left = await journal_sql.left_by_lp(conn, machine.id)
+    wallets = await journal_books.read_wallets(machine.id, machine.wallet_id)
+    found = journal_books.compare_rows(missing)
+    found += journal_books.compare_lps(lps, left, machine.fiat_code)
+    report.differences += journal_books.not_said_yet(found, report.differences, legs)
+    report.differences += wallets.compare(report.differences)
+
+
 def _lp_facts(row: Row) -> dict[str, Any]:
     return {
         "client_id": row["id"],
@@ -233,6 +254,8 @@ async def reconcile(machine_id: str, period: Period, actor: str) -> Report:
     if any(d.kind == LP_RECEIVED for d in report.differences):
         # only shown, and no plan is made from it: the legs are right
         await sql.recount_received(machine_id)
+    lacking = [d.subject_id for d in report.differences if d.kind == JOURNAL_ROWS]
+    await journal_books.correct(lacking)
     await sql.keep_report(machine_id, actor, period, len(report.differences), kept)
     grave = [d for d in report.differences if d.stops]
     await stops.stop_payouts(machine_id, grave, actor)

@@ -1,8 +1,9 @@
-"""What LNbits' wallets hold."""
+"""What LNbits' wallets hold, with what is on its way and without."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from ..base.database import fetch_all, in_lists
 from .database import core_connection
@@ -28,3 +29,35 @@ async def balances_msat(wallet_ids: Iterable[str]) -> dict[str, int]:
             ):
                 found[row["wallet_id"]] = int(row["msat"] or 0)
     return found
+
+
+@dataclass(frozen=True)
+class Booked:
+    """What successful payments left in wallets, and how many of them were not for
+    whole sats."""
+
+    msat: int = 0
+    fractions: int = 0
+
+
+async def booked(wallet_ids: Sequence[str]) -> Booked:
+    """Of all these wallets together; a payment on its way is not booked."""
+    total = Booked()
+    async with core_connection() as conn:
+        for listed, params in in_lists(sorted(set(wallet_ids))):
+            for row in await fetch_all(
+                conn,
+                f"""
+                SELECT COALESCE(SUM(amount - ABS(fee)), 0) AS msat,
+                    COALESCE(SUM(CASE WHEN (amount - ABS(fee)) % 1000 <> 0
+                        THEN 1 ELSE 0 END), 0) AS fractions
+                FROM apipayments
+                WHERE wallet_id IN {listed} AND status = 'success'
+                """,  # noqa: S608
+                params,
+            ):
+                total = Booked(
+                    total.msat + int(row["msat"]),
+                    total.fractions + int(row["fractions"]),
+                )
+    return total

@@ -25,7 +25,7 @@ from ..base.database import (
 from ..calculations import largest_remainder
 from ..models import Leg, Settlement, utc_now
 from . import crud
-from .crud import Entry, Place, S
+from .crud import Entry, Place, S, lenders_of
 from .entries import (
     NO_RATE,
     Rate,
@@ -189,7 +189,8 @@ async def _closings(conn: Connection) -> None:
     places = await crud.places(conn, {x.machine_id for x in legs}, wallets)
     entries = []
     for leg in legs:
-        for place in places.values():
+        own = [places[leg.machine_id]] if leg.machine_id in places else []
+        for place in (*own, *lenders_of(leg, places)[:1]):
             entries += _closing(leg, place)
     await _write(conn, entries)
 
@@ -203,7 +204,7 @@ def _closing(leg: Leg, place: Place) -> list[Entry]:
             owed = closing_standing(unpaid, is_own_wallet=is_own)
         now = closing_standing(leg, is_own_wallet=is_own)
     else:
-        now = lent_standing(leg) if is_own else Standing()
+        now = lent_standing(leg)
     steps = [
         (leg.created_at, owed),
         (leg.completed_at or leg.created_at, now.less(owed)),

@@ -207,10 +207,44 @@ async def places(
     }
 
 
+def lenders_of(leg: Leg, places: Mapping[str, Place]) -> list[Place]:
+    """Machines whose wallet pays out a balance at another machine."""
+    own = places.get(leg.machine_id)
+    if own and leg.source_wallet_id in own.wallets:
+        return []
+    return [
+        place
+        for id_, place in sorted(places.items())
+        if id_ != leg.machine_id and leg.source_wallet_id in place.wallets
+    ]
+
+
 async def has_entries(conn: Connection, ids: Iterable[str]) -> set[str]:
     """Those of the ids that are entries of the journal already."""
     found: set[str] = set()
     for listed, params in in_lists(sorted(set(ids))):
         sql = f"SELECT id FROM {S}.journal WHERE id IN {listed}"  # noqa: S608
         found.update(row["id"] for row in await fetch_all(conn, sql, params))
+    return found
+
+
+async def forwarded(conn: Connection, hashes: Iterable[str]) -> dict[str, int]:
+    """What payments took on behalf of LPs who forward what they get, routing included:
+    out of a machine's wallet that is nobody's sale. Payment hash -> sats."""
+    found: dict[str, int] = {}
+    for listed, params in in_lists(sorted(set(hashes))):
+        for row in await fetch_all(
+            conn,
+            f"""
+            SELECT external_payment_hash AS hash,
+                CAST(SUM(COALESCE(sent_sats, amount_sats) + COALESCE(routing_sats, 0))
+                    AS BIGINT) AS sats
+            FROM {S}.dca_payments
+            WHERE external_payment_hash IN {listed} AND leg_type = 'autoforward'
+              AND status = 'completed' AND paid_outside = false
+            GROUP BY external_payment_hash
+            """,  # noqa: S608
+            params,
+        ):
+            found[row["hash"]] = int(row["sats"])
     return found

@@ -18,7 +18,7 @@ from lnbits.helpers import urlsafe_short_hash
 
 from ..models import Deposit, Leg, Machine, Settlement, utc_now
 from . import crud
-from .crud import Entry, Place, Posted
+from .crud import Entry, Place, Posted, lenders_of
 from .entries import (
     MACHINE_WALLET,
     NO_RATE,
@@ -87,9 +87,9 @@ async def post_landed(
     change = landed(settlement)
     entries = [_entry(place, kind, at, change, rate, settlement=settlement)]
     # it may have stood for a while as a payment that is nobody's sale
-    way = "in" if change.get((MACHINE_WALLET, None), Amount()).sats > 0 else "out"
+    moved = change.get((MACHINE_WALLET, None), Amount()).sats
     payment_hash = settlement.payment_hash.partition(":")[0]
-    other = f"other:{payment_hash}:{way}:{machine.id}"
+    other = other_id(payment_hash, moved, machine.id)
     for entry_id in await crud.has_entries(conn, [other]):
         sats = change[MACHINE_WALLET, None].sats
         entries.append(
@@ -227,14 +227,12 @@ async def post_closing(
     entries: list[Entry] = []
     for leg in legs:
         when = (leg.completed_at if leg.status in PAID else at) or utc_now()
-        for place in places.values():
+        for place in _places_of(leg, places, before):
             is_own = leg.source_wallet_id in place.wallets
             if place.machine_id == leg.machine_id:
                 standing = closing_standing(leg, is_own_wallet=is_own)
-            elif is_own:
-                standing = lent_standing(leg)
             else:
-                continue
+                standing = lent_standing(leg)
             was = before.get(f"{leg.id}@{place.machine_id}", NOTHING)
             change = standing.less(by_flag(was.rows).get(False, Standing()))
             if change:
@@ -244,6 +242,17 @@ async def post_closing(
                     )
                 )
     await crud.write_entries(conn, entries)
+
+
+def _places_of(
+    leg: Leg, places: Mapping[str, Place], before: Mapping[str, Posted]
+) -> list[Place]:
+    """The LP's machine, and the one whose wallet lends the sats. One only: of machines
+    that had this wallet one after the other, the one that it is posted at already."""
+    own = places.get(leg.machine_id)
+    lenders = lenders_of(leg, places)
+    known = [x for x in lenders if f"{leg.id}@{x.machine_id}" in before]
+    return [*([own] if own else []), *(known or lenders)[:1]]
 
 
 async def post_legs(conn: Connection, legs: Sequence[Leg], kind: str) -> None:
@@ -300,6 +309,15 @@ async def post_deposit(
         await crud.write_entries(conn, [entry])
 
 
+def other_id(payment_hash: str, sats: int, machine_id: str, kind: str = "other") -> str:
+    """The one entry of a payment that is nobody's sale, in one direction."""
+    return f"{kind}:{payment_hash}:{'in' if sats > 0 else 'out'}:{machine_id}"
+
+
+def service_fee_id(payment_hash: str, machine_id: str) -> str:
+    return f"service_fee:{payment_hash}:{machine_id}"
+
+
 async def post_other(
     conn: Connection,
     place: Place,
@@ -310,7 +328,7 @@ async def post_other(
     kind: str = "other",
 ) -> None:
     """A payment in a machine's wallet that is nobody's sale, once."""
-    entry_id = f"{kind}:{payment_hash}:{'in' if sats > 0 else 'out'}:{place.machine_id}"
+    entry_id = other_id(payment_hash, sats, place.machine_id, kind)
     if not sats or await crud.has_entries(conn, [entry_id]):
         return
     entry = _entry(
@@ -330,7 +348,7 @@ async def post_service_fee(
 ) -> None:
     """LNbits' own fee on a payment out of a machine's wallet, once: what was held back
     of the legs for it was not kept."""
-    entry_id = f"service_fee:{payment_hash}:{place.machine_id}"
+    entry_id = service_fee_id(payment_hash, place.machine_id)
     if not sats or await crud.has_entries(conn, [entry_id]):
         return
     entry = _entry(

@@ -34,6 +34,7 @@ from satmachineadmin.base.database import (
     row_params,
     transaction,
 )
+from satmachineadmin.ledger import postings
 from satmachineadmin.models import (
     Client,
     CommissionSplit,
@@ -175,6 +176,7 @@ class World:
     async def add_deposit(
         self, lp: Lp, amount: str, confirmed_at: datetime | None = None
     ) -> Deposit:
+        at = confirmed_at or utc_now() - timedelta(minutes=5)
         deposit = Deposit(
             id=urlsafe_short_hash(),
             client_id=lp.client.id,
@@ -183,9 +185,14 @@ class World:
             amount=Decimal(amount),
             currency=self.machine.fiat_code,
             status="confirmed",
-            confirmed_at=confirmed_at or utc_now() - timedelta(minutes=5),
+            confirmed_at=at,
         )
         await insert("dca_deposits", deposit)
+        cents = int(Decimal(deposit.amount) * 100)
+        async with transaction() as conn:
+            await postings.post_deposit(
+                conn, deposit, cents=cents, kind="deposit", at=at
+            )
         return deposit
 
     async def add_split(

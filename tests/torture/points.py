@@ -72,6 +72,8 @@ NOT_THE_MONEY_PATH = {
     "desk.differences": "holds against each other what was read",
     "desk.gone": "reads which wallets and accounts are gone, for attention",
     "desk.gone_crud": "reads for it",
+    "desk.journal_books": "compares, and posts late: see desk/test_journal_books",
+    "desk.journal_books_crud": "reads for it",
     "desk.notices": "tells people what happened",
     "desk.notices_crud": "keeps what people were told",
     "desk.party_news": "tells people what happened",
