@@ -72,6 +72,7 @@ class EntryPage(BaseModel):
 
 
 class BalanceAnswer(LineAnswer):
+    username: str | None = Field(None, description="of the LP whose account it is")
     machine_id: str
     currency: str
 

@@ -134,13 +134,14 @@ async def balances(asked: Asked) -> list[dict[str, Any]]:
         found = await fetch_all(
             conn,
             f"""
-            SELECT j.machine_id, j.currency, l.account, l.client_id,
+            SELECT j.machine_id, j.currency, l.account, l.client_id, c.username,
                 CAST(SUM(l.sats) AS BIGINT) AS sats,
                 CAST(SUM(l.fiat_cents) AS BIGINT) AS cents,
                 CAST(SUM(l.counter_cents) AS BIGINT) AS counter
             FROM {S}.journal j JOIN {S}.journal_lines l ON l.journal_id = j.id
+            LEFT JOIN {S}.dca_clients c ON c.id = l.client_id
             WHERE {where}
-            GROUP BY j.machine_id, j.currency, l.account, l.client_id
+            GROUP BY j.machine_id, j.currency, l.account, l.client_id, c.username
             ORDER BY j.machine_id, l.account, l.client_id
             """,  # noqa: S608
             params,
@@ -151,6 +152,7 @@ async def balances(asked: Asked) -> list[dict[str, Any]]:
             "currency": row["currency"],
             "account": row["account"],
             "client_id": row["client_id"],
+            "username": row["username"],
             "sats": int(row["sats"]),
             "fiat": cents_text(int(row["cents"])),
             "counter_value": cents_text(int(row["counter"])),

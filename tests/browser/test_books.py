@@ -54,6 +54,8 @@ async def test_a_difference_stops_payouts_until_somebody_has_looked(
         return both and page["total"] == 1
 
     await wait_for(paid)
+    page_of_one = answer(await api.get("/settlements?status=completed"))
+    trade_id = page_of_one["data"][0]["id"]
     stage.sql(
         "ours",
         "UPDATE dca_client_totals SET debited_cents = 15000 WHERE client_id = ?",
@@ -115,5 +117,21 @@ async def test_a_difference_stops_payouts_until_somebody_has_looked(
     hashes = {row["Hash del pago"] for row in table}
     assert trade.payment_hash in hashes and held.payment_hash not in hashes
     assert {row["Cajero"] for row in table} == {"Zona 1"}
+    # the journal: balances at the end of a day, and each entry with what it changed
+    journal = page.get_by_role("region", name="El libro diario")
+    balances = journal.get_by_role("region", name="Saldos")
+    await balances.get_by_text("Retenido", exact=True).wait_for()
+    owner = balances.get_by_role("row").filter(has_text="Depósitos de un LP")
+    await owner.filter(has_text=client["username"]).wait_for()
+    await owner.filter(has_text="-900,00 GTQ").wait_for()
+    await journal.get_by_text("Depósito confirmado", exact=True).wait_for()
+    async with page.expect_download() as started:
+        await journal.get_by_role(
+            "link", name="Contabilidad en texto (beancount)"
+        ).click()
+    file = await (await started.value).path()
+    assert f'settlement: "{trade_id}"' in file.read_text(encoding="utf-8")
+    await journal.get_by_label("Saldos al final del").fill("2020-01-01")
+    await journal.get_by_text("Entonces no había nada en el libro diario.").wait_for()
     screen.assert_clean()
     await page.context.close()
