@@ -27,11 +27,11 @@ from lnbits.helpers import template_renderer
 from starlette.routing import Match
 from starlette.types import Scope
 
-from .api.cash import own_visit, visit_answer
 from .api.cash_plan import plan_answer
 from .api.line import PairingAnswer, own_machine, pairing_answer
 from .api.page_bundle import LANGUAGES, page_bundle, script_answer, words_bundle
 from .api.route import Caller, new_router
+from .api.visits import own_visit, visit_answer
 from .api.zones import AskedZone, InZone, zone_for
 from .base.database import db
 from .base.zones import Zone

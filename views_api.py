@@ -32,6 +32,7 @@ from .api import settlements as api_settlements
 from .api import staff as api_staff
 from .api import super as api_super
 from .api import system as api_system
+from .api import visits as api_visits
 
 satmachineadmin_api_router = APIRouter(prefix="/api/v1")
 
@@ -52,6 +53,7 @@ PARTS = (
     api_lp,
     api_lp_insight,
     api_cash,
+    api_visits,
     api_cash_books,
     api_cash_plan,
     api_preferences,

@@ -28,11 +28,12 @@ from ..line.relays import MAX_RELAYS, relay_url_of
 from ..models import Machine, utc_now
 from ..parties import machines as registry
 from ..parties import machines_crud
-from .cash import counting, publish, touched_bays
+from .cash import counting
 from .fields import Input, Npub, Reason, WholeNumber
 from .machines import machine_answer
 from .models import MachineAnswer
 from .route import Caller, MachineId, Super, new_router, refusals
+from .visits import publish, touched_bays
 
 router = new_router()
 

@@ -619,65 +619,6 @@ class SettlementDetail(SettlementAnswer):
     operator_name: str | None = Field(None, description="whose it is; for the super")
 
 
-class OperatorSums(BaseModel):
-    """What became of the platform's share at one operator's machines.
-
-    From the legs themselves: whatever an operator marks or voids stays in a sum.
-    """
-
-    operator_name: str | None = None
-    machines: int
-    lps: int
-    paid_sats: int = Field(0, description="of the platform's share, received")
-    owed_sats: int = Field(0, description="not paid yet, shortfalls too")
-    shortfall_sats: int = Field(0, description="of that, what was not charged")
-    let_go_sats: int = Field(0, description="voided by the super")
-    lost_sats: int = Field(0, description="gone with settlements that were voided")
-    voided_count: int = Field(0, description="settlements")
-    test_count: int = Field(0, description="settlements marked as tests")
-    quarantined_count: int = 0
-    resolved_count: int = Field(
-        0, description="settlements resolved with other figures than the machine's"
-    )
-    resolved_sats: int = Field(
-        0, description="what those figures took off the platform's share"
-    )
-    share_sats: int = Field(
-        0,
-        description="the platform's share of what was sold, less the super's own "
-        "discounts: paid, owed, let go and lost add up to it, and what was paid before "
-        "less cash was said to have come out is beyond it",
-    )
-    older_paid_sats: int = Field(
-        0, description="before this version: planned when the share was of the fee"
-    )
-    older_owed_sats: int = 0
-    older_shortfall_sats: int = 0
-    older_let_go_sats: int = 0
-    older_lost_sats: int = 0
-    trades: int = Field(0, description="of the days asked for, tests too")
-    volume_sats: int = Field(0, description="their principal, as dispensed")
-    volume_fiat: dict[str, str] = Field({}, description="by currency")
-    before_trades: int = Field(0, description="of as many days before")
-    before_volume_sats: int = 0
-    online_count: int = Field(0, description="machines now, by their last word")
-    quiet_count: int = 0
-    offline_count: int = 0
-    off_count: int = Field(0, description="switched off by the operator")
-    machine_ids: list[str] = Field([], description="each opens at /super/machines/{id}")
-    oldest_unpaid_at: datetime | None = Field(
-        None, description="of the platform's legs; null: all are paid"
-    )
-    oldest_unpaid_sats: int | None = None
-    oldest_unpaid_settlement_id: str | None = Field(
-        None, description="opens at /super/settlements/{id}"
-    )
-
-
-class OperatorPage(Page[OperatorSums]):
-    data: list[OperatorSums]
-
-
 # ------------------------------------------------------------------------------ sums
 
 
