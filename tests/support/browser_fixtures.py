@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -127,12 +128,18 @@ async def desk(stage: Stage) -> Desk:
     await sell.cash_in(customer, {20: 1}, RATE)
 
     async def landed(payment_hash: str, status: str) -> str:
-        async def find() -> str | None:
-            params = {"payment_hash": payment_hash, "status": status}
-            page = answer(await api.get("/settlements", params=params))
-            return page["data"][0]["id"] if page["data"] else None
+        seen: list[Any] = []
 
-        return await wait_for(find, timeout_seconds=150)
+        async def find() -> str | None:
+            params = {"payment_hash": payment_hash}
+            seen[:] = answer(await api.get("/settlements", params=params))["data"]
+            return next((row["id"] for row in seen if row["status"] == status), None)
+
+        try:
+            return str(await wait_for(find, timeout_seconds=150))
+        except AssertionError as never:
+            waits = answer(await api.get("/overview"))["needs_attention"]
+            raise AssertionError(f"not {status}: {seen}; {waits}") from never
 
     # what the LP got and what the books say differ by less than they had
     stage.sql(
