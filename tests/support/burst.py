@@ -239,7 +239,14 @@ async def until_settled(
         stamped, settled_now = stamped_payments(books, demo), set(settled_hashes(books))
         missing = {h: sats for h, sats in stamped.items() if h not in settled_now}
         unstamped = settled_now - set(stamped)
+        sides = [
+            books.query(
+                "SELECT wallet_id, amount, status, checking_id, created_at, updated_at "
+                f"FROM apipayments WHERE payment_hash = '{payment_hash}'"
+            )
+            for payment_hash in unstamped
+        ]
         raise AssertionError(
             f"not settled: {states}, legs {stuck[:20]}, payments {missing} without a "
-            f"settlement, settlements {unstamped} without a payment"
+            f"settlement, settlements {unstamped} without a payment: {sides}"
         ) from None
