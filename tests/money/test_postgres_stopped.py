@@ -3,7 +3,9 @@
 A server of its own, with an LNbits of its own on it: SIGKILL, or an immediate stop,
 while customers are at two machines and legs are being paid. LNbits runs on without a
 database, and goes on when there is one again. What was committed is kept (the kernel
-is not killed), everything else is a sale that did not happen.
+is not killed), everything else is a sale that did not happen. Its commits wait for the
+log, as PostgreSQL's do unless told otherwise: one that forgets what it has acknowledged
+may forget a payment that LNbits has told us of (docs/administrator.md).
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ async def test_stopped_hard_and_back_everything_is_paid_once() -> None:
     chance = random.Random()
     # Short: a Unix socket's path has about a hundred characters.
     folder = environment.FOLDER / f"pg{uuid4().hex[:6]}"
-    own = postgres.start(folder, durable=False)
+    own = postgres.start(folder)
     server = start(
         environment.FOLDER / f"ln{uuid4().hex[:6]}",
         database_url=own.ensure_database("lnbits"),
