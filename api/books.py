@@ -15,7 +15,7 @@ from ..base.audit import ENGINE
 from ..base.database import from_db_time
 from ..base.refusals import BadInputError, NotFoundError
 from ..base.zones import Zone
-from ..books.accounting import COLUMNS, Asked, lines
+from ..books.accounting import COLUMNS, DISCOUNTS, Asked, lines
 from ..books.lists import Kind, ListQuery, fetch_page
 from ..books.log import REPORT_FIELDS, reconciliations_source
 from ..desk import reconciliation, reconciliation_crud
@@ -293,20 +293,22 @@ async def api_accounting(
     )
 
 
-_NUMBERS = ("sats", "counter_value", "exchange_rate")
+_NUMBERS = ("sats", "counter_value", "exchange_rate", *DISCOUNTS[1:])
 _KINDS: dict[str, Kind] = {
     **dict.fromkeys(COLUMNS, "text"),
     "time": "time",
     "sats": "int",
     "counter_value": "fiat",
     "exchange_rate": "number",
+    "operator_discount_sats": "int",
+    "platform_discount_sats": "int",
 }
 
 
 def _cell(sheet: Sheet, name: str, value: Any) -> Any:
     if name == "time":
         return sheet.time(datetime.fromisoformat(value)) if value else ""
-    return sheet.cell(name, _KINDS[name], value)
+    return "" if value == "" else sheet.cell(name, _KINDS[name], value)
 
 
 async def _csv(asked: Asked, sheet: Sheet | None) -> AsyncIterator[str]:
@@ -314,7 +316,7 @@ async def _csv(asked: Asked, sheet: Sheet | None) -> AsyncIterator[str]:
         yield sheet.head(COLUMNS, _KINDS)
         async for page in lines(asked):
             yield sheet.text(
-                [_cell(sheet, n, line[n]) for n in COLUMNS] for line in page
+                [_cell(sheet, n, line.get(n, "")) for n in COLUMNS] for line in page
             )
         return
     yield csv_text([list(COLUMNS)])
@@ -322,8 +324,9 @@ async def _csv(asked: Asked, sheet: Sheet | None) -> AsyncIterator[str]:
         yield csv_text(
             [
                 [
-                    line[name] if name in _NUMBERS else defused(line[name])
+                    value if name in _NUMBERS else defused(value)
                     for name in COLUMNS
+                    for value in [line.get(name, "")]
                 ]
                 for line in page
             ]

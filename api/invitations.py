@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import Depends, HTTPException, Path, Request
+from fastapi.responses import StreamingResponse
 from lnbits.core.models import Account
 from lnbits.decorators import check_access_token, check_account_exists
 from pydantic import UUID4
@@ -27,8 +28,10 @@ from ..models import utc_now
 from ..parties import invitations_crud as invitations
 from ..parties import staff_crud
 from .inputs import AnswerInput, CodeInput, LinkInput
+from .lists import CSV_ANSWER, csv_of_rows
 from .models import EnrolmentAnswer, EnrolmentPage, InvitationAnswer
 from .route import Caller, MachineId, new_router, refusals
+from .spreadsheet import InSheet
 
 router = new_router()
 
@@ -226,6 +229,17 @@ async def api_decline_link(
 async def api_enrolments(account: Caller) -> EnrolmentPage:
     found = await _enrolments(account.id)
     return EnrolmentPage(data=found, total=len(found))
+
+
+@router.get(
+    "/lp/enrolments.csv",
+    summary="The same list as CSV, whole",
+    response_class=StreamingResponse,
+    responses={200: CSV_ANSWER, **refusals()},
+)
+async def api_enrolments_csv(account: Caller, sheet: InSheet) -> StreamingResponse:
+    found = await _enrolments(account.id)
+    return csv_of_rows(found, list(EnrolmentAnswer.__fields__), sheet, "enrolments.csv")
 
 
 @router.post(

@@ -6,11 +6,13 @@ import csv
 import io
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Query, Request
 from fastapi.responses import StreamingResponse
 from lnbits.helpers import generate_filter_params_openapi
+from pydantic import BaseModel
 
 from ..base.zones import UTC, zone_named
 from ..books.lists import (
@@ -30,6 +32,7 @@ __all__ = [
     "CSV_ANSWER",
     "asked_of",
     "csv_answer",
+    "csv_of_rows",
     "csv_text",
     "defused",
     "filter_docs",
@@ -140,6 +143,35 @@ async def _csv_lines(source: Source, query: ListQuery) -> AsyncIterator[str]:
                 for row in chunk
             ]
         )
+
+
+def csv_of_rows(
+    rows: Sequence[BaseModel], fields: Sequence[str], sheet: Sheet | None, filename: str
+) -> StreamingResponse:
+    """A list that is read whole, as a CSV download: times, and texts for the rest."""
+
+    def kind(value: Any) -> Kind:
+        return "time" if isinstance(value, datetime) else "text"
+
+    def cell(name: str, value: Any) -> Any:
+        if isinstance(value, list):
+            value = " ".join(value)
+        if value is None:
+            return ""
+        if sheet:
+            return sheet.cell(name, kind(value), value)
+        return _CELLS[kind(value)](value)
+
+    table = [[cell(name, getattr(row, name)) for name in fields] for row in rows]
+    if sheet:
+        text = sheet.head(fields, {}) + sheet.text(table)
+    else:
+        text = csv_text([list(fields), *table])
+    return StreamingResponse(
+        iter([text]),
+        media_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{filename}"'},
+    )
 
 
 def csv_text(table: Sequence[Sequence[Any]]) -> str:

@@ -28,6 +28,7 @@ _LINES: dict[frozenset[str], str] = {
         GET /machines
         GET /machines/{machine_id}
         GET /machines/{machine_id}/visits
+        GET /machines/{machine_id}/visits.csv
         GET /machines/{machine_id}/cassettes
         GET /visits
         GET /visits.csv

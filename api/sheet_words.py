@@ -67,6 +67,7 @@ HEADINGS: dict[str, tuple[str, str]] = {
     "cash_fiat": ("Cash inside", "Efectivo dentro"),
     "days_until_empty": ("Days until empty", "Días hasta vaciarse"),
     "operator_user_id": ("Operator's number", "Número del operador"),
+    "role": ("Role", "Función"),
     "operator_name": ("Operator", "Operador"),
     "bay_capacities": ("Notes a bay holds", "Billetes por ranura"),
     "box_capacity": ("Notes the box holds", "Billetes en la caja"),

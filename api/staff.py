@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import Path, Request
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from ..base.database import db
@@ -13,7 +14,9 @@ from ..host.people import EXTENSION_ID
 from ..parties import staff_crud
 from ..parties.staff_crud import Staff
 from .fields import Choice, Input, Name, RowId
+from .lists import CSV_ANSWER, csv_of_rows
 from .route import Caller, new_router, refusals
+from .spreadsheet import InSheet
 
 router = new_router()
 StaffId = Annotated[str, Path(description="somebody who works for you, or is asked to")]
@@ -78,6 +81,12 @@ def staff_facts(staff: Staff) -> StaffAnswer:
     )
 
 
+async def _people(operator_user_id: str) -> list[StaffAnswer]:
+    async with db.connect() as conn:
+        found = await staff_crud.staff_of(conn, operator_user_id)
+    return [staff_facts(s) for s in found]
+
+
 @router.get(
     "/staff",
     summary="Who works for the caller, and who is asked to",
@@ -85,9 +94,19 @@ def staff_facts(staff: Staff) -> StaffAnswer:
     responses=refusals(),
 )
 async def api_staff(account: Caller) -> StaffPage:
-    async with db.connect() as conn:
-        found = await staff_crud.staff_of(conn, account.id)
-    return StaffPage(data=[staff_facts(s) for s in found], total=len(found))
+    found = await _people(account.id)
+    return StaffPage(data=found, total=len(found))
+
+
+@router.get(
+    "/staff.csv",
+    summary="The same list as CSV, whole",
+    response_class=StreamingResponse,
+    responses={200: CSV_ANSWER, **refusals()},
+)
+async def api_staff_csv(account: Caller, sheet: InSheet) -> StreamingResponse:
+    found = await _people(account.id)
+    return csv_of_rows(found, list(StaffAnswer.__fields__), sheet, "staff.csv")
 
 
 @router.post(

@@ -20,7 +20,7 @@ from ..books.cash import (
     VISIT_FIELDS,
     visits_source,
 )
-from ..books.lists import ListQuery, fetch_page
+from ..books.lists import ListQuery, Source, fetch_page
 from ..calculations import cents_text
 from ..cash import bays as cash_bays
 from ..cash import crud as cash_crud
@@ -277,13 +277,31 @@ async def api_visits_csv(scope: InScope, query: AskedOfVisits) -> Any:
 async def api_visits_of_machine(
     account: Caller, machine_id: MachineId, query: AskedOfVisits
 ) -> VisitPage:
-    async with db.connect() as conn:
-        await machines_crud.get_own_machine(conn, machine_id, account.id)
-    source = visits_source(account.id, False)
-    source.where.append("v.machine_id = :machine_id")
-    source.params["machine_id"] = machine_id
+    source = await _at_machine(account.id, machine_id)
     listed, total = await fetch_page(source, query)
     return VisitPage(data=[VisitInList(**row) for row in listed], total=total)
+
+
+@router.get(
+    "/machines/{machine_id}/visits.csv",
+    summary="The same list as CSV, whole",
+    response_class=StreamingResponse,
+    responses={200: CSV_ANSWER, **refusals(400, 404)},
+    openapi_extra=filter_docs(VISIT_FIELDS, "VisitFilters"),
+)
+async def api_visits_of_machine_csv(
+    account: Caller, machine_id: MachineId, query: AskedOfVisits
+) -> StreamingResponse:
+    return csv_answer(await _at_machine(account.id, machine_id), query, "visits.csv")
+
+
+async def _at_machine(user_id: str, machine_id: str) -> Source:
+    async with db.connect() as conn:
+        await machines_crud.get_own_machine(conn, machine_id, user_id)
+    source = visits_source(user_id, False)
+    source.where.append("v.machine_id = :machine_id")
+    source.params["machine_id"] = machine_id
+    return source
 
 
 async def own_visit(

@@ -21,6 +21,7 @@ from .reports import own_machines_sql, whose
 
 S = "satoshimachine"
 PAGE = 500
+DISCOUNTS = ("discount_code", "operator_discount_sats", "platform_discount_sats")
 COLUMNS = (
     "time",
     "machine",
@@ -36,6 +37,8 @@ COLUMNS = (
     "id",
     "payment_hash",
     "reference",
+    # of a settlement, on its first line
+    *DISCOUNTS,
 )
 Row = Mapping[str, Any]
 
@@ -200,11 +203,13 @@ def settlement_lines(row: Row, legs: Sequence[Row] | None) -> Iterator[dict[str,
         ("fee: shortfall", max(0, -surplus)),
         ("network fee of the payment", int(row["network_fee_sats"] or 0)),
     ):
-        if sats or record == "principal":
+        is_first = record == "principal"
+        if sats or is_first:
             value = counter_value_cents(sats, principal, cents)
-            value = figures.cents if record == "principal" else value
+            value = figures.cents if is_first else value
             yield {
                 **_common(row),
+                **(_discounts(row) if is_first else {}),
                 "record": record,
                 "party": "",
                 "status": row["status"],
@@ -217,6 +222,11 @@ def settlement_lines(row: Row, legs: Sequence[Row] | None) -> Iterator[dict[str,
             }
     for leg in legs or ():
         yield _leg_line(leg, row)
+
+
+def _discounts(row: Row) -> dict[str, Any]:
+    """Who forgave what; nothing where nobody did."""
+    return {name: row[name] or "" for name in DISCOUNTS}
 
 
 def _common(row: Row) -> dict[str, Any]:

@@ -554,6 +554,26 @@ async def test_every_route_is_documented(app: FastAPI, client: Any) -> None:
                 assert "requestBody" in operation, where
 
 
+# what a person types, and reads once
+NO_FILE = {f"{PREFIX}/search"}
+
+
+async def test_every_list_has_its_csv(client: Any) -> None:
+    schema = (await client.get("/openapi.json")).json()
+    lists = set()
+    for path, operations in schema["paths"].items():
+        if path.startswith(PREFIX) and "get" in operations:
+            content = operations["get"]["responses"]["200"].get("content", {})
+            answer = content.get("application/json", {}).get("schema", {})
+            name = answer.get("$ref", "").rpartition("/")[2]
+            fields = schema["components"]["schemas"].get(name, {}).get("properties", {})
+            if {"data", "total"} <= set(fields):
+                lists.add(path)
+    assert len(lists) > 15
+    files = {f"{path}.csv" for path in lists - NO_FILE}
+    assert sorted(files - set(schema["paths"])) == []
+
+
 async def test_lists_document_their_filters(client: Any) -> None:
     schema = (await client.get("/openapi.json")).json()
     listed = schema["paths"][f"{PREFIX}/settlements"]["get"]["parameters"]

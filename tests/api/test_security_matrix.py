@@ -95,6 +95,7 @@ RULES = {
     "/preferences": EVERYBODY,
     "/search": EVERYBODY,
     "/staff": EVERYBODY,
+    "/staff.csv": EVERYBODY,
     "/discounts": EVERYBODY,
     "/discounts.csv": EVERYBODY,
     "/visits": EVERYBODY,
@@ -111,6 +112,7 @@ RULES = {
     "/lp/insight": EVERYBODY,
     "/lp/insight.csv": EVERYBODY,
     "/lp/enrolments": EVERYBODY,
+    "/lp/enrolments.csv": EVERYBODY,
 }
 # A row in the path is an operator's, except below these.
 LP_ROWS = "/lp/"

@@ -335,3 +335,20 @@ async def test_a_visit_is_whose_it_is_for_two_hours(team: Team) -> None:
     taken = ok(await desk.operator.api.put(url, json=entered))
     assert taken["opened_by"] == desk.operator.user_id
     assert ok(await person.api.post(f"{url}/cancel"))["status"] == "cancelled"
+
+
+async def test_people_and_enrolments_as_files(team: Team) -> None:
+    """Only the operator's own people; a program's bytes, or a person's words."""
+    plain = (await team.desk.operator.api.get("/staff.csv")).text
+    head, *rows = plain.splitlines()
+    assert head.startswith("id,username,role,machine_ids,status,created_at")
+    listed = ok(await team.desk.operator.api.get("/staff"))["data"]
+    assert [row.partition(",")[0] for row in rows] == [one["id"] for one in listed]
+    asked = {"for": "spreadsheet", "lang": "es"}
+    words = (await team.desk.operator.api.get("/staff.csv", params=asked)).text
+    assert "Función" in words.splitlines()[0]
+    file = await team.desk.operator.api.get("/lp/enrolments.csv")
+    assert file.text.startswith("id,machine_id,machine,operator_name,currency,status")
+    assert file.headers["content-type"].startswith("text/csv")
+    nobody = (await team.desk.lp.api.get("/staff.csv")).text
+    assert len(nobody.splitlines()) == 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import csv
+import io
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -21,8 +23,13 @@ from satmachineadmin.parties.discounts_crud import NoDiscountError
 
 from dev.accounts import UserSession
 
+DISCOUNTS = ("discount_code", "operator_discount_sats", "platform_discount_sats")
 BAD = "This code gives no discount."
 TOO_MANY = "Too many codes gave no discount at this machine: try again in a minute."
+
+
+def forgiven(settlement: dict[str, Any], by: str) -> str:
+    return str(settlement[f"{by}_discount_sats"] or "")
 
 
 async def made(user: UserSession, code: str, fraction: str, **more: Any) -> Any:
@@ -97,6 +104,14 @@ async def test_who_owns_the_code_forgives(
     assert [row["id"] for row in page["data"]] == [half["id"]]
     text = (await operator.api.get("/discounts.csv")).text
     assert text.startswith("id,code,fraction,") and half["id"] in text
+    books = csv.DictReader(io.StringIO((await operator.api.get("/accounting.csv")).text))
+    given = [
+        tuple(row[name] for name in DISCOUNTS) for row in books if row["discount_code"]
+    ]
+    assert sorted(given) == sorted(
+        (x["discount_code"], forgiven(x, "operator"), forgiven(x, "platform"))
+        for x in (first, second, third)
+    )
     await world.assert_ledger()
 
 
