@@ -5,7 +5,7 @@ the price heard last, and nobody waits for one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -32,7 +32,7 @@ WHY = {"reason": "as agreed"}
 
 
 @pytest.fixture
-def no_price() -> Iterator[None]:
+async def no_price() -> AsyncIterator[None]:
     """LNbits has heard no price of a quetzal, and none was asked for."""
     known = [cache.value(f"btc-price-{code}") for code in ("GTQ",)]
     cache.pop("btc-price-GTQ")
@@ -43,6 +43,9 @@ def no_price() -> Iterator[None]:
         of.pop("GTQ", None)
     assert known[0] is not None
     seed_price("GTQ", 133.3333)
+    # or everybody's sales after this would be measured by it
+    async with transaction() as conn:
+        await execute(conn, "DELETE FROM satoshimachine.dca_prices")
 
 
 async def asked(user: UserSession, query: str = "") -> dict[str, Any]:
