@@ -123,9 +123,6 @@ async def desk(stage: Stage) -> Desk:
     answer(await api.put(f"/deposits/{made['id']}/status", json=confirmed))
     sell = stage.machine(wallet, "0.00", "0.05")
     customer = await stage.customer()
-    good = await sell.cash_out(customer, {100: 2}, RATE)
-    bad = await sell.cash_out(customer, {50: 1}, RATE, fiat_code="USD")
-    await sell.cash_in(customer, {20: 1}, RATE)
 
     async def landed(payment_hash: str, status: str) -> str:
         seen: list[Any] = []
@@ -141,13 +138,18 @@ async def desk(stage: Stage) -> Desk:
             waits = answer(await api.get("/overview"))["needs_attention"]
             raise AssertionError(f"not {status}: {seen}; {waits}") from never
 
+    good = await sell.cash_out(customer, {100: 2}, RATE)
+    # before cash is bought with what it brought in: the wallet has nothing else
+    good_id = await landed(good.payment_hash, "completed")
+    bad = await sell.cash_out(customer, {50: 1}, RATE, fiat_code="USD")
+    await sell.cash_in(customer, {20: 1}, RATE)
+
     # what the LP got and what the books say differ by less than they had
     stage.sql(
         "ours",
         "UPDATE dca_client_totals SET debited_cents = 1 WHERE client_id = ?",
         client["id"],
     )
-    good_id = await landed(good.payment_hash, "completed")
     report = answer(await api.post(f"{path}/reconciliation"))
     assert report["differences"]
     return Desk(
