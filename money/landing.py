@@ -29,6 +29,7 @@ from ..bitspire import FeeFractions, Reading
 from ..cash.postings import post_landed
 from ..ledger import postings
 from ..models import Fiat, Machine, Settlement, SuperConfig, utc_now
+from ..parties import discounts_crud
 
 # Why a settlement is held back although its figures are right: a word that other
 # modules go by, and the sentence for the operator.
@@ -104,6 +105,10 @@ async def land_payment(
         if landed.is_new:
             await postings.post_landed(conn, landed.settlement, machine)
             await post_landed(conn, landed.settlement, machine)
+            if taken.discount_id:
+                await discounts_crud.count_paid(
+                    conn, machine.id, payment.payment_hash, taken.discount_id
+                )
     if landed.is_new:
         _log_landing(landed.settlement, reading.cause)
     return landed

@@ -370,6 +370,31 @@ async def hold(machine_id: str, txid: str, expires_at: datetime) -> None:
             await take(conn, found[0], machine_id, txid, expires_at)
 
 
+async def count_paid(
+    conn: Connection, machine_id: str, payment_hash: str, discount_id: str
+) -> None:
+    """A sale has landed with its discount: its use counts, without an end, also if it
+    was given back because the payment came so late. What was given was given, so this
+    may be one more than the owner allowed."""
+    counted = await execute(
+        conn,
+        f"""
+        UPDATE {S}.dca_discount_uses SET given_back_at = NULL, expires_at = NULL
+        WHERE machine_id = :machine AND given_back_at IS NOT NULL AND txid IN (
+            SELECT r.txid FROM {S}.dca_machine_requests r
+            WHERE r.machine_id = :machine AND r.payment_hash = :hash)
+        """,  # noqa: S608
+        {"machine": machine_id, "hash": payment_hash},
+    )
+    if counted == 1:
+        await execute(
+            conn,
+            f"UPDATE {S}.dca_discounts SET uses = uses + 1 "  # noqa: S608
+            "WHERE id = :id",
+            {"id": discount_id},
+        )
+
+
 async def give_back_unpaid() -> int:
     """Uses of invoices that expired and were not paid count no more; how many.
 

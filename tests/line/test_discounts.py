@@ -104,7 +104,9 @@ async def test_who_owns_the_code_forgives(
     assert [row["id"] for row in page["data"]] == [half["id"]]
     text = (await operator.api.get("/discounts.csv")).text
     assert text.startswith("id,code,fraction,") and half["id"] in text
-    books = csv.DictReader(io.StringIO((await operator.api.get("/accounting.csv")).text))
+    books = csv.DictReader(
+        io.StringIO((await operator.api.get("/accounting.csv")).text)
+    )
     given = [
         tuple(row[name] for name in DISCOUNTS) for row in books if row["discount_code"]
     ]
@@ -204,6 +206,33 @@ async def test_the_last_use_is_one_customers(make_on_line: MakeOnLine) -> None:
     seen = ok(await operator.api.get(f"/discounts/{twice['id']}"))
     assert seen["uses"] == 2
     refused(await operator.api.delete(f"/discounts/{twice['id']}"), 409)
+
+
+async def test_an_invoice_paid_after_its_use_was_given_back_counts(
+    make_on_line: MakeOnLine,
+) -> None:
+    """The customer had the discount: the owner sees it, once, among its uses."""
+    found = await make_on_line()
+    world, operator = found.world, found.world.operator
+    late = await made(operator, "late", "0.5000", max_uses=1)
+    path = f"/discounts/{late['id']}"
+    asked = {**found.figures("one", fee=None), "code": "late"}
+    invoice = await found.ask("invoice", asked)
+    await expire_uses(world)
+    assert await discounts_crud.give_back_unpaid() == 1
+    second = await sold(found, "two", "late")  # it was free again
+    assert second["discount_code"] == late["code"]
+    await found.customer_pays(invoice["bolt11"])
+    body = {**found.figures("one", fee=invoice["fee_sats"]), "tx_type": "cash_out"}
+    body |= {"payment_hash": invoice["payment_hash"], "dispense": "confirmed"}
+    assert (await found.ask("settlement", body))["status"] == "OK"
+    await world.until(invoice["payment_hash"], "completed")
+    seen = ok(await operator.api.get(path))
+    assert (seen["uses"], seen["forgiven_sats"]) == (2, 5_000)
+    await expire_uses(world)
+    assert await discounts_crud.give_back_unpaid() == 0
+    assert ok(await operator.api.get(path))["uses"] == 2
+    await world.assert_ledger()
 
 
 async def test_so_many_a_day_and_given_back_when_nobody_pays(
