@@ -57,6 +57,7 @@ GROUPS = (
         {
             "calculations.py": (),
             "bitspire.py": (),
+            "base/stored_json.py": (),
             "money/replanning.py": (),
             "money/payouts.py": (
                 "classify",
