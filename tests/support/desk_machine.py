@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from cash_rows import assert_adds_up
 from desk_journal import check_lps, check_wallet
 from desk_shop import DeskShop, Reader, skip_the_disk
 from fake_lightning import FAIL, PAY, PEND, REFUSE, FakeLightning
@@ -477,6 +478,8 @@ class Desk(DeskShop):
         self._nothing_is_paid_twice()
         self._lps_have_what_the_legs_say()
         self._debts_are_covered()
+        # every note has a place
+        self.do(assert_adds_up(self.operator))
         self._the_journal_says_the_same()
 
     def _the_journal_says_the_same(self) -> None:
