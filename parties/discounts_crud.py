@@ -373,20 +373,20 @@ async def hold(machine_id: str, txid: str, expires_at: datetime) -> None:
 async def count_paid(
     conn: Connection, machine_id: str, payment_hash: str, discount_id: str
 ) -> None:
-    """A sale has landed with its discount: its use counts, without an end, also if it
-    was given back because the payment came so late. What was given was given, so this
+    """A sale has landed with its discount: its use counts, and has no end, so that who
+    looked before it was paid does not give it back after. One that was given back,
+    because the payment came so late, counts again: what was given was given, so this
     may be one more than the owner allowed."""
-    counted = await execute(
-        conn,
-        f"""
-        UPDATE {S}.dca_discount_uses SET given_back_at = NULL, expires_at = NULL
-        WHERE machine_id = :machine AND given_back_at IS NOT NULL AND txid IN (
-            SELECT r.txid FROM {S}.dca_machine_requests r
-            WHERE r.machine_id = :machine AND r.payment_hash = :hash)
-        """,  # noqa: S608
-        {"machine": machine_id, "hash": payment_hash},
+    of_request = (
+        f"UPDATE {S}.dca_discount_uses SET given_back_at = NULL, "  # noqa: S608
+        "expires_at = NULL WHERE machine_id = :machine AND txid IN ("
+        f"SELECT r.txid FROM {S}.dca_machine_requests r "
+        "WHERE r.machine_id = :machine AND r.payment_hash = :hash)"
     )
-    if counted == 1:
+    which = {"machine": machine_id, "hash": payment_hash}
+    if await execute(conn, f"{of_request} AND given_back_at IS NULL", which):
+        return
+    if await execute(conn, f"{of_request} AND given_back_at IS NOT NULL", which):
         await execute(
             conn,
             f"UPDATE {S}.dca_discounts SET uses = uses + 1 "  # noqa: S608

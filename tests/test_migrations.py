@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
 from fixtures import databases, older_databases, schema
-from fixtures.databases import Dump, dump, migrate, opened, schema_lines
+from fixtures.databases import dump, migrate, opened, row_of, schema_lines
 from fixtures.older_databases import T0, build, database_at, insert, lamassu_database
 from fixtures.upgraded import assert_every_row_accounted_for
 from lnbits.db import POSTGRES, SQLITE, Connection, Database
@@ -39,12 +38,6 @@ async def empty(
 async def conn(empty: Database) -> AsyncIterator[Connection]:
     async with opened(empty) as connection:
         yield connection
-
-
-def row_of(tables: Dump, table: str, id_: str) -> dict[str, Any]:
-    """The row of that id; fails unless there is exactly one."""
-    (row,) = [row for row in tables[table] if row.get("id", row.get("user_id")) == id_]
-    return row
 
 
 # The schema -------------------------------------------------------------------------

@@ -222,6 +222,15 @@ async def test_an_invoice_paid_after_its_use_was_given_back_counts(
     assert await discounts_crud.give_back_unpaid() == 1
     second = await sold(found, "two", "late")  # it was free again
     assert second["discount_code"] == late["code"]
+    # who looked before it was paid finds no end of it any more
+    async with db.connect() as conn:
+        uses = await fetch_all(
+            conn,
+            "SELECT expires_at FROM satoshimachine.dca_discount_uses "
+            "WHERE machine_id = :id AND txid = 'two'",
+            {"id": world.machine.id},
+        )
+    assert [row["expires_at"] for row in uses] == [None]
     await found.customer_pays(invoice["bolt11"])
     body = {**found.figures("one", fee=invoice["fee_sats"]), "tx_type": "cash_out"}
     body |= {"payment_hash": invoice["payment_hash"], "dispense": "confirmed"}
