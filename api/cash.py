@@ -23,10 +23,11 @@ from ..books.cash import (
     movements_source,
 )
 from ..books.lists import ListQuery, Source, fetch_page, narrowed
+from ..books.reports import own_machines_sql, whose
 from ..books.summaries import owed_to_lps
 from ..calculations import cents_text, fiat_cents
 from ..cash import crud as cash_crud
-from ..cash import ledger
+from ..cash import ledger, reservations
 from ..cash.crud import Place
 from ..cash.postings import post_count, post_hand
 from ..cash.visits_crud import (
@@ -120,9 +121,11 @@ class HandInput(Input):
 
 
 async def cash_of(user_id: str, is_all: bool) -> CashNow:
+    own, params = own_machines_sql(is_all), whose(user_id, is_all)
+    paid = await reservations.paid_not_landed(own, params)
     async with db.connect() as conn:
         owed = await owed_to_lps(conn, user_id, is_all)
-        return await cash_now(conn, user_id, is_all, owed)
+        return await cash_now(conn, user_id, is_all, owed, paid)
 
 
 @router.get(

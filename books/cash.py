@@ -142,13 +142,17 @@ class CashNow:
 
 
 async def cash_now(
-    conn: Connection, user_id: str, is_all: bool, owed: Sequence[Mapping[str, Any]]
+    conn: Connection,
+    user_id: str,
+    is_all: bool,
+    owed: Sequence[Mapping[str, Any]],
+    paid: Sequence[str],
 ) -> CashNow:
     """Every place that the reader may see, and sums by currency. `owed` are rows of
-    `fiat_code` and `cents` that LPs have left."""
+    `fiat_code` and `cents` that LPs have left, `paid` sales that have not landed."""
     own, params = own_machines_sql(is_all), whose(user_id, is_all)
     bays = await cash_bays.bays(conn, own, params, is_active=False)
-    set_aside = await reservations.reserved(conn, own, params)
+    set_aside = await reservations.reserved(conn, own, params, paid)
     only = "" if is_all else " WHERE operator_user_id = :me"
     balances = await fetch_all(
         conn,

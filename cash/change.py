@@ -17,6 +17,9 @@ from math import gcd
 
 Notes = dict[int, int]  # denomination in whole units -> number of notes
 
+# No machine gives out more for one sale; of more, choices are not counted.
+MOST_LOOKED_AT = 200
+
 
 def value_of(notes: Mapping[int, int]) -> int:
     """What notes are worth, in whole units."""
@@ -74,3 +77,27 @@ def _is_better(
     if candidate[0] != present[0]:
         return candidate[0] < present[0]
     return candidate[1] > present[1]
+
+
+def only_choice(amount: int, notes: Mapping[int, int]) -> Notes | None:
+    """The one choice of these notes that adds up to `amount` whole units; None where
+    none does, or more than one, or where it would be long to look."""
+    if amount == value_of(notes):
+        return {d: n for d, n in notes.items() if n}
+    if sum(notes.values()) > MOST_LOOKED_AT:
+        return None
+    ways: dict[int, tuple[int, tuple[int, ...]]] = {0: (1, ())}
+    kinds = [d for d, n in notes.items() if d > 0 and n > 0]
+    for note in kinds:
+        found: dict[int, tuple[int, tuple[int, ...]]] = {}
+        for made, (number, counts) in ways.items():
+            for count in range(min(notes[note], (amount - made) // note) + 1):
+                key = made + count * note
+                known = found.get(key)
+                many = min(2, number + (known[0] if known else 0))
+                found[key] = (many, (*counts, count))
+        ways = found
+    number, counts = ways.get(amount, (0, ()))
+    if number != 1:
+        return None
+    return {d: n for d, n in zip(kinds, counts, strict=True) if n}

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from .change import value_of
+from .change import only_choice
 
 BOX = "box"
 BAYS = "bays"
@@ -170,14 +170,15 @@ def lines_out(
     """What left the bays: by `cassettes`, else by `bills`, else by the amount.
 
     `bays` is position -> denomination. `reserved` are the notes that were set aside for
-    this sale: they are what came out if the whole amount did and nobody says otherwise.
+    this sale: they came out if nobody says otherwise, all of them or, of a part that
+    only one choice of them makes up, those.
     """
     by_bay = read_notes(report.cassettes, 99)
     if by_bay:
         return _by_bay(report.cents, by_bay, bays)
     bills = read_notes(report.bills)
-    if not bills and value_of(reserved) * 100 == report.cents:
-        bills = dict(reserved)
+    if not bills and 0 < report.cents and report.cents % 100 == 0:
+        bills = only_choice(report.cents // 100, reserved) or {}
     if bills:
         return [_bill(bays, note, count) for note, count in sorted(bills.items())]
     return _by_amount(report.cents, bays)

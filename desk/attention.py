@@ -20,6 +20,7 @@ from ..base.database import db, db_time, from_db_time
 from ..books.reports import whose
 from ..calculations import cents_text
 from ..cash.reservations import PROBABLY_DISPENSED
+from ..cash.reservations_crud import NEVER
 from ..host.people import usernames_of
 from ..models import utc_now
 from . import attention_crud as sql
@@ -59,6 +60,12 @@ class AttentionItem(BaseModel):
 def _why_not_dispensed(row: Row) -> str:
     at = from_db_time(row["since"])
     if at and utc_now() - at > PROBABLY_DISPENSED:
+        counted_at = from_db_time(row["counted_at"])
+        if counted_at and counted_at > at:
+            return (
+                "No dispense was reported, and the machine was counted since: whether "
+                "its notes left is in that count."
+            )
         return (
             "No dispense was reported for a day: its notes count as probably "
             "dispensed until it is, or until the machine is counted."
@@ -150,12 +157,7 @@ KINDS = (
         "dispense",
         "settlement",
         "Enter what the machine paid out.",
-        sql.settlements(
-            "((s.status = 'awaiting_dispense' "
-            "AND s.transaction_time < :since_dispense) "
-            "OR (s.status = 'attention' AND s.planned_at IS NULL "
-            "AND s.dispense_state = 'awaiting'))"
-        ),
+        sql.never_dispensed,
         lambda r: (
             f"{r['machine']}: {abs(r['wire_sats'])} sat came in and nothing is paid "
             f"out yet. {_why_not_dispensed(r)}"
@@ -267,6 +269,7 @@ def moments(now: datetime) -> dict[str, Any]:
     return {
         "since_dispense": db_time(now - DISPENSE_OVERDUE),
         "now": db_time(now),
+        "never": db_time(NEVER),
         "looks_back": db_time(now - LOOKS_BACK),
     }
 

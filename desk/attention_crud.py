@@ -35,6 +35,24 @@ def settlements(condition: str) -> Callable[[str], str]:
     )
 
 
+def never_dispensed(own: str) -> str:
+    """Sales whose dispense nobody reported; and since when every bay was counted by a
+    person, as far back as the oldest of these counts."""
+    return f"""
+        (SELECT MIN(COALESCE((SELECT MAX(c.at) FROM {S}.cash_counts c
+                WHERE c.machine_id = k.machine_id AND c.source = 'person'
+                  AND c.place = 'bay:' || k.position), :never))
+            FROM {S}.cassette_configs k
+            WHERE k.machine_id = s.machine_id AND k.denomination > 0) AS counted_at,
+        {_OF_SETTLEMENT} WHERE s.machine_id IN {own} AND
+            ((s.status = 'awaiting_dispense'
+                AND s.transaction_time < :since_dispense)
+            OR (s.status = 'attention' AND s.planned_at IS NULL
+                AND s.dispense_state = 'awaiting'))
+        ORDER BY s.transaction_time, s.id
+    """  # noqa: S608
+
+
 def legs(condition: str) -> Callable[[str], str]:
     return lambda own: (
         f"p.id AS subject_id, p.settlement_id, p.machine_id, {MACHINE_NAME}, "

@@ -37,8 +37,9 @@ async def open_invoices(machine: Machine) -> list[str]:
 
 async def cash_facts(machine: Machine) -> dict[str, Any]:
     """`max_cash_out` and `available` of a quote, where bays are known."""
+    paid = await reservations.paid_not_landed("(:machine)", {"machine": machine.id})
     async with db.connect() as conn:
-        there = await reservations.available(conn, machine)
+        there = await reservations.available(conn, machine, paid)
     if there is None:
         return {}
     most = there.max_units
@@ -55,10 +56,11 @@ async def set_aside(
 ) -> None:
     """Set notes aside for a sale. Refuse before a customer pays for what the machine
     cannot give."""
+    paid = await reservations.paid_not_landed("(:machine)", {"machine": machine.id})
     async with transaction() as conn:
-        there = await reservations.available(conn, machine)
+        there = await reservations.available(conn, machine, paid)
         cents = fiat_cents(fiat_amount)
-        notes = await reservations.reserve(conn, machine, txid, cents, bills)
+        notes = await reservations.reserve(conn, machine, txid, cents, bills, paid)
     if notes is not None:
         return
     notes = there.notes if there else {}

@@ -455,6 +455,7 @@ async def settlement(call: Call, body: Mapping[str, Any]) -> dict[str, Any]:
         is_duplicate = not is_new
     contradiction = bitspire.report_conflict(body, settlement)
     if contradiction:
+        await _book_refused(settlement, body, event)
         raise LineError("conflict", contradiction, settlement_id=settlement.id)
     if settlement.quarantine_code == landing.NOT_MADE_HERE:
         settlement = await landing.release(settlement, body, event.id)
@@ -544,6 +545,26 @@ async def _complete(
     elif not is_open and (body.get("bills") or body.get("cassettes")):
         report = cash_report(body, event, fiat_cents(settlement.fiat_amount))
         await _book_notes(settlement, report)
+
+
+async def _book_refused(
+    settlement: Settlement, body: Mapping[str, Any], event: Incoming
+) -> None:
+    """A report whose money is refused still says which notes moved, where it speaks of
+    this trade; its own amount is what they come to, where it names no notes."""
+    if not bitspire.is_same_trade(body, settlement):
+        return
+    has_left = body.get("dispense") == bitspire.CONFIRMED
+    if settlement.dispense_state == bitspire.AWAITING and not has_left:
+        return
+    names_notes = body.get("bills") or body.get("cassettes")
+    if not has_left and not names_notes:
+        return
+    try:
+        cents = fiat_cents(body.get("fiat_amount"), "fiat_amount")
+    except ValueError:
+        cents = fiat_cents(settlement.fiat_amount)
+    await _book_notes(settlement, cash_report(body, event, cents))
 
 
 def _cents(value: Any, name: str) -> int:

@@ -168,6 +168,10 @@ async def test_a_sale_of_yesterday_is_probably_dispensed(desk: Desk) -> None:
     old, young = (await attention(desk))["dispense"]
     assert "its notes count as probably dispensed" in old["message"]
     assert "No dispense was reported." in young["message"]
+    await fill(desk, 10)
+    old, young = (await attention(desk))["dispense"]
+    assert "the machine was counted since" in old["message"]
+    assert "No dispense was reported." in young["message"]
 
 
 async def test_preferences_keep_what_they_name(desk: Desk) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from satmachineadmin.cash.change import fewest_notes, value_of
+from satmachineadmin.cash.change import fewest_notes, only_choice, value_of
 
 pytestmark = pytest.mark.pure
 
@@ -88,3 +88,19 @@ def test_a_large_amount_from_full_bays_takes_no_time() -> None:
     found = fewest_notes(1_234_565, available)
     assert time.perf_counter() - began < 2
     assert found and value_of(found) == 1_234_565
+
+
+@given(
+    st.dictionaries(st.sampled_from([1, 5, 10, 20, 50, 100]), st.integers(0, 4)),
+    st.integers(0, 400),
+)
+def test_the_only_choice_is_found_where_there_is_one(
+    notes: dict[int, int], amount: int
+) -> None:
+    kinds = list(notes)
+    choices = [
+        {d: n for d, n in zip(kinds, counts, strict=True) if n}
+        for counts in itertools.product(*(range(notes[d] + 1) for d in kinds))
+    ]
+    found = [c for c in choices if sum(d * n for d, n in c.items()) == amount]
+    assert only_choice(amount, notes) == (found[0] if len(found) == 1 else None)

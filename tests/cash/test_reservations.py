@@ -10,17 +10,22 @@ from __future__ import annotations
 
 import itertools
 import random
+import secrets
 from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from cash_rows import a_machine, add_bays, count
+from cash_rows import a_machine, a_sale, add_bays, count
 from examples import examples
+from lnbits.core.services import create_invoice, pay_invoice
+from money_rows import add_settlement
 
 from satmachineadmin.base.database import db_time, execute, transaction
-from satmachineadmin.cash import reservations, reservations_crud
+from satmachineadmin.cash import ledger, postings, reservations, reservations_crud
 from satmachineadmin.models import Machine, utc_now
+
+from conftest import Fund, MakeUser
 
 S = "satoshimachine"
 NOTES = [5, 10, 20, 50, 100, 200]
@@ -117,14 +122,14 @@ async def test_a_machine_with_one_bay_that_was_not_counted_is_never_refused(
             assert await day.customer(day.chance.randint(1, 2_000)) is not None
 
 
-async def said(machine: Machine, notes: int, at: datetime) -> None:
-    """The machine's own count of its first bay."""
+async def said(machine: Machine, notes: int, at: datetime, position: int = 1) -> None:
+    """The machine's own count of one of its bays."""
     async with transaction() as conn:
         await execute(
             conn,
             f"UPDATE {S}.cassette_configs SET state_count = :n, state_at = :at, "
-            "state_denomination = denomination WHERE machine_id = :m AND position = 1",
-            {"n": notes, "at": db_time(at), "m": machine.id},
+            "state_denomination = denomination WHERE machine_id = :m AND position = :p",
+            {"n": notes, "at": db_time(at), "m": machine.id, "p": position},
         )
 
 
@@ -140,3 +145,130 @@ async def test_the_larger_of_the_ledger_and_the_machines_own_count(
     await said(day.machine, 1, day.now)
     assert await day.customer(80) is None
     assert await day.customer(60) == {20: 3}
+
+
+async def test_two_bays_of_one_note_are_what_one_word_says_of_both(
+    app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger says 5 and 2, the machine 3 and 4: seven by either, never nine."""
+    day = Afternoon(3, monkeypatch)
+    async with transaction() as conn:
+        await add_bays(conn, day.machine, 20, 20)
+        at = day.now - timedelta(hours=1)
+        await count(conn, day.machine, "bay:1", {20: 5}, at)
+        await count(conn, day.machine, "bay:2", {20: 2}, at)
+    await said(day.machine, 3, day.now)
+    await said(day.machine, 4, day.now, position=2)
+    assert await day.customer(160) is None
+    assert await day.customer(140) == {20: 7}
+
+
+async def gone(machine: Machine, cents: int, at: datetime) -> None:
+    """A dispense of which only the amount is known."""
+    sale = a_sale(machine, at)
+    async with transaction() as conn:
+        report = ledger.Report(said_at=at, by=ledger.MACHINE, cents=cents)
+        await postings.post_report(conn, sale, machine, report)
+
+
+async def test_notes_that_left_by_amount_alone_are_not_sold_again(
+    app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day = Afternoon(4, monkeypatch)
+    day.bays = {20: 5, 50: 2}
+    await day.opened()
+    await gone(day.machine, 70_00, day.now)
+    # 130 are left, whichever notes went: more than that is refused, and that is not
+    async with transaction() as conn:
+        there = await reservations.available(conn, day.machine)
+    assert there and (there.max_units, there.is_sure) == (130, True)
+    assert await day.customer(140) is None
+    assert await day.customer(130) == {20: 4, 50: 1}
+    day.now += OPEN_FOR
+    # once the machine has said what it holds, its word is the larger one
+    day.now += timedelta(minutes=1)
+    await said(day.machine, 4, day.now)
+    await said(day.machine, 1, day.now, position=2)
+    async with transaction() as conn:
+        there = await reservations.available(conn, day.machine)
+    assert there and (there.notes, there.unknown_units) == ({20: 4, 50: 1}, 0)
+
+
+async def test_a_sale_paid_in_time_keeps_its_notes_until_it_lands(
+    app: Any, monkeypatch: pytest.MonkeyPatch, make_user: MakeUser, fund: Fund
+) -> None:
+    day = Afternoon(5, monkeypatch)
+    day.bays = {20: 2}
+    await day.opened()
+    mine = {"machine": day.machine.id}
+    buyer, seller = await make_user("buyer"), await make_user("seller")
+    hashes = []
+    for number, is_paid in enumerate((True, False)):
+        invoice = await create_invoice(
+            wallet_id=seller.wallets[0].id, amount=100, memo="a sale"
+        )
+        if is_paid:
+            await fund(buyer.wallets[0].id, 1_000)
+            await pay_invoice(
+                wallet_id=buyer.wallets[0].id, payment_request=invoice.bolt11
+            )
+        hashes.append(invoice.payment_hash)
+        txid = f"sale-{number}"
+        async with transaction() as conn:
+            await reservations.reserve(conn, day.machine, txid, 20_00, None)
+            await reservations_crud.name_the_sale(
+                conn, day.machine.id, txid, invoice.payment_hash
+            )
+    assert await reservations.paid_not_landed("(:machine)", mine) == []
+    day.now += OPEN_FOR
+    paid = await reservations.paid_not_landed("(:machine)", mine)
+    assert paid == hashes[:1]
+    async with transaction() as conn:
+        held = await reservations.reserved(conn, "(:machine)", mine, paid)
+        there = await reservations.available(conn, day.machine, paid)
+    assert held == {day.machine.id: {20: 1}}
+    assert there and there.notes == {20: 1}
+
+
+async def test_of_a_sale_that_was_never_reported_a_count_frees_what_it_counted(
+    app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day = Afternoon(6, monkeypatch)
+    day.bays = {20: 3, 50: 3}
+    await day.opened()
+    sold_at = day.now
+    machine = day.machine
+    shown = {"id": machine.id, "fiat_code": "GTQ", "wallet_id": machine.wallet_id}
+    await add_settlement(
+        shown,
+        payment_hash=(payment_hash := secrets.token_hex(32)),
+        transaction_time=sold_at,
+        status="awaiting_dispense",
+        dispense_state="awaiting",
+    )
+    async with transaction() as conn:
+        assert await reservations.reserve(
+            conn, day.machine, "never said", 70_00, None
+        ) == {20: 1, 50: 1}
+        await reservations_crud.name_the_sale(
+            conn, day.machine.id, "never said", payment_hash
+        )
+    day.now = sold_at + timedelta(hours=25)
+    monkeypatch.setattr(reservations, "utc_now", lambda: day.now)
+
+    async def notes() -> dict[int, int]:
+        async with transaction() as conn:
+            there = await reservations.available(conn, day.machine)
+        assert there
+        return there.notes
+
+    assert await notes() == {20: 2, 50: 2}
+    async with transaction() as conn:
+        await count(conn, day.machine, "box", {20: 1}, day.now)
+    assert await notes() == {20: 2, 50: 2}
+    async with transaction() as conn:
+        await count(conn, day.machine, "bay:1", {20: 2}, day.now)
+    assert await notes() == {20: 2, 50: 2}  # one note of 50 is still out
+    async with transaction() as conn:
+        await count(conn, day.machine, "bay:2", {50: 2}, day.now)
+    assert await notes() == {20: 2, 50: 2}

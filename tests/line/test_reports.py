@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 import pytest
+from cash_rows import given_out
 from line_world import MakeOnLine, OnLine
 from lnbits.core.services import create_invoice, pay_invoice
 from lnbits.helpers import urlsafe_short_hash
@@ -208,6 +209,29 @@ async def test_another_body_for_a_landed_hash_is_a_conflict(
     ):
         told = await found.refused("settlement", report(found, payment_hash, **changes))
         assert told["code"] == "conflict", changes
+    assert await found.world.settlement(payment_hash) == landed
+
+
+async def test_a_report_whose_money_is_refused_still_books_its_notes(
+    make_on_line: MakeOnLine,
+) -> None:
+    found = await make_on_line()
+    invoice = await paid_invoice(found)
+    payment_hash = invoice["payment_hash"]
+    landed = await found.world.settlement(payment_hash)
+    bills = {"bills": {"100": 3}, "dispense": "confirmed"}
+    for of_another_trade in (
+        {"txid": "two"},
+        {"tx_type": "cash_in"},
+        {"fiat_code": "USD"},
+    ):
+        body = report(found, payment_hash, **bills, **of_another_trade)
+        assert (await found.refused("settlement", body))["code"] == "conflict"
+        assert await given_out(landed) == []
+    wrong = {"fiat_amount": "300.00", **bills}
+    told = await found.refused("settlement", report(found, payment_hash, **wrong))
+    assert told["code"] == "conflict"
+    assert sum(cents for *_, cents in await given_out(landed)) == 300_00
     assert await found.world.settlement(payment_hash) == landed
 
 
