@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from datetime import date, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Path, Query
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, root_validator
 
 from ..base.audit import ENGINE
 from ..base.database import from_db_time
 from ..base.refusals import BadInputError, NotFoundError
 from ..base.zones import Zone
-from ..books.accounting import COLUMNS, DISCOUNTS, Asked, lines
+from ..books.accounting import COLUMNS, Asked, entry_lines, lines
 from ..books.lists import Kind, ListQuery, fetch_page
 from ..books.log import REPORT_FIELDS, reconciliations_source
 from ..desk import reconciliation, reconciliation_crud
@@ -63,15 +63,23 @@ class DifferenceAnswer(BaseModel):
 
 
 class WalletBooks(BaseModel):
-    """A wallet's balance: what stays, what is unpaid, what is foreign."""
+    """A wallet's balance: what is nobody else's, what is unpaid, what is foreign."""
 
     wallet_id: str
     balance_sats: int
-    retained_sats: int
+    own_sats: int = Field(..., description="of sales, and owed to nobody any more")
     unpaid_sats: int
     unplanned_sats: int
     foreign_sats: int
     difference_sats: int
+
+    @root_validator(pre=True)
+    @classmethod
+    def _named_as_now(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Reports of before called it as a settlement's `retained_sats`, which is
+        another thing: what of one sale no leg claims."""
+        known = {"own_sats": values.get("retained_sats"), **values}
+        return {name: value for name, value in known.items() if value is not None}
 
 
 class LpBooks(BaseModel):
@@ -264,10 +272,12 @@ def period_between(
 
 @router.get(
     "/accounting.csv",
-    summary="Settlements, legs and fees of a period, with their counter-values",
-    description="At the rate of each transaction, in the machine's currency; test "
-    "settlements are left out. Days of the zone, both included; without `from` the "
-    "month of `to`.",
+    summary="What a period's entries came to, with counter-values",
+    description="By settlement: what the entries of the period made of each trade, its "
+    "fees and its legs, and of what else moved in the machines' wallets. By entry: "
+    "every line of every entry. Each is dated by its own time: a period that is over "
+    "stays as it is. `wallet_sats` adds up to what the wallets gained. Days of the "
+    "zone, both included; without `from` the month of `to`.",
     response_class=StreamingResponse,
     responses={200: CSV_ANSWER, **refusals(400)},
 )
@@ -278,6 +288,12 @@ async def api_accounting(
     from_day: Annotated[date | None, Query(alias="from")] = None,
     to_day: Annotated[date | None, Query(alias="to")] = None,
     machine_id: Annotated[str | None, Query(max_length=200)] = None,
+    by: Annotated[
+        Literal["settlement", "entry"], Query(description="what a line is of")
+    ] = "settlement",
+    tests: Annotated[
+        bool | None, Query(description="true: tests alone, false: without them")
+    ] = None,
 ) -> Any:
     last = to_day or zone.today()
     since, until = period_between(from_day or last.replace(day=1), last, zone)
@@ -285,15 +301,15 @@ async def api_accounting(
         raise BadInputError("The period is not clear.")
     if machine_id and "\x00" in machine_id:
         raise BadInputError("machine_id is no id.")
-    asked = Asked(scope.user_id, scope.is_all, since, until, machine_id)
+    asked = Asked(scope.user_id, scope.is_all, since, until, machine_id, tests)
+    pages = entry_lines(asked) if by == "entry" else lines(asked)
     return StreamingResponse(
-        _csv(asked, sheet),
+        _csv(pages, sheet),
         media_type="text/csv; charset=utf-8",
         headers={"Content-Disposition": 'attachment; filename="accounting.csv"'},
     )
 
 
-_NUMBERS = ("sats", "counter_value", "exchange_rate", *DISCOUNTS[1:])
 _KINDS: dict[str, Kind] = {
     **dict.fromkeys(COLUMNS, "text"),
     "time": "time",
@@ -302,32 +318,37 @@ _KINDS: dict[str, Kind] = {
     "exchange_rate": "number",
     "operator_discount_sats": "int",
     "platform_discount_sats": "int",
+    "fiat": "fiat",
+    "wallet_sats": "int",
+    "is_test": "bool",
+    "recorded_at": "time",
 }
+_NUMBERS = ("int", "fiat", "number")
+Pages = AsyncIterator[list[dict[str, Any]]]
 
 
 def _cell(sheet: Sheet, name: str, value: Any) -> Any:
-    if name == "time":
-        return sheet.time(datetime.fromisoformat(value)) if value else ""
-    return "" if value == "" else sheet.cell(name, _KINDS[name], value)
+    if value == "":
+        return ""
+    if _KINDS[name] == "time":
+        return sheet.time(datetime.fromisoformat(value))
+    return sheet.cell(name, _KINDS[name], value)
 
 
-async def _csv(asked: Asked, sheet: Sheet | None) -> AsyncIterator[str]:
+def _plain(name: str, value: Any) -> Any:
+    if _KINDS[name] == "bool":
+        return str(bool(value)).lower()
+    return value if _KINDS[name] in _NUMBERS else defused(value)
+
+
+async def _csv(pages: Pages, sheet: Sheet | None) -> AsyncIterator[str]:
     if sheet:
         yield sheet.head(COLUMNS, _KINDS)
-        async for page in lines(asked):
+        async for page in pages:
             yield sheet.text(
                 [_cell(sheet, n, line.get(n, "")) for n in COLUMNS] for line in page
             )
         return
     yield csv_text([list(COLUMNS)])
-    async for page in lines(asked):
-        yield csv_text(
-            [
-                [
-                    value if name in _NUMBERS else defused(value)
-                    for name in COLUMNS
-                    for value in [line.get(name, "")]
-                ]
-                for line in page
-            ]
-        )
+    async for page in pages:
+        yield csv_text([[_plain(n, line.get(n, "")) for n in COLUMNS] for line in page])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 from typing import Annotated, Any
 
 from fastapi import Depends, Query
@@ -19,8 +19,10 @@ from ..books.journal import (
     entries_source,
     lines_of_entries,
     lines_source,
+    of_period,
 )
 from ..books.lists import ListQuery, fetch_page
+from .books import period_between
 from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
 from .route import InScope, new_router, refusals
 from .zones import InZone
@@ -150,7 +152,8 @@ def as_utc(at: datetime) -> datetime:
 @router.get(
     "/accounting.beancount",
     summary="The whole journal as plain-text accounting, for beancount",
-    description="Commodities SAT and each machine's currency; days are the zone's.",
+    description="Commodities SAT and each machine's currency; days of the zone, both "
+    "included; without `from` since the beginning.",
     response_class=StreamingResponse,
     responses={
         200: {
@@ -160,10 +163,16 @@ def as_utc(at: datetime) -> datetime:
         **refusals(400),
     },
 )
-async def api_beancount(scope: InScope, zone: InZone) -> Any:
+async def api_beancount(
+    scope: InScope,
+    zone: InZone,
+    from_day: Annotated[date | None, Query(alias="from")] = None,
+    to_day: Annotated[date | None, Query(alias="to")] = None,
+) -> Any:
+    since, until = period_between(from_day, to_day, zone)
     text = beancount(
-        entries_source(scope.user_id, scope.is_all),
-        lines_source(scope.user_id, scope.is_all),
+        of_period(entries_source(scope.user_id, scope.is_all), since, until),
+        of_period(lines_source(scope.user_id, scope.is_all), since, until),
         zone,
     )
     return StreamingResponse(

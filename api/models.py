@@ -449,6 +449,15 @@ class SettlementAnswer(BaseModel):
         0, description="forgiven by the operator of their fee, which is net of it"
     )
     platform_discount_sats: int = 0
+    traded_sats: int | None = Field(
+        None, description="principal as dispensed, where that is known"
+    )
+    traded_fiat: str | None = Field(None, description="cash as dispensed")
+    retained_sats: int | None = Field(None, description="stays in the machine wallet")
+    loss_sats: int = Field(
+        0, description="what was paid beyond what came in: it cost the operator"
+    )
+    refund_sats: int = Field(0, description="owed or paid back to the customer")
     marks: list[str] = Field(
         [],
         description="fee_off: charged off the fractions by more than 1 % of principal; "
@@ -534,6 +543,13 @@ class LegAnswer(BaseModel):
     consent: LegConsent | None = Field(
         None, description="while something is asked about its sale and it is unpaid"
     )
+    paid_at: datetime | None = Field(None, description="when LNbits booked it")
+    arrived_sats: int | None = Field(
+        None, description="nothing where it was paid outside"
+    )
+    routing_sats: int | None = Field(None, description="what routing took of it")
+    currency: str | None = None
+    is_test: bool = False
 
     @root_validator(pre=True)
     @classmethod
@@ -595,15 +611,10 @@ class SettlementDetail(SettlementAnswer):
     """One settlement with everything that became of it."""
 
     legs: list[LegAnswer]
-    retained_sats: int | None = Field(None, description="stays in the machine wallet")
-    loss_sats: int = Field(
-        ..., description="what was paid beyond what came in: it cost the operator"
-    )
     refundable_sats: int = Field(..., description="still owed to the customer")
     max_refund_sats: int = Field(
         ..., description="of that, what can be sent outside, less the routing reserve"
     )
-    refund_sats: int = Field(..., description="owed to the customer in all")
     dispense_state: str | None = Field(None, description="awaiting, confirmed, partial")
     dispensed_fiat: str | None = None
     dispensed_by: str | None = Field(

@@ -111,11 +111,8 @@ async def settlement_detail(
     return SettlementDetail(
         **pick(row, SettlementAnswer),
         legs=[LegAnswer(**leg) for leg in legs],
-        retained_sats=row["retained_sats"],
-        loss_sats=row["loss_sats"],
         refundable_sats=refundable,
         max_refund_sats=max(0, refundable - reserve_sats(refundable, False)),
-        refund_sats=row["refund_sats"],
         dispense_state=row["dispense_state"],
         dispensed_fiat=row["dispensed_fiat"],
         dispensed_by=row["dispensed_by"],

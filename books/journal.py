@@ -7,7 +7,7 @@ have changed since. A reader has the journal of the machines that are theirs.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -76,6 +76,16 @@ def lines_source(user_id: str, is_all: bool) -> Source:
         params=whose(user_id, is_all),
         key="(j.id || l.account || COALESCE(l.client_id, ''))",
     )
+
+
+def of_period(source: Source, since: datetime | None, until: datetime | None) -> Source:
+    """Those of entries from one moment to before another."""
+    where, params = list(source.where), dict(source.params)
+    for name, op, at in (("since", ">=", since), ("until", "<", until)):
+        if at:
+            where.append(f"j.at {op} :{name}")
+            params[name] = db_time(at)
+    return replace(source, where=where, params=params)
 
 
 async def lines_of_entries(entry_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:

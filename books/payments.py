@@ -49,6 +49,16 @@ SETTLEMENT_KINDS: dict[str, Kind] = {
     "discount_code": "text",
     "operator_discount_sats": "int",
     "platform_discount_sats": "int",
+    # as dispensed where that is known: what a sum over sales counts
+    "traded_sats": "int",
+    "traded_fiat": "fiat",
+    "retained_sats": "int",
+    "loss_sats": "int",
+    "refund_sats": "int",
+}
+_TRADED = {
+    "traded_sats": "COALESCE(s.dispensed_principal_sats, NULLIF(s.principal_sats, 0))",
+    "traded_fiat": "COALESCE(s.dispensed_fiat, NULLIF(s.fiat_amount, 0))",
 }
 SETTLEMENT_FIELDS = Fields(
     kinds=SETTLEMENT_KINDS,
@@ -74,14 +84,14 @@ SETTLEMENT_FIELDS = Fields(
     ),
     sats=("wire_sats", "principal_sats", "fee_sats"),
     cash=("fiat_amount",),
-    sums=("wire_sats", "principal_sats", "fee_sats", "fiat_amount"),
+    sums=(
+        *("wire_sats", "principal_sats", "fee_sats", "fiat_amount"),
+        *("traded_sats", "traded_fiat", "retained_sats", "loss_sats", "refund_sats"),
+    ),
     currency="fiat_code",
 )
 _DETAIL_KINDS: dict[str, Kind] = {
     **SETTLEMENT_KINDS,
-    "retained_sats": "int",
-    "loss_sats": "int",
-    "refund_sats": "int",
     "dispensed_fiat": "fiat",
     "dispensed_by": "text",
     "dispense_state": "text",
@@ -100,6 +110,7 @@ def settlements_source(
     shown as null: a good settlement has a principal above 0."""
     names = SETTLEMENT_KINDS if settlement_id is None else _DETAIL_KINDS
     columns = {name: f"s.{name}" for name in names}
+    columns |= _TRADED
     for name in ("principal_sats", "fiat_amount", "exchange_rate"):
         columns[name] = f"NULLIF(s.{name}, 0)"
     for name in ("fee_sats", "platform_fee_sats", "operator_fee_sats"):
@@ -167,6 +178,11 @@ LEG_FIELDS = Fields(
         "consent_reason": "text",
         "consent_asked_at": "time",
         "consent_expires_at": "time",
+        "paid_at": "time",
+        "arrived_sats": "int",
+        "routing_sats": "int",
+        "currency": "text",
+        "is_test": "bool",
     },
     search=("external_payment_hash", "label", "error_message", "id", "settlement_id"),
     elsewhere=(
@@ -179,7 +195,7 @@ LEG_FIELDS = Fields(
     ),
     sats=("amount_sats", "sent_sats"),
     cash=("amount_fiat",),
-    sums=("amount_sats", "sent_sats"),
+    sums=("amount_sats", "sent_sats", "arrived_sats"),
 )
 # In a payout, with an invoice already or not yet: no action is taken on it then.
 _IN_FLIGHT = (
@@ -191,6 +207,15 @@ _HAS_DESTINATION = (
     "(CASE WHEN COALESCE(p.target, p.destination_wallet_id, p.destination_ln_address) "
     "IS NOT NULL THEN {yes} ELSE {no} END)"
 )
+
+_PAID = "p.status IN ('completed', 'skipped')"
+# What was paid stays what it was in the books, whoever marks its sale since.
+_IS_TEST = f"""
+    (CASE WHEN {_PAID} THEN EXISTS (SELECT 1 FROM {S}.journal j
+        WHERE j.payment_id = p.id AND j.is_test = true)
+    ELSE EXISTS (SELECT 1 FROM {S}.dca_settlements t
+        WHERE t.id = p.settlement_id AND t.is_test = true) END)
+    """  # noqa: S608
 
 # A claim that an LP was paid outside is waited for this long, while the leg is unpaid.
 CLAIM_LAPSES = timedelta(days=14)
@@ -240,6 +265,13 @@ def _leg_source(
     params["claims_since"] = db_time(utc_now() - CLAIM_LAPSES)
     columns |= _CONSENT
     params["consents_now"] = db_time(utc_now())
+    columns["paid_at"] = f"CASE WHEN {_PAID} THEN p.completed_at END"
+    columns["arrived_sats"] = (
+        f"CASE WHEN {_PAID} AND p.paid_outside = false "
+        "THEN COALESCE(p.sent_sats, p.amount_sats) END"
+    )
+    columns["currency"] = "m.fiat_code"
+    columns["is_test"] = _IS_TEST
     columns["machine"] = "COALESCE(m.name, SUBSTR(m.machine_npub, 1, 12))"
     # what the operator calls the LP, where the leg has no name of its own
     columns["label"] = "COALESCE(p.label, c.username)"
@@ -253,7 +285,7 @@ def _leg_source(
             f"LEFT JOIN {S}.dca_machines m ON m.id = p.machine_id "
             f"LEFT JOIN {S}.dca_clients c ON c.id = p.client_id {_ASKED}"
         ),
-        joined=("machine", "label", *_CONSENT),
+        joined=("machine", "label", "currency", *_CONSENT),
     )
 
 

@@ -1,8 +1,10 @@
 """What did an LP hand over and receive in a period? The figures of the printed page.
 
-Guaranteed: for each machine, opening + confirmed - reversed - turned into sats =
-closing, in minor units; a debit that was voided later is in no period. Days are those
-of the reader's zone.
+Guaranteed: they are sums over the journal's entries, each on the day that it happened,
+so a statement of days that are over is the same whenever it is printed; every total is
+the sum of the lines under it; for each machine, opening + confirmed - reversed - turned
+into sats = closing, in minor units. Days are those of the reader's zone. What an LP
+forwards is in no book of the operator's: those lines are the payments that were made.
 """
 
 from __future__ import annotations
@@ -12,24 +14,37 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from ..base.database import cents_sql, db, db_time, fetch_all, from_db_time
+from ..base.database import db, db_time, fetch_all, from_db_time
 from ..base.refusals import BadInputError
 from ..base.zones import UTC, Zone
 from ..calculations import cents_text
+from ..ledger.entries import (
+    LP_CASH_USED,
+    LP_CLOSED,
+    LP_DEPOSITS,
+    LP_PAID,
+    LP_PAID_OUTSIDE,
+)
 
 S = "satoshimachine"
 
 
 @dataclass
 class StatementLine:
-    """A deposit, its reversal, or a payment."""
+    """One thing that happened: cash, sats, or both where they came on one day."""
 
     at: datetime
-    kind: str  # deposit, reversal, dca, settlement or autoforward
-    status: str = ""
+    # deposit, reversal, dca, settlement, given_back, received, taken_back, outside,
+    # autoforward
+    kind: str
     note: str = ""
-    fiat: str = ""
+    fiat_cents: int = 0
     sats: int | None = None
+    is_test: bool = False
+
+    @property
+    def fiat(self) -> str:
+        return cents_text(self.fiat_cents) if self.fiat_cents else ""
 
 
 @dataclass
@@ -41,6 +56,7 @@ class MachineStatement:
     reversed_cents: int = 0
     debited_cents: int = 0
     sats: int = 0
+    outside_sats: int = 0
     forwarded_sats: int = 0
     lines: list[StatementLine] = field(default_factory=list)
 
@@ -78,7 +94,7 @@ async def lp_statement(
     """One statement for each machine where this user is an LP, oldest first."""
     since = zone.start_of(first)
     until = zone.start_of(last + timedelta(days=1))
-    period = {"me": user_id, "until": db_time(until)}
+    period = {"me": user_id, "since": db_time(since), "until": db_time(until)}
     async with db.connect() as conn:
         machines = await fetch_all(
             conn,
@@ -89,43 +105,39 @@ async def lp_statement(
             """,  # noqa: S608
             {"me": user_id},
         )
-        deposits = await fetch_all(
-            conn,
-            f"""
-            SELECT d.client_id, {cents_sql("d.amount")} AS cents, d.notes, d.reason,
-                d.status, d.reversed_at,
-                COALESCE(d.confirmed_at, d.created_at) AS confirmed_at
-            FROM {S}.dca_deposits d JOIN {S}.dca_clients c ON c.id = d.client_id
-            WHERE c.user_id = :me
-              AND COALESCE(d.confirmed_at, d.created_at) < :until
-              AND d.status IN ('confirmed', 'reversed')
-            """,  # noqa: S608
-            period,
-        )
         before = await fetch_all(
             conn,
             f"""
-            SELECT p.client_id, SUM({cents_sql("p.amount_fiat")}) AS cents
-            FROM {S}.dca_payments p JOIN {S}.dca_clients c ON c.id = p.client_id
-            WHERE c.user_id = :me AND p.transaction_time < :since
-              AND p.leg_type IN ('dca', 'settlement')
-              AND p.status NOT IN ('voided', 'refunded')
-            GROUP BY p.client_id
+            SELECT l.client_id, CAST(SUM(l.fiat_cents) AS BIGINT) AS cents
+            FROM {_TABLES} {_OWN} AND j.at < :since AND l.account IN ({_CASH})
+            GROUP BY l.client_id
             """,  # noqa: S608
             {"me": user_id, "since": db_time(since)},
         )
-        legs = await fetch_all(
+        entries = await fetch_all(
             conn,
             f"""
-            SELECT p.client_id, p.leg_type, p.status, p.amount_sats, p.sent_sats,
-                p.transaction_time, {cents_sql("COALESCE(p.amount_fiat, 0)")} AS cents
-            FROM {S}.dca_payments p JOIN {S}.dca_clients c ON c.id = p.client_id
-            WHERE c.user_id = :me AND p.transaction_time < :until
-              AND p.transaction_time >= :since
-              AND p.leg_type IN ('dca', 'settlement', 'autoforward')
-              AND p.status NOT IN ('voided', 'refunded')
+            SELECT l.client_id, l.account, l.sats, l.fiat_cents AS cents, j.id, j.at,
+                j.is_test, j.settlement_id, j.payment_id, d.notes,
+                COALESCE(d.reason, d.reversal_reason) AS reason, p.reference
+            FROM {_TABLES} {_ABOUT} {_OWN} AND j.at >= :since AND j.at < :until
+              AND l.account IN ({_CASH}, '{LP_PAID}', '{LP_PAID_OUTSIDE}')
+            ORDER BY j.at, j.id, l.account
             """,  # noqa: S608
-            {**period, "since": db_time(since)},
+            period,
+        )
+        forwards = await fetch_all(
+            conn,
+            f"""
+            SELECT p.client_id, p.completed_at AS at,
+                COALESCE(p.sent_sats, p.amount_sats) AS sats
+            FROM {S}.dca_payments p JOIN {S}.dca_clients c ON c.id = p.client_id
+            WHERE c.user_id = :me AND p.completed_at >= :since
+              AND p.completed_at < :until AND p.leg_type = 'autoforward'
+              AND p.status IN ('completed', 'skipped')
+            ORDER BY p.completed_at, p.id
+            """,  # noqa: S608
+            period,
         )
     found = {
         row["id"]: MachineStatement(
@@ -135,60 +147,69 @@ async def lp_statement(
     }
     for row in before:
         found[row["client_id"]].opening_cents -= int(row["cents"] or 0)
-    for row in deposits:
-        _add_deposit(found[row["client_id"]], row, since, until)
-    for row in legs:
-        _add_leg(found[row["client_id"]], row)
+    days: dict[tuple[str, date], StatementLine] = {}
+    for row in entries:
+        _add(found[row["client_id"]], row, zone, days)
+    for row in forwards:
+        statement, sats = found[row["client_id"]], int(row["sats"])
+        statement.forwarded_sats += sats
+        statement.lines.append(_line(row, "autoforward", sats=sats))
     for statement in found.values():
         statement.lines.sort(key=lambda line: line.at)
     return list(found.values())
 
 
-def _add_deposit(
-    statement: MachineStatement,
-    row: Mapping[str, Any],
-    since: datetime,
-    until: datetime,
-) -> None:
-    cents = int(row["cents"])
-    confirmed_at = from_db_time(row["confirmed_at"])
-    reversed_at = from_db_time(row["reversed_at"])
-    if confirmed_at is None:
-        return
-    if confirmed_at < since:
-        statement.opening_cents += cents
-    else:
-        statement.deposited_cents += cents
-        line = StatementLine(confirmed_at, "deposit", note=row["notes"] or "")
-        line.fiat = cents_text(cents)
-        statement.lines.append(line)
-    if row["status"] != "reversed" or reversed_at is None or reversed_at >= until:
-        return
-    if reversed_at < since:
-        statement.opening_cents -= cents
-    else:
-        statement.reversed_cents += cents
-        line = StatementLine(reversed_at, "reversal", note=row["reason"] or "")
-        line.fiat = cents_text(-cents)
-        statement.lines.append(line)
+_CASH = f"'{LP_DEPOSITS}', '{LP_CASH_USED}', '{LP_CLOSED}'"
+_TABLES = f"{S}.journal_lines l JOIN {S}.journal j ON j.id = l.journal_id"
+_OWN = f"""
+    WHERE l.client_id IN (SELECT id FROM {S}.dca_clients WHERE user_id = :me)
+    """  # noqa: S608
+_ABOUT = f"""
+    LEFT JOIN {S}.dca_deposits d ON d.id = j.deposit_id
+    LEFT JOIN {S}.dca_payments p ON p.id = j.payment_id
+    """
+Row = Mapping[str, Any]
 
 
-def _add_leg(statement: MachineStatement, row: Mapping[str, Any]) -> None:
-    at = from_db_time(row["transaction_time"])
+def _line(row: Row, kind: str, **fields: Any) -> StatementLine:
+    at = from_db_time(row["at"])
     if at is None:
-        return
-    is_paid = row["status"] in ("completed", "skipped")
-    sats = int(row["amount_sats"])
-    if is_paid and row["sent_sats"] is not None:
-        sats = int(row["sent_sats"])  # what arrived, not what was owed
-    line = StatementLine(at, row["leg_type"], row["status"], sats=sats)
-    if row["leg_type"] == "autoforward":
-        if is_paid:
-            statement.forwarded_sats += sats
+        raise ValueError("An entry without a time.")
+    return StatementLine(at, kind, **fields)
+
+
+def _add(
+    statement: MachineStatement,
+    row: Row,
+    zone: Zone,
+    days: dict[tuple[str, date], StatementLine],
+) -> None:
+    """One line of an entry. Sats that came on the day on which the cash was turned
+    into them stand beside it."""
+    account, cents, sats = row["account"], -int(row["cents"]), int(row["sats"])
+    subject = row["settlement_id"] or row["payment_id"] or row["id"]
+    is_test = bool(row["is_test"])
+    if account == LP_DEPOSITS:
+        is_back = cents < 0
+        statement.deposited_cents += 0 if is_back else cents
+        statement.reversed_cents -= cents if is_back else 0
+        note = row["reason" if is_back else "notes"] or ""
+        kind = "reversal" if is_back else "deposit"
+        line = _line(row, kind, note=note, fiat_cents=cents)
+    elif account in (LP_CASH_USED, LP_CLOSED):
+        statement.debited_cents -= cents
+        kind = "settlement" if account == LP_CLOSED else "dca"
+        line = _line(row, kind if cents < 0 else "given_back", fiat_cents=cents)
+        days.setdefault((f"{row['client_id']} {subject}", zone.day_of(line.at)), line)
+    elif account == LP_PAID_OUTSIDE:
+        statement.outside_sats -= sats
+        line = _line(row, "outside", note=row["reference"] or "", sats=-sats)
     else:
-        cents = int(row["cents"])
-        statement.debited_cents += cents
-        line.fiat = cents_text(-cents)
-        if is_paid:
-            statement.sats += sats
+        statement.sats += sats
+        line = _line(row, "received" if sats > 0 else "taken_back", sats=sats)
+        debit = days.get((f"{row['client_id']} {subject}", zone.day_of(line.at)))
+        if debit and debit.sats is None and debit.fiat_cents < 0 < sats:
+            debit.sats = sats
+            return
+    line.is_test = is_test
     statement.lines.append(line)

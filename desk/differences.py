@@ -525,7 +525,7 @@ class WalletBook:
         facts = {
             "wallet_id": self.wallet_id,
             "balance_sats": balance_msat // 1000,
-            "retained_sats": self.ours_msat // 1000 - owed,
+            "own_sats": self.ours_msat // 1000 - owed,
             "unpaid_sats": unpaid_sats,
             "unplanned_sats": unplanned_sats,
             "foreign_sats": foreign_msat // 1000,

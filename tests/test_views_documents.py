@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from api_world import add_deposit, add_lp, add_machine, make_desk, ok
 from httpx import Response
+from rebooked import rebook
 from world import insert
 
 from satmachineadmin.base.database import db_time, execute, transaction
@@ -91,13 +92,16 @@ async def test_a_statement_adds_up_in_every_period(
                 client_id=client["id"],
                 machine_id=desk.machine["id"],
                 operator_user_id=desk.operator.user_id,
-                leg_type="dca",
+                leg_type="settlement",
                 amount_sats=1000 * (number + 1),
                 amount_fiat=fiat,
                 transaction_time=_noon(day),
+                created_at=_noon(day),
+                completed_at=_noon(day + 1) if status == "completed" else None,
                 status=status,
             ),
         )
+    await rebook(desk.machine["id"])
 
     async def figures(start: date, end: date) -> dict[str, str]:
         (one,) = await lp_statement(lp.user_id, start, end)
@@ -121,8 +125,13 @@ async def test_a_statement_adds_up_in_every_period(
     period = {"from": "2025-03-01", "to": "2025-03-31"}
     page = _text(await lp.core.get(path, params=period))
     lines = re.findall(r"<td>(2025-03-\d\d)", page)
-    assert lines == [f"2025-03-{day:02}" for day in (1, 5, 10, 15, 20)]
-    assert "349.90 GTQ" in page and "counted twice" in page and "not paid yet" in page
+    # the sats came on the day after their cash was turned into them
+    assert lines == [f"2025-03-{day:02}" for day in (1, 5, 6, 10, 15, 20)]
+    assert "349.90 GTQ" in page and "counted twice" in page
+    (before,) = await lp_statement(lp.user_id, date(2025, 3, 5), date(2025, 3, 5))
+    (after,) = await lp_statement(lp.user_id, date(2025, 3, 6), date(2025, 3, 6))
+    assert (before.debited_cents, before.sats) == (10_010, 0)
+    assert (after.debited_cents, after.sats) == (0, 1_000)
     stranger = await make_user("lp")
     foreign = _text(await stranger.core.get(path, params=period))
     assert "349.90" not in foreign and "not enrolled" in foreign
@@ -138,6 +147,7 @@ async def test_papers_are_of_the_readers_days(
     made = await add_deposit(desk.operator, client["id"], "500.00")
     at = datetime(2025, 3, 1, 5, 59, tzinfo=timezone.utc)
     await _move("dca_deposits", made["id"], confirmed_at=at)
+    await rebook(desk.machine["id"])
     path = "/satmachineadmin/dca/statement"
     period = {"from": "2025-03-01", "to": "2025-03-31"}
     there = {**period, "tz": "America/Guatemala"}

@@ -28,7 +28,7 @@ satmachine.component('screen-report', {
     wallets() {
       const parts = [
         'balance',
-        'retained',
+        'own',
         'unpaid',
         'unplanned',
         'foreign',

@@ -19,6 +19,7 @@ import pytest
 import pytest_asyncio
 from api_world import Desk, make_desk, ok, refused
 from money_rows import add_leg, add_settlement
+from rebooked import rebook
 
 from satmachineadmin.base.database import db, transaction
 from satmachineadmin.base.zones import Zone
@@ -67,6 +68,7 @@ async def test_days_are_the_readers(
     times = [now - timedelta(hours=5 * n, minutes=7) for n in range(30)]
     for at in times:
         await add_settlement(desk.machine, transaction_time=at)
+    await rebook(desk.machine["id"])
     for name in ZONES:
         zone = ZoneInfo(name)
         days: dict[str, int] = {}

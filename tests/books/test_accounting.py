@@ -14,7 +14,8 @@ from world import MakeWorld, World, update
 from satmachineadmin import distribution, tasks
 from satmachineadmin.base.database import db_time
 from satmachineadmin.books import accounting
-from satmachineadmin.books.accounting import counter_value_cents
+from satmachineadmin.books.trade_lines import counter_value_cents
+from satmachineadmin.host.balances import balances_msat
 from satmachineadmin.models import utc_now
 
 from dev.accounts import UserSession
@@ -82,7 +83,7 @@ async def test_every_amount_of_a_period_has_its_counter_value(
     assert [line["time"] for line in lines] == sorted(line["time"] for line in lines)
 
 
-async def test_what_was_dispensed_counts_and_tests_leave(
+async def test_what_was_dispensed_counts_and_a_test_has_its_mark(
     make_world: MakeWorld, engine_paused: distribution.Worker
 ) -> None:
     world = await make_world(deposits=["300.00"])
@@ -95,12 +96,28 @@ async def test_what_was_dispensed_counts_and_tests_leave(
     assert found["principal"] == (75_000, Decimal("150.00"))
     assert found["fee"] == (6_000, Decimal("12.00"))
     assert found["leg: refund"] == (27_000, Decimal("54.00"))
+    # something was paid from it: it stays, whoever marks it since
     body = {"is_test": True, **WHY}
     ok(await world.operator.api.post(f"{path}/test", json=body))
-    assert await books(world.operator) == []
+    assert sums(await books(world.operator)) == found
+    assert await books(world.operator, "?tests=true") == []
+    waits = await world.landed(await world.cash_out(dispense="awaiting"))
+    ok(await world.operator.api.post(f"/settlements/{waits.id}/test", json=body))
+    tests = await books(world.operator, "?tests=true")
+    assert {line["is_test"] for line in tests} == {"true"}
+    assert sums(tests)["principal"] == (100_000, Decimal("200.00"))
+    assert sums(await books(world.operator, "?tests=false")) == found
     held = await world.landed(await world.cash_out(fee=7_000, sats=108_000))
     assert held.status == "quarantined"
-    assert await books(world.operator) == []
+    everything = await books(world.operator)
+    assert sums(everything)["held back"][0] == 108_000
+    # what the wallet has is what its lines say
+    wallet = world.machine_wallet.id
+    in_lnbits = (await balances_msat([wallet]))[wallet] // 1000
+    assert sum(int(line["wallet_sats"]) for line in everything) == in_lnbits
+    entries = await books(world.operator, "?by=entry")
+    assert sum(int(line["wallet_sats"]) for line in entries) == in_lnbits
+    assert sum(int(line["sats"]) for line in entries) == 0
 
 
 async def test_a_balance_paid_out_is_a_line_of_its_own(
@@ -170,14 +187,17 @@ async def test_books_of_more_than_a_page(
     make_world: MakeWorld, monkeypatch: Any, engine_paused: distribution.Worker
 ) -> None:
     monkeypatch.setattr(accounting, "PAGE", 2)
+    monkeypatch.setattr(accounting, "ENTRIES", 2)
     world = await make_world()
     for _ in range(5):
         settlement = await world.landed(await world.cash_out())
         # all at one instant: the id decides
-        await update("dca_settlements", settlement.id, transaction_time=_an_instant())
+        await update("journal", settlement.id, "settlement_id", at=_an_instant())
     lines = await books(world.operator)
     settlements = [x["settlement_id"] for x in lines if x["record"] == "principal"]
     assert len(settlements) == 5 == len(set(settlements))
+    entries = [x["id"] for x in await books(world.operator, "?by=entry")]
+    assert len(entries) == 2 * len(set(entries)) == 10
 
 
 def _an_instant() -> Any:

@@ -30,7 +30,7 @@ from sqlalchemy import event
 from satmachineadmin.api.insight import share_text
 from satmachineadmin.base.database import db, fetch_all, from_db_time, transaction
 from satmachineadmin.books.insight import persons_of, ranked
-from satmachineadmin.calculations import cents_text
+from satmachineadmin.calculations import cents_text, round_half_up
 from satmachineadmin.ledger import crud as ledger_crud
 from satmachineadmin.ledger.crud import Entry
 from satmachineadmin.ledger.entries import lines_of, past_of, rate_of
@@ -72,6 +72,11 @@ class Shop:
         return self.desk.operator.api
 
 
+def _of_cash(sats: int, cents: int) -> int:
+    """As the engine has it where half of the cash came out."""
+    return round_half_up(sats * (cents // 2), cents)
+
+
 async def trade(dice: Random, machine: dict[str, Any], clients: list[str]) -> str:
     """One trade as the engine might have left it; its id."""
     is_out = dice.random() < 0.7
@@ -104,8 +109,8 @@ async def trade(dice: Random, machine: dict[str, Any], clients: list[str]) -> st
         if is_out and dice.random() < 0.3:
             fields |= {
                 "dispensed_fiat": cents_text(cents // 2),
-                "dispensed_principal_sats": principal // 2,
-                "dispensed_fee_sats": fee // 2,
+                "dispensed_principal_sats": _of_cash(principal, cents),
+                "dispensed_fee_sats": _of_cash(fee, cents),
                 "dispensed_platform_fee_sats": platform // 2,
                 "dispensed_operator_fee_sats": operator // 2,
             }
@@ -411,13 +416,12 @@ async def test_it_agrees_with_the_journal_and_the_accounting_file(shop: Shop) ->
                 if b["account"] == account and b["currency"] == total["currency"]
             ]
             assert total[f"{name}_sats"] == sum(b["sats"] for b in of), name
-    file = await shop.api.get("/accounting.csv", params=days)
+    # what an owner let go of is no share in the file: see test_trade_lines.py
+    file = await shop.api.get("/accounting.csv", params={**days, "tests": "false"})
     lines = list(csv.DictReader(io.StringIO(file.text)))
     for name, record in (
         ("volume", "principal"),
         ("fees_charged", "fee"),
-        ("platform_share", "fee: platform share"),
-        ("operator_share", "fee: operator share"),
     ):
         for total in answer["totals"]:
             own = [

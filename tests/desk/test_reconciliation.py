@@ -106,7 +106,7 @@ async def test_all_that_may_happen_to_a_healthy_machine_is_no_difference(
     assert answer["differences"] == [] and answer["actor"] == ENGINE
     assert answer["checked"]["settlements"] == 5
     (wallet,) = answer["wallets"]
-    parts = ("retained_sats", "unpaid_sats", "unplanned_sats", "foreign_sats")
+    parts = ("own_sats", "unpaid_sats", "unplanned_sats", "foreign_sats")
     assert sum(wallet[part] for part in parts) == wallet["balance_sats"]
     assert wallet["difference_sats"] == 0
     assert wallet["foreign_sats"] == 500_000

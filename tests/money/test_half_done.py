@@ -15,6 +15,7 @@ import pytest
 from lnbits.core.services import create_invoice, pay_invoice
 from lnbits.core.services import payments as lnbits_payments
 from lnbits.task_manager import task_manager
+from rebooked import rebook
 from world import (
     Killed,
     MakeWorld,
@@ -186,6 +187,7 @@ async def test_a_confirmed_deposit_of_an_older_database_counts_from_its_making(
     await world.settle(payment_hash)
     (leg,) = await world.legs(payment_hash, "dca")
     assert (leg.amount_sats, leg.amount_fiat) == (100_000, Decimal("350.00"))
+    await rebook(world.machine.id)
     (said,) = await statement.lp_statement(
         lp.user.user_id, (at - timedelta(days=3)).date(), at.date()
     )

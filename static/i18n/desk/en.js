@@ -415,7 +415,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       checked_payouts: 'Payouts compared',
       checked_stamped_payments: 'Payments of the machine in LNbits',
       wallet_balance: 'Balance in LNbits',
-      wallet_retained: 'Stays here, of settlements',
+      wallet_own: 'Of sales, owed to nobody',
       wallet_unpaid: 'Owed, not paid yet',
       wallet_unplanned: 'Not shared out yet',
       wallet_foreign: 'Of other payments',

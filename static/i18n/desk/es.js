@@ -418,7 +418,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       checked_payouts: 'Envíos comparados',
       checked_stamped_payments: 'Pagos del cajero en LNbits',
       wallet_balance: 'Saldo en LNbits',
-      wallet_retained: 'Se queda aquí, de liquidaciones',
+      wallet_own: 'De ventas, no se debe a nadie',
       wallet_unpaid: 'Se debe, aún sin pagar',
       wallet_unplanned: 'Aún sin repartir',
       wallet_foreign: 'De otros pagos',
