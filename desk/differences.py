@@ -19,6 +19,7 @@ from ..host.payments import extra_of
 from ..models import CASH_OUT, Settlement
 from ..money.payouts import TAG
 from ..money.planning import owed_of
+from .gone import Gone
 from .reconciliation_crud import UNKNOWN, Row
 
 LP_RECEIVED = "lp_received"
@@ -114,6 +115,8 @@ def _compare_payout(
                 stops=True,
             )
         ]
+    if payout["status"] == "invoiced":
+        return _stuck(payout, sides, out, ids)
     if payout["status"] != "paid":
         return []
     if status != "success":
@@ -142,6 +145,37 @@ def _compare_payout(
             )
         ]
     return []
+
+
+def _stuck(
+    payout: Row, sides: Sequence[Row], out: Row | None, ids: tuple[str, ...]
+) -> list[Difference]:
+    """A payment that is under way for ever: it never left its wallet, and its invoice
+    was paid by another wallet, or failed, or is no more."""
+    if has_left(out):
+        return []
+    others = [r for r in sides if r is not out]
+    into = [r for r in others if int(r["amount"]) > 0]
+    by_another = [r for r in others if int(r["amount"]) < 0 and has_left(r)]
+    if by_another or any(r["status"] == "success" for r in into):
+        why = "another wallet has paid its invoice"
+    elif out is not None or any(r["status"] == "failed" for r in into):
+        why = "LNbits says that it failed"
+    elif not sides:
+        why = "LNbits knows nothing of it"
+    else:
+        return []
+    sats = int(payout["sent_sats"] or payout["amount_sats"])
+    return [
+        Difference(
+            "payout_stuck",
+            "payout",
+            payout["id"],
+            f"A payout of {sats} sat is under way in our books, and {why}.",
+            ids,
+            sats,
+        )
+    ]
 
 
 def _paid_twice(
@@ -284,14 +318,28 @@ def compare_marked(
     marked: Sequence[Row],
     recorded_keys: set[tuple[str, str]],
     own_hashes: set[str],
+    half_done: set[str],
 ) -> list[Difference]:
-    """Every stamped payment with its settlement, and our own payments with a payout."""
+    """Every stamped payment with its settlement, and our own payments with a payout.
+    `half_done` are hashes that left a customer's wallet and did not arrive."""
     found = []
     for row in marked:
         extra = extra_of(row)
         payment_hash, sats = row["payment_hash"], abs(int(row["amount"])) // 1000
         if extra.get("source") == bitspire.SOURCE:
             side = (payment_hash, row["wallet_id"])
+            if row["status"] == "pending" and payment_hash in half_done:
+                found.append(
+                    Difference(
+                        "half_done",
+                        "lnbits_payment",
+                        payment_hash,
+                        f"A payment of {sats} sat left its customer's wallet and did "
+                        "not reach the machine's.",
+                        (row["wallet_id"],),
+                        sats,
+                    )
+                )
             if row["status"] == "success" and side not in recorded_keys:
                 found.append(
                     Difference(
@@ -318,6 +366,32 @@ def compare_marked(
                     )
                 )
     return found
+
+
+def half_done_payments(core: Mapping[str, Sequence[Row]]) -> set[str]:
+    """Hashes of which one side of this instance was paid and the other waits: LNbits
+    stopped between its two commits."""
+    return {
+        payment_hash
+        for payment_hash, sides in core.items()
+        if any(int(r["amount"]) < 0 and r["status"] == "success" for r in sides)
+        and any(int(r["amount"]) > 0 and r["status"] == "pending" for r in sides)
+    }
+
+
+def compare_gone(causes: Iterable[Gone], machine_id: str) -> list[Difference]:
+    """What of a machine is owed by, or to, a wallet or an account that is no more."""
+    return [
+        Difference(
+            cause.kind,
+            cause.subject_type,
+            cause.subject_id,
+            f"{cause.message} {cause.action}",
+            tuple(x for x in (cause.settlement_id,) if x),
+        )
+        for cause in causes
+        if cause.machine_id == machine_id
+    ]
 
 
 def compare_conservation(

@@ -3,7 +3,8 @@
 Held against each other: every payout and leg with LNbits' rows, every stamped payment
 with its settlement, what each settlement owes with what came in, the wallet's balance
 with every payment we know of, LPs' fiat with their legs, the bays with fills and
-dispenses, the journal with our rows and with the wallets.
+dispenses, the journal with our rows and with the wallets; and who is owed with who is
+still there.
 
 Guaranteed: it changes no money (a total that is only shown, it counts anew from the
 legs; what the journal lacks of our own rows is posted, on its own day); a difference
@@ -44,6 +45,7 @@ from .differences import (
     WalletBook,
     compare_bays,
     compare_conservation,
+    compare_gone,
     compare_legs,
     compare_lps,
     compare_marked,
@@ -51,7 +53,9 @@ from .differences import (
     compare_places,
     compare_settlements,
     compare_trades,
+    half_done_payments,
 )
+from .gone import read_gone
 from .journal_books import JOURNAL_ROWS
 from .reconciliation_crud import Period, Row
 
@@ -118,6 +122,8 @@ async def compare(machine_id: str, period: Period) -> Report:
     report.differences += compare_bays(bays)
     report.differences += compare_places(places, machine_id)
     report.differences += compare_trades(trades)
+    gone = await read_gone(machine.operator_user_id, False)
+    report.differences += compare_gone(gone, machine_id)
     for wallet_id in wallets:
         await _compare_wallet(wallet_id, report)
     await _compare_journal(machine, settlement_ids, lps, legs, report)
@@ -173,7 +179,9 @@ async def _compare_marked(wallets: Sequence[str], report: Report) -> int:
         async with db.connect() as conn:
             known = await crud.recorded_keys(conn, sides)
             own = await sql.own_hashes(conn, hashes)
-        report.differences += compare_marked(marked, known, own)
+        waiting = [r["payment_hash"] for r in marked if r["status"] == "pending"]
+        half_done = half_done_payments(await sides_by_hash(waiting))
+        report.differences += compare_marked(marked, known, own, half_done)
         count += len(marked)
     return count
 

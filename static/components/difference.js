@@ -2,7 +2,7 @@
 ;(() => {
   const BASE = '/satmachineadmin'
   // What LNbits has and we have not can be found in its wallet only.
-  const UNKNOWN_TO_US = ['not_landed', 'unknown_payout']
+  const UNKNOWN_TO_US = ['not_landed', 'unknown_payout', 'half_done']
 
   satmachine.component('difference', {
     props: {difference: {type: Object, required: true}},
@@ -30,6 +30,7 @@
         if (type === 'settlement') return `${BASE}/settlements/${id}`
         if (settlement_id) return `${BASE}/settlements/${settlement_id}`
         if (type === 'client') return `${BASE}/lps/${id}`
+        if (type === 'machine') return `${BASE}/machines/${id}`
         if (type === 'bay') return `${BASE}/machines/${id.split(':')[0]}`
         if (type === 'wallet') return null
         if (UNKNOWN_TO_US.includes(this.difference.kind)) return null

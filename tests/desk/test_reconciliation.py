@@ -276,6 +276,50 @@ async def own_payout_landed(world: World, ids: dict[str, Any]) -> None:
     )
 
 
+async def a_dead_invoice(world: World, ids: dict[str, Any]) -> None:
+    """As an older version left it: the payout is under way, and its invoice was paid by
+    somebody else's wallet."""
+    await update("dca_payouts", ids["payout"], status="invoiced")
+    await update("dca_payments", ids["leg"], status="pending", completed_at=None)
+    await core(
+        "wallet_id = 'elsewhere' WHERE payment_hash = :h AND amount < 0",
+        h=ids["payout_hash"],
+    )
+
+
+async def a_half_done_sale(world: World, ids: dict[str, Any]) -> None:
+    """LNbits stopped between its two commits of a customer's payment."""
+    await never_landed(world, ids)
+    await core(
+        "status = 'pending' WHERE payment_hash = :h AND amount > 0", h=ids["hash"]
+    )
+
+
+async def an_lps_wallet_deleted(world: World, ids: dict[str, Any]) -> None:
+    """With a leg that waits for it."""
+    await edit_core(
+        "UPDATE wallets SET deleted = true WHERE id = :w", w=world.lps[0].wallet.id
+    )
+    await update(
+        "dca_payments", ids["leg"], status="failed", payout_id=None, completed_at=None
+    )
+
+
+async def a_split_without_a_target(world: World, ids: dict[str, Any]) -> None:
+    await update(
+        "dca_payments",
+        ids["leg"],
+        leg_type="operator_split",
+        status="failed",
+        payout_id=None,
+        completed_at=None,
+        client_id=None,
+        destination_wallet_id=None,
+        destination_ln_address=None,
+        target=None,
+    )
+
+
 PLANTED: list[tuple[Plant, dict[str, bool]]] = [
     (payout_lost, {"payout_not_paid": False, "wallet_move": False}),
     (receiver_lost, {"payout_not_received": False}),
@@ -296,6 +340,10 @@ PLANTED: list[tuple[Plant, dict[str, bool]]] = [
     (emptied, {"wallet_short": False}),
     (notes_missing, {"cash_differs": False}),
     (own_payout_landed, {"own_payment_landed": True, "not_landed": False}),
+    (a_dead_invoice, {"payout_stuck": False}),
+    (a_half_done_sale, {"half_done": False}),
+    (an_lps_wallet_deleted, {"lp_wallet_gone": False}),
+    (a_split_without_a_target, {"split_gone": False}),
 ]
 
 
