@@ -34,10 +34,12 @@ from lnbits.core.crud import create_wallet
 from lnbits.core.crud.extensions import create_user_extension, get_user_extension
 from lnbits.core.crud.payments import create_payment
 from lnbits.core.crud.users import get_account, update_account
+from lnbits.core.db import db as core_db
 from lnbits.core.models import Account, CreatePayment, PaymentState, Wallet
 from lnbits.core.models.extensions import UserExtension
 from lnbits.core.services import notifications
 from lnbits.core.services.users import create_user_account_no_ckeck
+from lnbits.db import SQLITE
 from lnbits.helpers import create_access_token
 from lnbits.settings import settings
 from lnbits.utils.cache import cache as lnbits_cache
@@ -70,7 +72,8 @@ def pytest_collection_modifyitems(
 
     Pure functions are run once: a database can make no difference to them. So are
     tests of the page itself, whose server asks nothing that the tests of the API do not
-    ask of both databases; SATMACHINE_EXAMPLES=100 runs them on both.
+    ask of both databases, and what is refused before a database is asked;
+    SATMACHINE_EXAMPLES=100 runs them on both.
     """
     if config.getoption("--quick"):
         config.hook.pytest_deselected(items=[i for i in items if _needs_lnbits(i)])
@@ -78,7 +81,7 @@ def pytest_collection_modifyitems(
     if environment.DATABASE != "sqlite":
         pure = [item for item in items if item.get_closest_marker("pure")]
         assert not any("app" in getattr(i, "fixturenames", ()) for i in pure)
-        page = [item for item in items if item.get_closest_marker("page")]
+        page = [i for i in items if any(map(i.get_closest_marker, ("page", "once")))]
         once = {*pure, *([] if IS_THOROUGH else page)}
         config.hook.pytest_deselected(items=list(once))
         items[:] = [item for item in items if item not in once]
@@ -180,7 +183,22 @@ async def app() -> AsyncIterator[FastAPI]:
             # LNbits only logs why it could not load an extension: say it here.
             importlib.import_module("satmachineadmin")
             raise AssertionError("LNbits did not register the extension's routes")
+        if core_db.type == SQLITE:
+            await quick_balances()
         yield lnbits
+
+
+async def quick_balances() -> None:
+    """LNbits' balances asked wallet by wallet, as `host/speed.py` offers it.
+
+    Every test makes wallets and payments of its own, and with LNbits' own view each
+    payment sums them all: a fifth of what a run cost. tests/host shows that both say
+    the same; servers that tests start as processes, and PostgreSQL, have LNbits' own.
+    """
+    speed: Any = importlib.import_module("satmachineadmin.host.speed")
+    async with core_db.connect() as conn:
+        await speed._change(conn, speed.OURS, "")
+        await conn.conn.commit()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from dev.mutants import CALLED, mutants_of, observed
 from dev.mutation import GROUPS, judged, mutants_in, row
 from environment import ROOT
+
+pytestmark = pytest.mark.pure
 
 SOURCE = '''
 LIMIT = 10

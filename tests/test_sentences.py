@@ -20,6 +20,8 @@ import screen_words
 
 from dev import installation
 
+pytestmark = pytest.mark.pure
+
 ROOT = Path(__file__).resolve().parent.parent
 PATTERNS = ROOT / "static" / "i18n" / "sentences" / "es.json"
 

@@ -17,6 +17,8 @@ from test_parse_settlement import landed
 from satmachineadmin.bitspire import minimal_fields, report_conflict, storable_json
 from satmachineadmin.calculations import fiat_cents, fraction4, shown
 
+pytestmark = pytest.mark.pure
+
 
 @pytest.mark.parametrize(
     ("value", "expected"),

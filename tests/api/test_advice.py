@@ -88,7 +88,8 @@ async def test_the_shortest_bearable_interval_is_suggested(
         await paid(world, at)
     # 32 at once, 8 hourly, 6 daily, in one day or in two
     for most, suggested in ((32, 0), (8, 60), (1, 1440)):
-        monkeypatch.setattr("satmachineadmin.api.advice.PAYMENTS_A_DAY", most)
+        for name in ("PAYMENTS_A_DAY", "PAYMENTS_A_DAY_FAST"):
+            monkeypatch.setattr(f"satmachineadmin.api.advice.{name}", most)
         found = await advice(world)
         assert found and found["suggested_interval_minutes"] == suggested
 

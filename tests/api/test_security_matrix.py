@@ -295,6 +295,7 @@ async def test_no_answer_holds_a_key_or_what_logs_somebody_in(
                     assert others == [], f"{route.name} tells an LP who {others} is"
 
 
+@pytest.mark.once
 async def test_without_a_session_nothing_is_told_and_nothing_done(
     app: FastAPI, strangers: dict[str, httpx.AsyncClient], ids: dict[str, str]
 ) -> None:

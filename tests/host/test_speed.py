@@ -35,7 +35,7 @@ from satmachineadmin.host import balances_view as view
 from satmachineadmin.host import speed
 from satmachineadmin.host.database import is_sqlite
 
-from conftest import MakeUser, MakeWallet
+from conftest import MakeUser, MakeWallet, quick_balances
 from dev.accounts import UserSession
 
 pytestmark = pytest.mark.xdist_group("host_speed")
@@ -124,8 +124,21 @@ async def _seen(wallets: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="session", autouse=True)
+async def stock(app: Any) -> AsyncIterator[None]:
+    """The other tests' server has quick balances: here LNbits' own, to the letter."""
+    if not is_sqlite():
+        yield
+        return
+    async with core_db.connect() as conn:
+        await speed._change(conn, speed.STOCK, view.STOCK_VIEW)
+        await conn.conn.commit()
+    yield
+    await quick_balances()
+
+
 @pytest_asyncio.fixture(loop_scope="session", autouse=True)
-async def as_it_came(app: Any) -> AsyncIterator[None]:
+async def as_it_came(stock: None) -> AsyncIterator[None]:
     before = await _schema()
     yield
     await speed.put_back(SUPER)

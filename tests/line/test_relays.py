@@ -25,6 +25,8 @@ from satmachineadmin.line.relays import Offer, RelayPool, relay_url_of
 from conftest import wait_for
 from dev.relay import DevRelay
 
+pytestmark = pytest.mark.pure
+
 SERVICE = ServiceKey.generate()
 MACHINE = Keys.generate()
 MACHINE_HEX = MACHINE.public_key().to_hex()
