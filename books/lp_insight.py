@@ -185,7 +185,8 @@ async def _days(
 ) -> list[Day]:
     """What arrived, by day and currency. What was before the range is what the running
     totals have beyond it: the whole past is not read again."""
-    day = zone.day_sql("p.transaction_time", since, utc_now())
+    arrived = "COALESCE(p.completed_at, p.transaction_time)"
+    day = zone.day_sql(arrived, since, utc_now())
     rows = await fetch_all(
         conn,
         f"""
@@ -196,7 +197,7 @@ async def _days(
             FROM {S}.dca_payments p WHERE p.client_id IN
                 (SELECT id FROM {S}.dca_clients WHERE user_id = :me)
               AND p.leg_type IN ('dca', 'settlement') AND {RECEIVED_SQL}
-              AND p.paid_outside = false AND p.transaction_time >= :since
+              AND p.paid_outside = false AND {arrived} >= :since
             GROUP BY p.machine_id, {day}
         ) d JOIN {S}.dca_machines m ON m.id = d.machine_id
         GROUP BY d.day, m.fiat_code ORDER BY d.day, m.fiat_code

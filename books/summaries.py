@@ -20,6 +20,7 @@ from ..base.zones import UTC, Zone, day_number, day_of_number
 from ..calculations import cents_text
 from ..crud import ARRIVED_SQL, RECEIVED_SQL
 from ..host.rates import price_now
+from ..ledger.entries import LP_PAID_OUTSIDE
 from ..models import CASH_OUT, WaitCode, utc_now
 from ..parties.invitations_crud import UNANSWERED_SQL
 from ..parties.lps_crud import (
@@ -150,11 +151,15 @@ def _price(cents: int, sats: int) -> float | None:
     return round(cents / 100 * SATS_OF_A_BITCOIN / sats, 2) if sats else None
 
 
+# When sats reached an LP; of rows of long ago only the sale's time is known.
+_ARRIVED_AT = "COALESCE(p.completed_at, p.transaction_time)"
+
+
 async def lp_history(
     user_id: str, days: int | None, zone: Zone = UTC
 ) -> list[LpHistoryDay]:
-    """What the LP received, by the zone's day and currency; of the last days, or
-    ever."""
+    """What the LP received, by the zone's day on which it arrived, and currency; of
+    the last days, or ever."""
     ever = datetime.fromtimestamp(0, timezone.utc)
     since = _midnight(zone, days - 1) if days else ever
     received = (
@@ -163,13 +168,13 @@ async def lp_history(
         f"AND p.leg_type IN ('dca', 'settlement') AND {RECEIVED_SQL} "
         "AND p.paid_outside = false"
     )
-    day = zone.day_sql("p.transaction_time", since, utc_now())
+    day = zone.day_sql(_ARRIVED_AT, since, utc_now())
     params = {"me": user_id, "since": db_time(since)}
     async with db.connect() as conn:
         before = await fetch_one(
             conn,
             f"SELECT SUM({ARRIVED_SQL}) AS sats {received} "
-            "AND p.transaction_time < :since",
+            f"AND {_ARRIVED_AT} < :since",
             params,
         )
         found = await fetch_all(
@@ -179,7 +184,7 @@ async def lp_history(
             FROM (
                 SELECT p.machine_id, {day} AS day, SUM({ARRIVED_SQL}) AS sats,
                     SUM({cents_sql("p.amount_fiat")}) AS cents
-                {received} AND p.transaction_time >= :since
+                {received} AND {_ARRIVED_AT} >= :since
                 GROUP BY p.machine_id, {day}
             ) d JOIN {S}.dca_machines m ON m.id = d.machine_id
             GROUP BY d.day, m.fiat_code ORDER BY d.day, m.fiat_code
@@ -257,6 +262,9 @@ async def totals_and_series(
     for row in await _settlement_sums(conn, is_all, params, day):
         for one_sum in _sums_of(total, by_day, row):
             one_sum.add_settlements(row)
+    for row in await _paid_outside(conn, is_all, params, day):
+        for one_sum in _sums_of(total, by_day, row):
+            one_sum.add("paid_to_lps_sats", -int(row["sats"]))
     day = zone.day_sql("p.transaction_time", *span)
     for row in await _closed_balances(conn, is_all, params, day):
         for one_sum in _sums_of(total, by_day, row):
@@ -304,6 +312,27 @@ async def _settlement_sums(
     )
 
 
+async def _paid_outside(
+    conn: Connection, is_all: bool, params: Mapping[str, Any], day: str
+) -> list[Mapping[str, Any]]:
+    """What LPs said yes to that came to them in another way: it never arrived."""
+    return await fetch_all(
+        conn,
+        f"""
+        SELECT {day} AS day, -SUM(l.sats) AS sats
+        FROM {S}.journal_lines l JOIN {S}.journal j ON j.id = l.journal_id
+        JOIN {S}.dca_settlements s ON s.id = j.settlement_id
+        WHERE l.account = '{LP_PAID_OUTSIDE}' AND l.client_id IN (
+            SELECT id FROM {S}.dca_clients
+            WHERE machine_id IN {own_machines_sql(is_all)})
+          AND s.transaction_time >= :since
+          AND s.status NOT IN ('quarantined', 'voided') AND s.is_test = false
+        GROUP BY {day}
+        """,  # noqa: S608
+        params,
+    )
+
+
 async def _closed_balances(
     conn: Connection, is_all: bool, params: Mapping[str, Any], day: str
 ) -> list[Mapping[str, Any]]:
@@ -312,10 +341,11 @@ async def _closed_balances(
     return await fetch_all(
         conn,
         f"""
-        SELECT {day} AS day, SUM(p.amount_sats) AS sats
+        SELECT {day} AS day, SUM({ARRIVED_SQL}) AS sats
         FROM {S}.dca_payments p
         WHERE p.settlement_id IS NULL AND p.leg_type = 'settlement'
-          AND p.transaction_time >= :since AND {RECEIVED_SQL} {owner}
+          AND p.transaction_time >= :since AND {RECEIVED_SQL}
+          AND p.paid_outside = false {owner}
         GROUP BY {day}
         """,  # noqa: S608
         params,

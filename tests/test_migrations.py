@@ -20,7 +20,10 @@ from fixtures.upgraded import assert_every_row_accounted_for
 from lnbits.db import POSTGRES, SQLITE, Connection, Database
 from sqlalchemy import text
 
+from satmachineadmin.books.opening import compare
 from satmachineadmin.ledger.before_crud import write_before
+
+from dev import opening
 
 OLD_VERSIONS = range(1, 10)
 LAMASSU = [table.name for table in lamassu_database()]
@@ -117,6 +120,9 @@ async def test_upgrade_accounts_for_every_row(
     after = await dump(conn)
     assert_every_row_accounted_for(before, after)
     assert len(after["dca_lp"]) == 4
+    # the journal's figures beside those of the rows, and a rule for each difference
+    said, is_explained = opening.table(await compare(conn))
+    assert is_explained and len(said) > 3, "\n".join(said)
 
 
 @pytest.mark.parametrize("version", OLD_VERSIONS)

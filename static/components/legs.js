@@ -37,7 +37,10 @@ satmachine.component('legs', {
       ].filter(Boolean)
     },
     sums() {
-      return [['amount_sats', this.t('payments.amount_sats')]]
+      return ['amount_sats', 'arrived_sats'].map(name => [
+        name,
+        this.t(`payments.${name}`)
+      ])
     },
     filters() {
       const options = (group, codes) =>
@@ -67,6 +70,13 @@ satmachine.component('legs', {
         this.url && {
           name: 'client_id',
           label: this.t('payments.label'),
+          options: [],
+          hidden: true
+        },
+        // Set by the overview, which leaves tests out.
+        this.url && {
+          name: 'is_test',
+          label: this.t('settlement.is_test'),
           options: [],
           hidden: true
         },

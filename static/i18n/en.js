@@ -309,6 +309,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       leg_type: 'For',
       label: 'Who',
       amount_sats: 'Amount (sat)',
+      arrived_sats: 'Arrived (sat)',
       amount_fiat: 'Cash',
       status: 'State',
       none: 'No payments yet',

@@ -310,6 +310,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       leg_type: 'Concepto',
       label: 'Quién',
       amount_sats: 'Importe (sat)',
+      arrived_sats: 'Llegó (sat)',
       amount_fiat: 'Efectivo',
       status: 'Estado',
       none: 'Aún no hay pagos',

@@ -1,7 +1,7 @@
 satmachine.component('screen-overview', {
   mixins: [satmachine.autoReload],
   data() {
-    return {overview: null, recent: [], fresh: new Set()}
+    return {overview: null, received: [], recent: [], fresh: new Set()}
   },
   computed: {
     days: satmachine.inAddress('days', 7),
@@ -34,11 +34,13 @@ satmachine.component('screen-overview', {
         {
           label: this.t('overview.your_fees'),
           value: this.fmt.sats(sum.operator_fee_sats),
+          notes: this.arrived('fees_received_sats'),
           to: of({})
         },
         {
           label: this.t('overview.platform_fees'),
           value: this.fmt.sats(sum.platform_fee_sats),
+          notes: this.arrived('platform_paid_sats'),
           to: of({})
         },
         {
@@ -49,7 +51,8 @@ satmachine.component('screen-overview', {
             query: {
               from,
               leg_type: 'dca,settlement',
-              status: 'completed,skipped'
+              status: 'completed,skipped',
+              is_test: 'false'
             }
           }
         },
@@ -98,6 +101,13 @@ satmachine.component('screen-overview', {
           direction: 'desc'
         })
       ])
+      // what arrived in these days, of whatever sales
+      const {series} = overview
+      const {totals} = await api.get('/insight', {
+        from: series[0].date,
+        to: series[series.length - 1].date,
+        tz: this.store.zone
+      })
       return () => {
         const known = new Set(this.recent.map(row => row.id))
         this.fresh = new Set(
@@ -106,8 +116,13 @@ satmachine.component('screen-overview', {
             : []
         )
         this.overview = overview
+        this.received = totals
         this.recent = page.data
       }
+    },
+    arrived(name) {
+      const sats = this.received.reduce((sum, one) => sum + one[name], 0)
+      return this.t('overview.received', {sats: this.fmt.sats(sats)})
     },
     set(label, field, colour) {
       const data = this.overview.series.map(day => day[field] || 0)

@@ -12,20 +12,27 @@ satmachine.component('screen-settlements', {
         col('transaction_time'),
         col('machine_id', {sortable: false}),
         col('tx_type', {format: code => this.words('tx_type', code)}),
-        col('fiat_amount', {
+        col('traded_fiat', {
           right: true,
           format: (amount, row) => this.fmt.fiat(amount, row.fiat_code)
         }),
-        col('principal_sats', sats),
+        col('traded_sats', sats),
         col('fee_sats', sats),
         col('wire_sats', sats),
         col('status')
       ]
     },
     sums() {
-      return ['fiat_amount', 'principal_sats', 'fee_sats', 'wire_sats'].map(
-        name => [name, this.t(`settlement.${name}`)]
-      )
+      // those of the overview's tiles first, then what became of the rest
+      return [
+        'traded_fiat',
+        'traded_sats',
+        'fee_sats',
+        'wire_sats',
+        'retained_sats',
+        'refund_sats',
+        'loss_sats'
+      ].map(name => [name, this.t(`settlement.${name}`)])
     },
     filters() {
       const option = group => code => ({

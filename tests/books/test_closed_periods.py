@@ -10,19 +10,23 @@ import csv
 import io
 from collections import defaultdict
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
 from api_world import ok
+from bean_check import assert_accepted
 from desk_world import customer_invoice
 from world import MakeWorld, World
 
 from satmachineadmin import distribution
 from satmachineadmin.base.cursors import set_cursor
-from satmachineadmin.base.database import execute, fetch_all, transaction
+from satmachineadmin.base.database import db, execute, fetch_all, transaction
 from satmachineadmin.base.zones import Zone
+from satmachineadmin.books import opening
+from satmachineadmin.books.journal import beancount_account
 from satmachineadmin.books.statement import lp_statement
 from satmachineadmin.desk import foreign
 from satmachineadmin.host.balances import balances_msat
@@ -173,10 +177,31 @@ async def repaired(
     )
 
 
+async def accepted(world: World, folder: Path) -> None:
+    """bean-check takes the whole file, and its balance is LNbits'."""
+    text = (await world.operator.api.get("/accounting.beancount")).text
+    wallet = world.machine_wallet.id
+    in_lnbits = (await balances_msat([wallet]))[wallet] // 1000
+    name = beancount_account("machine_wallet", world.machine.id, None)
+    assert_accepted(folder, text, {name: in_lnbits})
+
+
+async def explained(machine_id: str) -> None:
+    """The command that explains an opening has a rule for every difference."""
+    async with db.connect() as conn:
+        books = await opening.compare(conn)
+    own = [of for (machine, _), of in books.items() if machine == machine_id]
+    assert own
+    for of in own:
+        for name, figure in of.items():
+            assert not figure.unexplained, (name, dict(figure.rules))
+
+
 async def test_what_was_filed_stays_to_the_byte_and_days_add_up(
     make_world: MakeWorld,
     engine_paused: distribution.Worker,
     monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     world = await make_world(deposits=["300.00", "2900.00"])
     monkeypatch.setattr(foreign, "SETTLING", timedelta(seconds=-5))
@@ -197,6 +222,7 @@ async def test_what_was_filed_stays_to_the_byte_and_days_add_up(
 
     await repaired(world, ids, engine_paused)
     await world.assert_ledger()
+    await accepted(world, tmp_path)
     for zone in ZONES:
         again = await exports(world, first, last, zone)
         for name, said in filed[zone].items():
@@ -229,6 +255,7 @@ async def test_what_was_filed_stays_to_the_byte_and_days_add_up(
                 (x[key], x.get("record"), x.get("party")) for x in rows(whole[name])
             ]
             assert sorted(parts) == sorted(everything), name
+        await explained(world.machine.id)
         # a wallet explains itself
         wallet = world.machine_wallet.id
         in_lnbits = (await balances_msat([wallet]))[wallet] // 1000

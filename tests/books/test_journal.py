@@ -4,10 +4,6 @@ themselves, and beancount reads all of it.
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import subprocess
-import sys
 from collections import defaultdict
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +11,7 @@ from typing import Any
 
 import pytest
 from api_world import ok
+from bean_check import assert_accepted
 from world import MakeWorld, World, update
 
 from satmachineadmin import distribution
@@ -150,18 +147,6 @@ async def test_what_was_paid_outside_never_arrived_and_is_kept(
     }
 
 
-def bean_check() -> list[str]:
-    """The program, which requirements-dev.txt installs; CI may not do without it. As a
-    module: the script in `bin` names the interpreter of where it was installed."""
-    said = os.environ.get("SATMACHINE_BEAN_CHECK")
-    if said:
-        return [said]
-    if importlib.util.find_spec("beancount") is None:
-        assert not os.environ.get("CI"), "bean-check is not installed: make setup"
-        pytest.skip("bean-check is not installed: make setup")
-    return [sys.executable, "-m", "beancount.scripts.check"]
-
-
 async def test_beancount_reads_all_of_it(
     make_world: MakeWorld, engine_paused: distribution.Worker, tmp_path: Path
 ) -> None:
@@ -177,10 +162,4 @@ async def test_beancount_reads_all_of_it(
     wallet = world.machine_wallet.id
     in_lnbits = (await balances_msat([wallet]))[wallet] // 1000
     name = beancount_account("machine_wallet", world.machine.id, None)
-    balance = f"2100-01-01 balance {name} {in_lnbits} SAT\n"
-    file = tmp_path / "books.beancount"
-    file.write_text(answer.text + balance, encoding="utf-8")
-    checked = subprocess.run(
-        [*bean_check(), str(file)], capture_output=True, text=True, check=False
-    )
-    assert checked.returncode == 0, checked.stderr + checked.stdout
+    assert_accepted(tmp_path, answer.text, {name: in_lnbits})

@@ -9,10 +9,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 from fake_lightning import FakeLightning
 
+from satmachineadmin.base.database import db, fetch_all, from_db_time
+from satmachineadmin.books import accounting
 from satmachineadmin.ledger.entries import (
     LP_CASH_USED,
     LP_CLOSED,
@@ -25,6 +30,8 @@ from satmachineadmin.models import Leg, Settlement
 
 Row = Mapping[str, Any]
 PARTS = ("sats", "fiat_cents", "counter_cents")
+BEGINNING = datetime(2000, 1, 1, tzinfo=timezone.utc)
+END = datetime(2100, 1, 1, tzinfo=timezone.utc)
 OF_LP = (LP_DEPOSITS, LP_CASH_USED, LP_CLOSED)
 
 LINES_SQL = """
@@ -113,3 +120,40 @@ def check_wallet(
         if sent.destination == wallet and sent.status == "success":
             expected += sent.sats
     assert lightning.balances[wallet] == expected
+
+
+async def assert_periods_add_up(operator: str, machine_id: str) -> None:
+    """The lines of the accounting file: of periods cut at the times of entries they add
+    up to those of all of them, and the wallet's column to the wallet's account."""
+    async with db.connect() as conn:
+        entries = await fetch_all(
+            conn,
+            "SELECT j.at, l.account, l.sats FROM satoshimachine.journal j "
+            "JOIN satoshimachine.journal_lines l ON l.journal_id = j.id "
+            "WHERE j.machine_id = :m",
+            {"m": machine_id},
+        )
+    times = sorted({at for row in entries if (at := from_db_time(row["at"]))})
+    cuts = [BEGINNING, *times[:: max(1, len(times) // 3)], END]
+    parts: dict[tuple[Any, ...], list[int]] = {}
+    for since, until in pairwise(cuts):
+        await _add_lines(parts, accounting.Asked(operator, False, since, until))
+    whole: dict[tuple[Any, ...], list[int]] = {}
+    await _add_lines(whole, accounting.Asked(operator, False, BEGINNING, END))
+    found, wanted = ({k: v for k, v in x.items() if any(v)} for x in (parts, whole))
+    assert found == wanted
+    gained = sum(wallet for *_, wallet in whole.values())
+    assert gained == sum(r["sats"] for r in entries if r["account"] == MACHINE_WALLET)
+
+
+async def _add_lines(
+    sums: dict[tuple[Any, ...], list[int]], asked: accounting.Asked
+) -> None:
+    async for page in accounting.lines(asked):
+        for line in page:
+            state = line["status"] if line["record"].startswith("leg") else ""
+            key = (line["record"], line["id"], line["party"], state, line["is_test"])
+            of = sums.setdefault(key, [0, 0, 0])
+            of[0] += line["sats"]
+            of[1] += round(Decimal(line["counter_value"]) * 100)
+            of[2] += line["wallet_sats"]

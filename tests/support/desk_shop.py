@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from uuid import uuid4
 
 import pytest
-from desk_journal import LINES_SQL, JournalWatch
+from desk_journal import LINES_SQL, JournalWatch, assert_periods_add_up
 from fake_lightning import FakeLightning
 from hypothesis.stateful import RuleBasedStateMachine
 from lnbits.db import SQLITE, Connection
@@ -184,6 +184,7 @@ class DeskShop(RuleBasedStateMachine):
 
     async def _close_shop(self) -> None:
         """Nothing is left behind for the engine of the other tests."""
+        await assert_periods_add_up(self.operator, self.machine.id)
         own = {"m": self.machine.id, "o": self.operator}
         async with transaction() as conn:
             await execute(

@@ -41,6 +41,7 @@ NOT_THE_MONEY_PATH = {
     "base.events": "waits for an event, and changes nothing",
     "base.zones": "reads which day it is where somebody is",
     "books.accounting": "reads what was paid, for a CSV",
+    "books.opening": "compares an old database's figures, and writes nothing",
     "books.trade_lines": "adds up entries for a CSV, and writes nothing",
     "books.cash": "reads the cash book, for a screen",
     "books.cash_periods": "adds the cash book up, for a file",

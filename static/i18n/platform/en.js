@@ -25,7 +25,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       of: 'of {name}',
       cash_out: 'Cash-out, all operators',
       cash_in: 'Cash-in, all operators',
-      platform_fees: 'Platform fees',
+      platform_fees: 'Platform’s share of the fees',
       operator_fees: 'Operators’ fees',
       paid_to_lps: 'Paid to LPs',
       operators: 'Operators',

@@ -24,7 +24,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       of: 'de {name}',
       cash_out: 'Retiros, todos los operadores',
       cash_in: 'Ingresos, todos los operadores',
-      platform_fees: 'Comisiones de la plataforma',
+      platform_fees: 'Parte de la plataforma',
       operator_fees: 'Comisiones de los operadores',
       paid_to_lps: 'Pagado a los LP',
       operators: 'Operadores',
