@@ -79,33 +79,42 @@ async def given_out(settlement: Settlement) -> list[tuple[str, str, int]]:
 
 
 async def assert_adds_up(operator: str) -> dict[tuple[str, int], tuple[int, int]]:
-    """What places hold is the sum of what moved, and nothing came from nowhere."""
-    held: dict[tuple[str, int], tuple[int, int]] = {}
+    """What places hold is the sum of what moved, and nothing came from nowhere: in
+    each currency. Returns what is inside, of every currency."""
+    held: dict[tuple[str, str, int], tuple[int, int]] = {}
+    totals: dict[str, int] = {}
     for row in await movements(operator):
         assert Decimal(str(row["amount"])) > 0
-        cents = round(float(row["amount"]) * 100)
+        code, cents = row["currency"], round(float(row["amount"]) * 100)
         for place, sign in ((row["from_place"], -1), (row["to_place"], 1)):
             # the hand is kept by amount
             is_hand = place == ledger.HAND
-            key = (place, 0 if is_hand else int(row["denomination"] or 0))
+            note = 0 if is_hand else int(row["denomination"] or 0)
             moved = 0 if is_hand else int(row["notes"] or 0)
-            notes, before = held.get(key, (0, 0))
-            held[key] = (notes + sign * moved, before + sign * cents)
-    assert sum(cents for _, cents in held.values()) == 0
-    inside = {k: v for k, v in held.items() if ledger.is_inside(k[0]) and v != (0, 0)}
+            notes, before = held.get((code, place, note), (0, 0))
+            held[code, place, note] = (notes + sign * moved, before + sign * cents)
+    for (code, _, _), (_, cents) in held.items():
+        totals[code] = totals.get(code, 0) + cents
+    assert not any(totals.values()), totals
+    inside = {k: v for k, v in held.items() if ledger.is_inside(k[1]) and v != (0, 0)}
     async with db.connect() as conn:
         kept = await fetch_all(
             conn,
-            f"SELECT * FROM {S}.cash_balances WHERE operator_user_id = :o",
+            f"SELECT currency, place, denomination, SUM(notes) AS notes, "
+            f"SUM(cents) AS cents FROM {S}.cash_balances "
+            "WHERE operator_user_id = :o GROUP BY currency, place, denomination",
             {"o": operator},
         )
     balances = {
-        (r["place"], int(r["denomination"])): (int(r["notes"]), int(r["cents"]))
+        (r["currency"], r["place"], int(r["denomination"])): (
+            int(r["notes"]),
+            int(r["cents"]),
+        )
         for r in kept
         if r["notes"] or r["cents"]
     }
     assert balances == inside
-    return inside
+    return {(place, note): value for (_, place, note), value in inside.items()}
 
 
 async def count(

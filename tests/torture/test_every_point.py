@@ -32,6 +32,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from cash_rows import assert_adds_up
 from lnbits.core.db import db as core_db
 from lnurl_server import LnurlServer
 from loguru import logger
@@ -151,6 +152,7 @@ async def play(make_world: MakeWorld, shop: LnurlServer, name: str, at: Any) -> 
     await finish(scene)
     ended = time.monotonic()
     await scene.world.assert_ledger()
+    await assert_adds_up(scene.world.operator.user_id)
     played = Played(
         await scene.holdings(),
         order,
