@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -22,7 +21,7 @@ from typing import Any
 from loguru import logger
 
 from . import crud
-from .base import lease
+from .base import lease, processes
 from .host import limits
 from .host.database import core_connection, deferred_commit
 from .models import Payout, Settlement, utc_now
@@ -52,7 +51,7 @@ MAX_EXTERNAL_AT_ONCE = 3
 REFUSED_WAIT = timedelta(minutes=1)
 
 # Who we are in the lease, the claims and the payouts: new with every process.
-INSTANCE_ID = uuid.uuid4().hex
+INSTANCE_ID = processes.new_name()
 
 # Set by whatever makes work for the engine in this process.
 work = asyncio.Event()

@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from lnbits.core.models import Payment
@@ -22,7 +24,7 @@ from loguru import logger
 from sqlalchemy.exc import SQLAlchemyError
 
 from . import bitspire, crud, distribution
-from .base import cursors, lease, rates_crud
+from .base import cursors, lease, processes, rates_crud
 from .base.database import CHUNK, db, db_time, transaction
 from .base.events import in_own_task, wait_for_event
 from .desk import consents, foreign, notices, reconciliation
@@ -31,12 +33,19 @@ from .host.payments import as_payment, successful_page
 from .host.rates import ask_price
 from .line import engine as line
 from .models import utc_now
-from .money import forwards_crud, landing, payouts_crud, planning, receipts, strays
+from .money import (
+    forwards_crud,
+    landing,
+    owed_crud,
+    payouts_crud,
+    planning,
+    receipts,
+    strays,
+)
 from .money.rush import debouncer
 from .parties import discounts_crud
 
 PREFIX = "ext_satmachineadmin"
-LEASE_RENEW_SECONDS = 10
 SWEEP_SECONDS = 60
 PRICE_SECONDS = 600
 FULL_SWEEP_SECONDS = 3600
@@ -45,11 +54,19 @@ DESK_SECONDS = 60
 # the super is told of what lasts longer
 TROUBLE = timedelta(minutes=5)
 IDLE_POLL_SECONDS = 2
+# whether the engine's process has ended is asked so often, of the kernel
+WATCH_SECONDS = 1
 # LNbits' clocks (several processes, a slow commit) may differ by this much
 SWEEP_OVERLAP = timedelta(minutes=15)
 CURSOR_SECONDS = 600
+# a payment that LNbits has half written is looked at again after a minute or two
+SWEEP_QUIET_SECONDS = 180
 PAGE = 500
 BEFORE_BITCOIN = datetime(2009, 1, 1, tzinfo=timezone.utc)
+
+
+def _rest_of_sweep() -> written.Rest:
+    return written.Rest(SWEEP_QUIET_SECONDS)
 
 
 @dataclass
@@ -60,6 +77,12 @@ class State:
     # payments of ours that only LNbits knows were looked for since we are the engine
     has_looked: bool = False
     lease_renewed: float = 0.0
+    # the lease as this process last saw it in another's hands
+    lease_seen: lease.Lease | None = None
+    # the counter of our file then; None if it moved meanwhile
+    lease_raw: int | None = None
+    # unless we know better, as after a start
+    is_owed: bool = True
     listener_at: datetime | None = None
     sweep_at: datetime | None = None
     sweep_error: str | None = None
@@ -69,11 +92,18 @@ class State:
     prices: float = field(default=-1e9)
     # when the sweep's cursor was last written down
     cursor_written: float = field(default=-1e9)
+    # where the sweep has read to, to be committed with the lease
+    cursor: str | None = None
     rest: written.Rest = field(default_factory=written.Rest)
+    sweep_rest: written.Rest = field(default_factory=_rest_of_sweep)
+    desk_rest: written.Rest = field(default_factory=written.Rest)
     relays_at: datetime = field(default_factory=utc_now)
 
 
 state = State()
+lease.owed_is(owed_crud.OWED)
+# set when something begins to be owed: the lease is renewed for a shorter time then
+owed_began = asyncio.Event()
 
 
 # ------------------------------------------------------------------------- listener
@@ -110,14 +140,22 @@ async def sweep(*, is_full: bool = False) -> int:
     wallets = sorted(await crud.machine_wallets())
     for index in range(0, len(wallets), CHUNK):
         landed += await _sweep_wallets(wallets[index : index + CHUNK], since)
-    if landed or time.monotonic() - state.cursor_written >= CURSOR_SECONDS:
-        # a restart reads on from here, and some minutes more are no matter
-        await cursors.set_cursor("sweep", str(started.timestamp()))
-        state.cursor_written = time.monotonic()
+    cursor = str(started.timestamp())
+    if landed or not state.is_engine:
+        await _write_cursor(cursor, is_news=bool(landed))
+    elif time.monotonic() - state.cursor_written >= CURSOR_SECONDS:
+        state.cursor = cursor  # goes with the lease
     state.sweep_at = utc_now()
     if landed:
         distribution.wake()
     return landed
+
+
+async def _write_cursor(cursor: str, *, is_news: bool) -> None:
+    """A restart reads on from here, and some minutes more are no matter."""
+    if is_news or time.monotonic() - state.cursor_written >= CURSOR_SECONDS:
+        await cursors.set_cursor("sweep", cursor)
+        state.cursor, state.cursor_written = None, time.monotonic()
 
 
 async def _sweep_from() -> datetime | None:
@@ -176,19 +214,82 @@ async def _land_row(row: Mapping[str, Any]) -> int:
 
 
 async def renew_lease_once() -> None:
-    """Become the engine or stay it; every 10 s, a lease lasts 55."""
+    """Become the engine, or stay it."""
     was = state.is_engine
-    state.is_engine = await lease.acquire_or_renew(distribution.INSTANCE_ID)
+    state.is_engine = await _hold_or_take()
     if state.is_engine:
         state.lease_renewed = time.monotonic()
     if state.is_engine != was:
         state.has_looked = False
+        # an engine has more to do in its turns than another
+        state.sweep_rest, state.desk_rest = _rest_of_sweep(), written.Rest()
         logger.info(
             "satmachineadmin: this process is the engine now"
             if state.is_engine
             else "satmachineadmin: another process is the engine"
         )
         distribution.wake()
+
+
+async def _hold_or_take() -> bool:
+    me = distribution.INSTANCE_ID
+    if state.is_engine or state.lease_seen is None:
+        if await _renew(me):
+            return True
+    seen = await _look_at_lease()
+    if seen.is_over or seen.holder == me:
+        return await _renew(me)
+    if seen.holder and processes.is_gone(seen.holder):
+        return await lease.take_from(seen.holder, me)
+    if seen.is_owed and seen.seconds_left > lease.LEASE_SECONDS:
+        await lease.shorten()
+    return False
+
+
+async def _renew(me: str) -> bool:
+    cursor = state.cursor
+    with written.ours.no_news() as committed:
+        if cursor is None:
+            is_ours = await lease.acquire_or_renew(me)
+        else:
+            also = partial(cursors.put_cursor, name="sweep", value=cursor)
+            is_ours = await lease.acquire_or_renew(me, also)
+        if is_ours:
+            committed()
+    if is_ours and cursor is not None:
+        state.cursor, state.cursor_written = None, time.monotonic()
+    return is_ours
+
+
+async def _look_at_lease() -> lease.Lease:
+    """And tell whoever rests whether more than the lease was written."""
+    last, last_raw = state.lease_seen, state.lease_raw
+    raw = written.raw_position()  # before anything is read
+    seen = await lease.look()
+    state.lease_seen = seen
+    state.lease_raw = raw if raw == written.raw_position() else None
+    if last and seen.expires_epoch != last.expires_epoch:
+        written.renewed_by_another(last_raw, state.lease_raw)
+    written.polled(seen.snapshot, seen.expires_epoch, is_engine=False)
+    return seen
+
+
+def note_owed(*, is_owed: bool) -> None:
+    """What the worker found out, for the lease."""
+    if is_owed and not state.is_owed:
+        owed_began.set()
+    state.is_owed = is_owed
+
+
+async def sweep_turn() -> None:
+    """One turn of the sweep, unless there was nothing and nobody has written since."""
+    position = written.of_both()  # before anything is read
+    if state.sweep_rest.may_go_on(position):
+        state.sweep_at = utc_now()
+        return
+    await sweep_once()
+    is_done = not (state.sweep_error or await owed_crud.is_anything_waited_for())
+    state.sweep_rest.looked(position, is_done=is_done)
 
 
 async def sweep_once() -> None:
@@ -237,6 +338,16 @@ async def run_maintenance() -> None:
         state.second_look = time.monotonic()
 
 
+async def desk_turn() -> None:
+    """One turn of the desk, unless all is as it was in the last."""
+    seen = written.of_both()  # before anything is read
+    trouble = await health_problems() if state.is_engine else {}
+    position = None if seen is None else (seen, tuple(sorted(trouble.items())))
+    if not state.desk_rest.may_go_on(position):
+        await notify_and_reconcile()
+        state.desk_rest.looked(position, is_done=True)
+
+
 async def notify_and_reconcile() -> None:
     """Tell people what waits for them, and reconcile by night. What goes wrong here
     has a loop of its own, so that it delays no payment."""
@@ -280,7 +391,7 @@ async def work_once() -> None:
         # a call for work that is another process's to do would wake this one for ever
         distribution.work.clear()
         return
-    position = written.position()  # before anything is read
+    position = written.position()  # before anything is read, and free of charge
     if not await _is_called(position):
         state.worker_at = utc_now()
         await _wait_for_work()
@@ -301,11 +412,13 @@ async def _is_called(position: bytes | None) -> bool:
     """Whether a pass may find anything: one statement, and on SQLite none while nobody
     has written. What another process has landed is found by this alone."""
     if distribution.work.is_set() or not state.has_looked:
+        note_owed(is_owed=True)  # perhaps
         return True
     if state.rest.may_go_on(position):
         return False
     is_due, is_later = await payouts_crud.look_for_work()
     state.rest.looked(position, is_done=not (is_due or is_later))
+    note_owed(is_owed=is_due or is_later)
     return is_due
 
 
@@ -325,10 +438,17 @@ async def ask_prices() -> None:
         for code in codes:
             price = await ask_price(code)
             if price is not None:
-                async with transaction() as conn:
-                    await rates_crud.keep_price(conn, code, price, utc_now())
+                await _keep_price(code, price)
     except (SQLAlchemyError, OSError):
         logger.exception("satmachineadmin: prices")
+
+
+async def _keep_price(code: str, price: Decimal) -> None:
+    with written.ours.no_news() as committed:
+        async with transaction() as conn:
+            is_kept = await rates_crud.keep_price(conn, code, price, utc_now())
+        if is_kept:
+            committed()
 
 
 def is_ready() -> bool:
@@ -364,19 +484,41 @@ async def lease_loop() -> None:
     try:
         while limits.is_running():
             await in_own_task(renew_lease_once())
-            await asyncio.sleep(await in_own_task(_until_next_look()))
+            await (_rest_as_engine() if state.is_engine else _wait_for_lease())
     except asyncio.CancelledError:
         state.is_engine = False
         await lease.release_lease(distribution.INSTANCE_ID)
         raise
 
 
-async def _until_next_look() -> float:
-    """The engine renews every 10 s; the others look when its lease may be over."""
-    if state.is_engine:
-        return LEASE_RENEW_SECONDS
-    left = (await lease.lease_state())["seconds_left"]
-    return min(LEASE_RENEW_SECONDS, left + 0.2)
+async def _rest_as_engine() -> None:
+    """Until the lease must be renewed, which is soon after something is owed."""
+    while state.is_engine:
+        every = lease.RENEW_SECONDS if state.is_owed else lease.RESTING_RENEW_SECONDS
+        left = state.lease_renewed + every - time.monotonic()
+        if left <= 0:
+            return
+        owed_began.clear()
+        await wait_for_event(owed_began, left)
+
+
+async def _wait_for_lease() -> None:
+    """Until it is worth a look at who holds the lease, and whether anything is owed.
+
+    The holder's process has ended; its time may be over; somebody has written to the
+    database, or where that cannot be told, a moment has passed.
+    """
+    seen, began = state.lease_seen, time.monotonic()
+    raw = state.lease_raw
+    left = seen.seconds_left + 0.2 if seen else 0.0
+    while (waited := time.monotonic() - began) < left:
+        if waited >= IDLE_POLL_SECONDS and (
+            raw is None or raw != written.raw_position()
+        ):
+            return
+        if seen and processes.is_gone(seen.holder):
+            return
+        await asyncio.sleep(min(WATCH_SECONDS, left - waited))
 
 
 async def keep_line() -> None:
@@ -386,9 +528,9 @@ async def keep_line() -> None:
 
 TASKS: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
     f"{PREFIX}_lease": lease_loop,
-    f"{PREFIX}_sweep": _every(SWEEP_SECONDS, sweep_once),
+    f"{PREFIX}_sweep": _every(SWEEP_SECONDS, sweep_turn),
     f"{PREFIX}_worker": _every(0, work_once),
-    f"{PREFIX}_desk": _every(DESK_SECONDS, notify_and_reconcile),
+    f"{PREFIX}_desk": _every(DESK_SECONDS, desk_turn),
     f"{PREFIX}_line": _every(SWEEP_SECONDS, keep_line),
     f"{PREFIX}_prices": _every(SWEEP_SECONDS, ask_prices),
 }

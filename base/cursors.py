@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from lnbits.db import Connection
+
 from ..models import utc_now
 from .database import db, db_time, execute, fetch_one, transaction
 
@@ -18,12 +20,17 @@ async def get_cursor(name: str) -> str | None:
 
 async def set_cursor(name: str, value: str) -> None:
     async with transaction() as conn:
-        await execute(
-            conn,
-            """
-            INSERT INTO satoshimachine.dca_cursors (id, value, updated_at)
-            VALUES (:id, :value, :now) ON CONFLICT (id)
-            DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at
-            """,
-            {"id": name, "value": value, "now": db_time(utc_now())},
-        )
+        await put_cursor(conn, name, value)
+
+
+async def put_cursor(conn: Connection, name: str, value: str) -> None:
+    """The same in the caller's transaction."""
+    await execute(
+        conn,
+        """
+        INSERT INTO satoshimachine.dca_cursors (id, value, updated_at)
+        VALUES (:id, :value, :now) ON CONFLICT (id)
+        DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at
+        """,
+        {"id": name, "value": value, "now": db_time(utc_now())},
+    )

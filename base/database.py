@@ -22,6 +22,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from lnbits.db import (
+    POSTGRES,
     SQLITE,
     Connection,
     Database,
@@ -200,6 +201,11 @@ def epoch_now_sql() -> str:
     if db.type == SQLITE:
         return "CAST(strftime('%s', 'now') AS BIGINT)"
     return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS BIGINT)"
+
+
+def snapshot_sql() -> str:
+    """What PostgreSQL has committed as the statement sees it; empty elsewhere."""
+    return "CAST(txid_current_snapshot() AS TEXT)" if db.type == POSTGRES else "''"
 
 
 def cents_sql(column: str) -> str:

@@ -146,9 +146,10 @@ async def machine_currencies(conn: Connection) -> list[str]:
 
 async def keep_price(
     conn: Connection, fiat_code: str, price: Decimal, at: datetime
-) -> None:
-    """What LNbits said a bitcoin costs; what no sale is compared with any more goes."""
-    await execute(
+) -> bool:
+    """What LNbits said a bitcoin costs; what no sale is compared with any more goes.
+    False if one of that second is kept already."""
+    kept = await execute(
         conn,
         f"INSERT INTO {S}.dca_prices (fiat_code, asked_epoch, price) "  # noqa: S608
         "VALUES (:code, :at, :price) ON CONFLICT DO NOTHING",
@@ -159,3 +160,4 @@ async def keep_price(
         f"DELETE FROM {S}.dca_prices WHERE asked_epoch < :old",  # noqa: S608
         {"old": int((at - timedelta(days=90)).timestamp())},
     )
+    return kept == 1

@@ -28,6 +28,7 @@ ROWS = (
     "processes",
     "pages",
     "start",
+    "idle",
 )
 
 

@@ -11,7 +11,7 @@ from bench.stage import Stage, booted
 # isort: split
 from lnbits.settings import settings
 
-from bench import calls, flood, history, host, payments, processes, start, year
+from bench import calls, flood, history, host, idle, payments, processes, start, year
 
 ROWS: dict[str, Callable[[Stage], Awaitable[None]]] = {
     "one": payments.one_settlement,
@@ -27,6 +27,7 @@ ROWS: dict[str, Callable[[Stage], Awaitable[None]]] = {
 SERVERS: dict[str, Callable[[], Awaitable[None]]] = {
     "processes": processes.measure,
     "start": start.measure,
+    "idle": idle.measure,
 }
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from lnbits.db import Connection
 from loguru import logger
@@ -212,27 +212,47 @@ async def _payouts_received(conn: Connection, now: datetime) -> list[Cause]:
 # -------------------------------------------------------------------------- the memory
 
 
+class Changes(NamedTuple):
+    """What became of the causes since they were last looked at."""
+
+    due: list[Cause]
+    known: Mapping[str, Mapping[str, Any]]
+    over: list[str]
+
+
 async def _remember(causes: Sequence[Cause], now: datetime) -> list[Cause]:
-    """Open, repeat and close causes in one transaction; those to be told now."""
+    """Open, repeat and close causes in one transaction; those to be told now. Where
+    nothing changed, nothing is locked or written: an engine at rest comes by here."""
     by_key = {cause.key: cause for cause in causes}
+    forget_before = now - RETENTION
+    async with db.connect() as conn:
+        seen = await _changes(conn, by_key, now)
+        if not (seen.due or seen.over) and not await notices_crud.is_any_closed(
+            conn, forget_before
+        ):
+            return []
     async with transaction() as conn:
         await notices_crud.lock(conn)
-        known = await notices_crud.known(conn, by_key)
-        due = [c for c in by_key.values() if _is_due(c, known.get(c.key), now)]
+        due, known, over = await _changes(conn, by_key, now)
         fresh = [c for c in due if c.key not in known]
         await notices_crud.write(
             conn,
             now,
             fresh=[_row(cause, now) for cause in fresh],
             told={c.key: c.message for c in due if c.key in known},
-            over=[
-                key
-                for key, row in known.items()
-                if row["closed_at"] is None and key not in by_key
-            ],
-            forget_before=now - RETENTION,
+            over=over,
+            forget_before=forget_before,
         )
     return due
+
+
+async def _changes(
+    conn: Connection, by_key: Mapping[str, Cause], now: datetime
+) -> Changes:
+    known = await notices_crud.known(conn, by_key)
+    due = [c for c in by_key.values() if _is_due(c, known.get(c.key), now)]
+    is_open = [key for key, row in known.items() if row["closed_at"] is None]
+    return Changes(due, known, [key for key in is_open if key not in by_key])
 
 
 def _is_due(cause: Cause, row: Mapping[str, Any] | None, now: datetime) -> bool:

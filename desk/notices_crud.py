@@ -15,6 +15,7 @@ from ..base.database import (
     execute,
     execute_many,
     fetch_all,
+    fetch_one,
     in_lists,
     insert_sql,
 )
@@ -117,6 +118,16 @@ async def known(conn: Connection, keys: Iterable[str]) -> dict[str, Row]:
         ):
             found[row["cause"]] = row
     return found
+
+
+async def is_any_closed(conn: Connection, before: datetime) -> bool:
+    """Whether one was closed before then."""
+    found = await fetch_one(
+        conn,
+        f"SELECT 1 AS yes FROM {S}.dca_notices WHERE closed_at < :before LIMIT 1",  # noqa: S608
+        {"before": db_time(before)},
+    )
+    return found is not None
 
 
 async def write(

@@ -1,6 +1,8 @@
 """One LNbits in this process, as `dev.server` starts it: ``serve.py HOST PORT``.
 
-It is LNbits' own app under uvicorn, nothing patched. The process ends itself when
+It is LNbits' own app under uvicorn, nothing patched; where a bench asks for it, the
+statements of all its databases are counted, and SIGUSR1 has the count written into the
+folder. The process ends itself when
 its parent is gone, so that a test run that is killed leaves no server behind.
 """
 
@@ -21,6 +23,24 @@ def _follow(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _count_statements(port: int) -> None:
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    count = 0
+
+    def one_more(*_: object) -> None:
+        nonlocal count
+        count += 1
+
+    def write(*_: object) -> None:
+        with open(f"statements-{port}", "w", encoding="ascii") as file:
+            file.write(str(count))
+
+    event.listen(Engine, "before_cursor_execute", one_more)
+    signal.signal(signal.SIGUSR1, write)
+
+
 def main() -> None:
     host, port = sys.argv[1], int(sys.argv[2])
     # Python put our own folder first: its names are none of LNbits' business.
@@ -28,6 +48,8 @@ def main() -> None:
     # The script's run folder is the working directory: what is served from there.
     sys.path.insert(0, os.getcwd())
     threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
+    if os.environ.get("SATMACHINE_COUNT_STATEMENTS"):
+        _count_statements(port)
 
     import uvicorn
 

@@ -32,7 +32,7 @@ from ..base.events import wait_for_event
 from ..desk.relays import deaf_sentence
 from ..host import limits, written
 from ..models import Machine, utc_now
-from . import answers, cassettes, cassettes_crud
+from . import answers, cassettes, cassettes_crud, requests_crud
 from . import crud as line_crud
 from . import keys as line_keys
 from . import payout as line_payout
@@ -115,6 +115,7 @@ class Line:
         self._next: dict[str, float] = {}
         self.written: dict[str, Any] | None = None
         self.rest = written.Rest()
+        self.payouts_rest = written.Rest()
 
     # life ------------------------------------------------------------------------
 
@@ -150,13 +151,21 @@ class Line:
             await self.publish(again=True)
         self.listening = listening
         if self._is_time("look", LOOK_SECONDS):
-            await line_payout.recheck_customer_payments()
+            await self._look_at_payouts()
         if self._is_time("status", STATUS_SECONDS):
             await self._write_status()
 
+    async def _look_at_payouts(self) -> None:
+        position = written.known()  # before anything is read
+        if self.payouts_rest.may_go_on(position):
+            return
+        is_done = await line_payout.recheck_customer_payments() == 0
+        is_done = is_done and not await requests_crud.is_any_payout_open()
+        self.payouts_rest.looked(position, is_done=is_done)
+
     async def _follow_settings(self) -> None:
         """Nothing to read where nobody has written since there was nothing to send."""
-        position = written.position()  # before anything is read
+        position = written.known()  # before anything is read
         if not changed.is_set() and self.rest.may_go_on(position):
             return
         changed.clear()
@@ -465,12 +474,14 @@ async def run(may_answer: Callable[[], bool]) -> None:
 async def health() -> dict[str, Any]:
     """Relays, last event and queue length, as the engine sees them.
 
-    `is_listening` is False if nobody is: there is no engine.
+    `is_listening` is False if nobody is: there is no engine. The engine itself asks the
+    database nothing: it has read its keys, and does so again when they change.
     """
-    ring = await line_keys.key_ring()
-    status, is_listening = await line_crud.read_status()
-    if current:
-        status, is_listening = current.status(), True
+    if current and current.ring:
+        ring, status, is_listening = current.ring, current.status(), True
+    else:
+        ring = await line_keys.key_ring()
+        status, is_listening = await line_crud.read_status()
     return {
         "service_npub": ring.npub,
         "problem": ring.problem,

@@ -345,6 +345,17 @@ async def payouts_to_look_at(now: datetime, limit: int = 100) -> list[MachineReq
         )
 
 
+async def is_any_payout_open() -> bool:
+    """Whether one will be due for a look, now or later."""
+    async with db.connect() as conn:
+        found = await fetch_one(
+            conn,
+            f"SELECT 1 AS yes FROM {S}.dca_machine_requests "  # noqa: S608
+            "WHERE rpc = 'payout' AND status = 'paying' LIMIT 1",
+        )
+    return found is not None
+
+
 async def schedule_check(payment_hash: str, next_look_at: datetime) -> None:
     async with transaction() as conn:
         await execute(

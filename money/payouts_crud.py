@@ -26,6 +26,7 @@ from ..base.database import (
     insert_sql,
     reuse,
     row_params,
+    snapshot_sql,
     transaction,
 )
 from ..base.lease import lease_held_sql
@@ -38,9 +39,11 @@ from ..crud import (
     recorded_hashes,
     refresh_settlements,
 )
+from ..host import written
 from ..ledger.postings import post_legs
 from ..models import Leg, Payout, utc_now
 from .forwards import autoforward_legs
+from .owed_crud import MAY_BE_PAID, OWED
 
 __all__ = ["db"]
 
@@ -58,16 +61,7 @@ class Wait(NamedTuple):
 
 # leg id -> why it waits
 Deferred = dict[str, Wait]
-# A leg that waits for its time, or for somebody to say where it goes, is not due: it is
-# not read either, or ten thousand such legs would hide the ones behind them.
-DUE = """
-    status = 'pending' AND payout_id IS NULL
-    AND (next_try_at IS NULL OR next_try_at <= :now)
-    AND NOT (leg_type = 'refund' AND target IS NULL)
-    AND (leg_type <> 'super_fee' OR EXISTS (
-        SELECT 1 FROM satoshimachine.super_config
-        WHERE id = 'default' AND super_fee_wallet_id IS NOT NULL))
-    """
+DUE = f"{MAY_BE_PAID} AND (next_try_at IS NULL OR next_try_at <= :now)"
 
 
 def backoff_seconds(attempts: int) -> int:
@@ -102,13 +96,15 @@ async def look_for_work() -> tuple[bool, bool]:
                 OR EXISTS (SELECT 1 FROM satoshimachine.dca_payouts
                     WHERE status IN ('new', 'invoiced')
                     AND (next_try_at IS NULL OR next_try_at <= :now)) AS is_due,
-                EXISTS (SELECT 1 FROM satoshimachine.dca_payments
-                    WHERE status = 'pending' AND next_try_at > :now)
-                OR EXISTS (SELECT 1 FROM satoshimachine.dca_payouts
-                    WHERE status IN ('new', 'invoiced')) AS is_later
+                {OWED} AS is_later,
+                {snapshot_sql()} AS snapshot,
+                (SELECT expires_epoch FROM satoshimachine.dca_lease
+                    WHERE id = 'engine') AS expires
             """,  # noqa: S608
             {"now": db_time(utc_now())},
         )
+        if row:  # before another statement of ours is committed
+            written.polled(row["snapshot"], row["expires"] or 0, is_engine=True)
     return (bool(row["is_due"]), bool(row["is_later"])) if row else (False, False)
 
 

@@ -177,8 +177,8 @@ async def test_two_processes_on_one_database_settle_once_and_take_over(
         )
         taken_over_seconds = time.monotonic() - killed_at
         print(f"the other process took over after {taken_over_seconds:.1f} s")
-        # The lease lasts 55 s; the others look when it may be over.
-        assert taken_over_seconds <= 60
+        # Its process is gone, and the other is on the same machine.
+        assert taken_over_seconds <= 15
         # forwards gather a little longer than the settlement takes
         await wait_for(
             lambda: books.query(OPEN_LEGS)[0]["n"] == 0,

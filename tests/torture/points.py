@@ -39,6 +39,7 @@ from dev import installation
 
 NOT_THE_MONEY_PATH = {
     "base.events": "waits for an event, and changes nothing",
+    "base.processes": "asks the kernel which process this is",
     "base.zones": "reads which day it is where somebody is",
     "books.accounting": "reads what was paid, for a CSV",
     "books.opening": "compares an old database's figures, and writes nothing",
