@@ -1,24 +1,20 @@
 """Satoshi Machine: the back office of a network of bitSpire Bitcoin ATMs.
 
 LNbits looks for these names: the router, the static files, and what starts and stops
-the extension's tasks.
+the extension's tasks. At every start it first loads the package for its migrations and
+its database alone, throws it away, and loads it again for the router: so what is behind
+a name is loaded when LNbits asks for it, or all would be loaded twice.
 """
 
-from fastapi import APIRouter
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from .base.database import db
-from .tasks import start as satmachineadmin_start
-from .tasks import stop as satmachineadmin_stop
-from .views import satmachineadmin_generic_router, satmachineadmin_page_router
-from .views_api import satmachineadmin_api_router
 
-satmachineadmin_ext: APIRouter = APIRouter(
-    prefix="/satmachineadmin", tags=["Satoshi Machine"]
-)
-satmachineadmin_ext.include_router(satmachineadmin_generic_router)
-satmachineadmin_ext.include_router(satmachineadmin_api_router)
-# last: it answers whatever nobody else does
-satmachineadmin_ext.include_router(satmachineadmin_page_router)
+if TYPE_CHECKING:
+    from .router import satmachineadmin_ext
+    from .tasks import start as satmachineadmin_start
+    from .tasks import stop as satmachineadmin_stop
 
 satmachineadmin_static_files = [
     {
@@ -27,6 +23,12 @@ satmachineadmin_static_files = [
     }
 ]
 
+_BEHIND = {
+    "satmachineadmin_ext": ("router", "satmachineadmin_ext"),
+    "satmachineadmin_start": ("tasks", "start"),
+    "satmachineadmin_stop": ("tasks", "stop"),
+}
+
 __all__ = [
     "db",
     "satmachineadmin_ext",
@@ -34,3 +36,12 @@ __all__ = [
     "satmachineadmin_static_files",
     "satmachineadmin_stop",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _BEHIND:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _BEHIND[name]
+    found = getattr(import_module(f".{module}", __name__), attribute)
+    globals()[name] = found
+    return found

@@ -92,8 +92,6 @@ class State:
     prices: float = field(default=-1e9)
     # when the sweep's cursor was last written down
     cursor_written: float = field(default=-1e9)
-    # where the sweep has read to, to be committed with the lease
-    cursor: str | None = None
     rest: written.Rest = field(default_factory=written.Rest)
     sweep_rest: written.Rest = field(default_factory=_rest_of_sweep)
     desk_rest: written.Rest = field(default_factory=written.Rest)
@@ -140,22 +138,22 @@ async def sweep(*, is_full: bool = False) -> int:
     wallets = sorted(await crud.machine_wallets())
     for index in range(0, len(wallets), CHUNK):
         landed += await _sweep_wallets(wallets[index : index + CHUNK], since)
-    cursor = str(started.timestamp())
-    if landed or not state.is_engine:
-        await _write_cursor(cursor, is_news=bool(landed))
-    elif time.monotonic() - state.cursor_written >= CURSOR_SECONDS:
-        state.cursor = cursor  # goes with the lease
+    await _keep_cursor(str(started.timestamp()), is_news=bool(landed))
     state.sweep_at = utc_now()
     if landed:
         distribution.wake()
     return landed
 
 
-async def _write_cursor(cursor: str, *, is_news: bool) -> None:
+async def _keep_cursor(cursor: str, *, is_news: bool) -> None:
     """A restart reads on from here, and some minutes more are no matter."""
-    if is_news or time.monotonic() - state.cursor_written >= CURSOR_SECONDS:
+    if not is_news and time.monotonic() - state.cursor_written < CURSOR_SECONDS:
+        return
+    state.cursor_written = time.monotonic()
+    if state.is_engine and not is_news:
+        lease.with_next_renewal(partial(cursors.put_cursor, name="sweep", value=cursor))
+    else:
         await cursors.set_cursor("sweep", cursor)
-        state.cursor, state.cursor_written = None, time.monotonic()
 
 
 async def _sweep_from() -> datetime | None:
@@ -247,17 +245,10 @@ async def _hold_or_take() -> bool:
 
 
 async def _renew(me: str) -> bool:
-    cursor = state.cursor
     with written.ours.no_news() as committed:
-        if cursor is None:
-            is_ours = await lease.acquire_or_renew(me)
-        else:
-            also = partial(cursors.put_cursor, name="sweep", value=cursor)
-            is_ours = await lease.acquire_or_renew(me, also)
+        is_ours = await lease.acquire_or_renew(me)
         if is_ours:
             committed()
-    if is_ours and cursor is not None:
-        state.cursor, state.cursor_written = None, time.monotonic()
     return is_ours
 
 
@@ -408,7 +399,7 @@ async def work_once() -> None:
         await asyncio.sleep(0)
 
 
-async def _is_called(position: bytes | None) -> bool:
+async def _is_called(position: object | None) -> bool:
     """Whether a pass may find anything: one statement, and on SQLite none while nobody
     has written. What another process has landed is found by this alone."""
     if distribution.work.is_set() or not state.has_looked:

@@ -58,6 +58,19 @@ class Lease(NamedTuple):
         )
 
 
+class _Next:
+    also: Callable[[Connection], Awaitable[None]] | None = None
+
+
+_next = _Next()
+
+
+def with_next_renewal(also: Callable[[Connection], Awaitable[None]]) -> None:
+    """What is to be committed with it: a commit of its own is what rest costs on
+    SQLite. Only the last that was given, and lost if the process ends before."""
+    _next.also = also
+
+
 class _Owed:
     sql = "1 = 1"
 
@@ -86,21 +99,20 @@ def engine_lives_sql() -> str:
     )
 
 
-async def acquire_or_renew(
-    holder: str, also: Callable[[Connection], Awaitable[None]] | None = None
-) -> bool:
+async def acquire_or_renew(holder: str) -> bool:
     """Become or stay the engine for the next term; False if another process is, which
-    then has the shorter term while anything is owed. `also` is what the engine commits
-    with it: a commit is what rest costs on SQLite."""
+    then has the shorter term while anything is owed."""
     now = epoch_now_sql()
     is_over = (
         f"holder IS NULL OR expires_epoch <= {now} "
         f"OR expires_epoch > {now} + {2 * RESTING_LEASE_SECONDS}"
     )
+    also = _next.also
     async with transaction() as conn:
         if await _take(conn, f"holder = :holder OR {is_over}", {"holder": holder}):
             if also:
                 await also(conn)
+            _next.also = None
             return True
         await _shorten(conn)
     return False
