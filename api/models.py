@@ -41,6 +41,10 @@ class Me(BaseModel):
         ..., description="an operator's LP or invited to be one, with a profile or not"
     )
     invitations: int = Field(0, description="that wait for the caller's yes")
+    platform_cash_in_fee_fraction: str = Field(
+        "0.0000", description="what a machine's own fees are added to"
+    )
+    platform_cash_out_fee_fraction: str = "0.0000"
     service_npub: str | None = None
     relays: list[str] = []
     acting_for: list[ActingFor] = []
@@ -458,6 +462,7 @@ class SettlementAnswer(BaseModel):
         0, description="what was paid beyond what came in: it cost the operator"
     )
     refund_sats: int = Field(0, description="owed or paid back to the customer")
+    refundable_sats: int = Field(..., description="still owed to the customer")
     marks: list[str] = Field(
         [],
         description="fee_off: charged off the fractions by more than 1 % of principal; "
@@ -611,7 +616,6 @@ class SettlementDetail(SettlementAnswer):
     """One settlement with everything that became of it."""
 
     legs: list[LegAnswer]
-    refundable_sats: int = Field(..., description="still owed to the customer")
     max_refund_sats: int = Field(
         ..., description="of that, what can be sent outside, less the routing reserve"
     )

@@ -168,6 +168,44 @@ async def api_dispense(
     return await settlement_detail(account.id, settlement_id)
 
 
+class DispensePreviewInput(Input):
+    dispensed_fiat: FiatFigure
+
+
+class DispensePreview(BaseModel):
+    """Who gets what of the sale after such a report; nothing is done."""
+
+    asks: bool = Field(
+        ..., description="those who are owed are asked first: this is so if they agree"
+    )
+    changes: bool = Field(..., description="false: that is what is counted already")
+    lps_sats: int = Field(..., description="the LPs' part, or what is shared out")
+    platform_sats: int
+    operator_sats: int = Field(
+        ..., description="the operator's: for split targets, or kept"
+    )
+    refund_sats: int = Field(..., description="owed to the customer in all")
+    paid_sats: int = Field(..., description="of the three parts, paid already")
+    loss_sats: int = Field(..., description="paid beyond what came in")
+
+
+@router.post(
+    "/settlements/{settlement_id}/dispense/preview",
+    summary="What saying so much cash came out would lead to; nothing is done",
+    description="Computed by the report itself, from the payments as they are, and "
+    "taken back. Refused with the report's own sentences.",
+    response_model=DispensePreview,
+    status_code=200,
+    responses=refusals(400, 404, 409),
+)
+async def api_preview_dispense(
+    account: Caller, settlement_id: SettlementId, body: DispensePreviewInput
+) -> DispensePreview:
+    cents = fiat_cents(body.dispensed_fiat)
+    outcome = await dispense.preview_dispense(account.id, settlement_id, cents)
+    return DispensePreview(**vars(outcome))
+
+
 @router.post(
     "/settlements/{settlement_id}/refund",
     summary="Say where the customer's refund goes",

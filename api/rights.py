@@ -73,6 +73,7 @@ _LINES: dict[frozenset[str], str] = {
         GET /deposits.csv
         GET /settlements
         GET /settlements.csv
+        PAGE /settlements/{settlement_id}/receipt
         GET /settlements/{settlement_id}
         POST /settlements/{settlement_id}/notes
         GET /payments
@@ -102,6 +103,7 @@ _LINES: dict[frozenset[str], str] = {
         PUT /deposits/{deposit_id}/status
         POST /settlements/{settlement_id}/resolve
         POST /settlements/{settlement_id}/dispense
+        POST /settlements/{settlement_id}/dispense/preview
         POST /settlements/{settlement_id}/refund
         POST /settlements/{settlement_id}/retry
         POST /settlements/{settlement_id}/void

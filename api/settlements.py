@@ -100,18 +100,11 @@ async def settlement_detail(
         audit_of_source(user_id, super_user(), subjects, is_all),
         ListQuery(AUDIT_FIELDS, limit=MAX_ROWS),
     )
-    refundable = sum(
-        leg["amount_sats"]
-        for leg in legs
-        if leg["leg_type"] == "refund"
-        and leg["status"] in ("pending", "failed")
-        and not leg["in_flight"]
-    )
+    refundable = int(row["refundable_sats"])
     asked = await read_asked(settlement_id)
     return SettlementDetail(
         **pick(row, SettlementAnswer),
         legs=[LegAnswer(**leg) for leg in legs],
-        refundable_sats=refundable,
         max_refund_sats=max(0, refundable - reserve_sats(refundable, False)),
         dispense_state=row["dispense_state"],
         dispensed_fiat=row["dispensed_fiat"],

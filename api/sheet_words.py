@@ -127,6 +127,7 @@ HEADINGS: dict[str, tuple[str, str]] = {
         "Platform's discount, sat",
         "Descuento plataforma, sat",
     ),
+    "refundable_sats": ("Owed to the customer, sat", "Se debe al cliente, sat"),
     "settlement_id": ("Settlement's number", "Número de liquidación"),
     "leg_type": ("For what", "Por qué concepto"),
     "destination_wallet_id": ("To wallet", "A la billetera"),

@@ -9,7 +9,7 @@ from fastapi import Depends, Query
 from fastapi.responses import StreamingResponse
 from lnbits.decorators import check_super_user
 
-from .. import tasks
+from .. import crud, tasks
 from ..base.database import db
 from ..base.zones import Zone
 from ..books.lists import ListQuery, fetch_page
@@ -31,6 +31,7 @@ from .models import (
     Me,
     Overview,
     SuperOverview,
+    fraction_text,
 )
 from .route import Caller, InScope, Super, acts_as_super, new_router, refusals
 from .zones import InZone
@@ -48,6 +49,7 @@ AskedOfAudit = Annotated[ListQuery, Depends(asked_of(AUDIT_FIELDS))]
 )
 async def api_me(account: Caller) -> Me:
     roles = await machines_crud.roles(account.id)
+    config = await crud.get_super_config()
     return Me(
         user_id=account.id,
         super=acts_as_super(account),
@@ -55,6 +57,10 @@ async def api_me(account: Caller) -> Me:
         lp=roles.lp,
         enrolled=roles.enrolled,
         invitations=roles.invitations,
+        platform_cash_in_fee_fraction=fraction_text(config.super_cash_in_fee_fraction),
+        platform_cash_out_fee_fraction=fraction_text(
+            config.super_cash_out_fee_fraction
+        ),
         service_npub=(await line_keys.key_ring()).npub,
         relays=await line_crud.get_relays(),
         acting_for=await _acting_for(account.id),

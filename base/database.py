@@ -73,6 +73,16 @@ async def transaction() -> AsyncIterator[Connection]:
 
 
 @asynccontextmanager
+async def dry_run() -> AsyncIterator[Connection]:
+    """As `transaction()`, and nothing that was done in it is kept."""
+    async with db.connect() as conn:
+        try:
+            yield conn
+        finally:
+            await conn.conn.rollback()
+
+
+@asynccontextmanager
 async def reuse(conn: Connection | None) -> AsyncIterator[Connection]:
     """The connection given, or a new one: nested `connect()` would deadlock."""
     if conn:

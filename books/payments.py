@@ -55,7 +55,13 @@ SETTLEMENT_KINDS: dict[str, Kind] = {
     "retained_sats": "int",
     "loss_sats": "int",
     "refund_sats": "int",
+    "refundable_sats": "int",
 }
+# What the customer is owed and nothing sends yet: "everyone paid" is not true then.
+REFUNDABLE = f"""(
+    SELECT CAST(COALESCE(SUM(r.amount_sats), 0) AS BIGINT) FROM {S}.dca_payments r
+    WHERE r.settlement_id = s.id AND r.leg_type = 'refund'
+      AND r.status IN ('pending', 'failed') AND r.payout_id IS NULL)"""  # noqa: S608
 _TRADED = {
     "traded_sats": "COALESCE(s.dispensed_principal_sats, NULLIF(s.principal_sats, 0))",
     "traded_fiat": "COALESCE(s.dispensed_fiat, NULLIF(s.fiat_amount, 0))",
@@ -124,6 +130,7 @@ def settlements_source(
     columns["marks"] = f"TRIM(s.marks || {test}, ',')"
     for name in ("tx_type", "fiat_code"):
         columns[name] = f"NULLIF(s.{name}, '')"
+    columns["refundable_sats"] = REFUNDABLE
     where = [] if is_all else [f"s.machine_id IN {own_machines_sql(False)}"]
     params = whose(user_id, is_all)
     if settlement_id is not None:

@@ -120,8 +120,8 @@ KINDS = (
         "Give them up together, or resolve the ones that were not paid out.",
         sql.past,
         lambda r: (
-            f"{r['machine']}: {r['payments']} payments of {r['amount_sats']} sat are "
-            "older than the registration of its wallet: nobody is paid from them."
+            f"{r['machine']}: payments older than the registration of its wallet: "
+            f"{r['payments']}, {r['amount_sats']} sat in all. Nobody is paid from them."
         ),
     ),
     Kind(
@@ -243,8 +243,8 @@ KINDS = (
         "Give the machine the fees in force, or say of each that you have seen it.",
         sql.fees_off,
         lambda r: (
-            f"{r['machine']}: {r['count']} sales were charged {r['sats']} sat off the "
-            "fees in force, in 30 days."
+            f"{r['machine']}: sales charged off the fees in force, in 30 days: "
+            f"{r['count']}, by {r['sats']} sat in all."
         ),
     ),
     Kind(

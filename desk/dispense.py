@@ -10,7 +10,8 @@ cash is what is planned.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -19,7 +20,7 @@ from lnbits.db import Connection
 from .. import bitspire, crud, distribution
 from ..base.audit import MACHINE
 from ..base.currencies import check_amount, money
-from ..base.database import transaction
+from ..base.database import dry_run, transaction
 from ..base.rates import with_mark
 from ..base.refusals import (
     BadInputError,
@@ -33,7 +34,10 @@ from ..cash.postings import post_report
 from ..ledger import postings
 from ..models import (
     CASH_OUT,
+    FREED_STATUSES,
+    UNPAID_LEG_STATUSES,
     Fiat,
+    Leg,
     Machine,
     Mark,
     Settlement,
@@ -50,6 +54,8 @@ from .actions import (
 )
 from .asking import DISPENSE, ask, creditors, machines_own_cents
 
+# the legs by which a sale is shared out
+SHARES = ("dca", "super_fee", "operator_split")
 DISPENSED = (
     "dispensed_fiat",
     "dispensed_principal_sats",
@@ -79,6 +85,67 @@ async def report_dispense(
         await book_report(conn, settlement, report)
 
     await _do_and_wake(say)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a report of a dispense would come to: who gets what of the sale then."""
+
+    asks: bool  # those who are owed are asked first; this is so if they agree
+    changes: bool
+    lps_sats: int
+    platform_sats: int
+    operator_sats: int
+    refund_sats: int
+    paid_sats: int  # of what LPs, the platform and split targets get
+    loss_sats: int
+
+
+async def preview_dispense(
+    user_id: str, settlement_id: str, dispensed_cents: int
+) -> Outcome:
+    """What `report_dispense` would do, done by the same code and taken back. Raises
+    what it would raise."""
+    async with dry_run() as conn:
+        await crud.lock_ledger(conn)
+        before = await sql.get_own_settlement(conn, settlement_id, user_id)
+        asks = await _asked(conn, before, dispensed_cents, None)
+        after = await apply_dispense(conn, before, dispensed_cents, user_id)
+        legs = await crud.legs_of(after.id, conn)
+    return _outcome(before, after, legs, asks)
+
+
+def _outcome(
+    before: Settlement, after: Settlement, legs: Sequence[Leg], asks: bool
+) -> Outcome:
+    def of(leg_type: str) -> int:
+        counted = [x for x in legs if x.leg_type == leg_type]
+        return sum(x.amount_sats for x in counted if x.status not in FREED_STATUSES)
+
+    changed = any(
+        getattr(before, x) != getattr(after, x) for x in (*DISPENSED, "marks")
+    )
+    not_paid = (*UNPAID_LEG_STATUSES, *FREED_STATUSES)
+    paid = [x for x in legs if x.leg_type in SHARES and x.status not in not_paid]
+    if after.planned_at is None:
+        lps_sats = after.dispensed_principal_sats or 0
+        platform_sats = after.dispensed_platform_fee_sats or 0
+        operator_sats = after.dispensed_operator_fee_sats or 0
+        refund_sats = after.refund_sats
+    else:
+        lps_sats, platform_sats = of("dca"), of("super_fee")
+        operator_sats = of("operator_split") + (after.retained_sats or 0)
+        refund_sats = of("refund")
+    return Outcome(
+        asks=asks,
+        changes=changed or before.status != after.status,
+        lps_sats=lps_sats,
+        platform_sats=platform_sats,
+        operator_sats=operator_sats,
+        refund_sats=refund_sats,
+        paid_sats=sum(x.amount_sats for x in paid),
+        loss_sats=after.loss_sats or 0,
+    )
 
 
 async def machine_reports(

@@ -110,8 +110,8 @@ KINDS = (
         "Look at why they wait.",
         _late_fees,
         lambda r: (
-            f"{r['machine']}: {r['count']} fees of {r['sats']} sat have waited for "
-            "more than an hour."
+            f"{r['machine']}: fees waiting for more than an hour: {r['count']}, "
+            f"{r['sats']} sat in all."
         ),
     ),
     Kind(
@@ -120,8 +120,8 @@ KINDS = (
         "Look at what customers were charged.",
         _settlements("s.marks LIKE '%,fee_off,%'", "ABS(s.fee_mismatch_sats)"),
         lambda r: (
-            f"{r['machine']}: {r['count']} sales were charged {r['sats']} sat off the "
-            "fees in force, in 30 days."
+            f"{r['machine']}: sales charged off the fees in force, in 30 days: "
+            f"{r['count']}, by {r['sats']} sat in all."
         ),
     ),
     Kind(
@@ -134,8 +134,8 @@ KINDS = (
             "s.processed_at",
         ),
         lambda r: (
-            f"{r['machine']}: {r['count']} sales of {_cash(r)} were given up in 30 "
-            f"days, and {r['sats']} sat of your share with them."
+            f"{r['machine']}: sales given up in 30 days: {r['count']}, of {_cash(r)} "
+            f"in all, and {r['sats']} sat of your share with them."
         ),
     ),
     Kind(
@@ -144,8 +144,8 @@ KINDS = (
         LOOK,
         _settlements("s.resolved_sats IS NOT NULL", "s.resolved_sats", "s.created_at"),
         lambda r: (
-            f"{r['machine']}: {r['count']} sales of {_cash(r)} were resolved with "
-            f"other figures than the machine's, in 30 days: {r['sats']} sat less of "
+            f"{r['machine']}: sales resolved with other figures than the machine's, "
+            f"in 30 days: {r['count']}, of {_cash(r)} in all: {r['sats']} sat less of "
             "your share."
         ),
     ),
@@ -155,8 +155,8 @@ KINDS = (
         LOOK,
         _settlements("s.is_test = true", "s.platform_fee_sats"),
         lambda r: (
-            f"{r['machine']}: {r['count']} sales of {_cash(r)} were marked as tests in "
-            f"30 days, with {r['sats']} sat of your share."
+            f"{r['machine']}: sales marked as tests in 30 days: {r['count']}, of "
+            f"{_cash(r)} in all, with {r['sats']} sat of your share."
         ),
     ),
     Kind(
@@ -170,7 +170,7 @@ KINDS = (
         ),
         lambda r: (
             f"{r['machine']}: by the operator's word customers are owed {r['sats']} "
-            f"sat of {r['count']} sales of {_cash(r)}, in 30 days."
+            f"sat, in 30 days, by sales: {r['count']}, of {_cash(r)} in all."
         ),
     ),
 )

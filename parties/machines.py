@@ -255,7 +255,7 @@ async def delete_machine(operator_user_id: str, machine_id: str) -> None:
         if await sql.has_history_for_good(conn, machine_id):
             raise ConflictError(
                 "This machine has money history, which is never deleted. "
-                "Switch it off instead (is_active: false)."
+                "Switch it off instead."
             )
         await sql.delete_machine(conn, machine)
         await _pass_on_key(conn, machine)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -18,7 +19,7 @@ from desk_world import (
     post,
     row_of,
 )
-from world import MakeWorld, balance_sats, update
+from world import MakeWorld, World, balance_sats, update
 
 from satmachineadmin import distribution
 from satmachineadmin.money import ending, payouts_crud
@@ -28,12 +29,26 @@ from conftest import wait_for
 # -------------------------------------------------------------------------- dispense
 
 
+async def _foreseen(world: World, settlement_id: str, amount: str) -> list[Any]:
+    """What the dry run says: asks, changes, then sats of LPs, platform, operator and
+    customer, paid already, lost."""
+    before = dict(await row_of(settlement_id))
+    answer = ok(
+        await act(world, settlement_id, "dispense/preview", dispensed_fiat=amount)
+    )
+    assert dict(await row_of(settlement_id)) == before  # nothing was done
+    return list(answer.values())
+
+
 async def test_a_partial_dispense_owes_the_rest_to_the_customer(
     make_world: MakeWorld,
 ) -> None:
     world = await make_world(deposits=["300.00"])
     settlement_id = await awaiting(world)
-    refused(await act(world, settlement_id, "dispense", dispensed_fiat="-1"), 400)
+    for path in ("dispense", "dispense/preview"):
+        refused(await act(world, settlement_id, path, dispensed_fiat="-1"), 400)
+    seen = await _foreseen(world, settlement_id, "150.00")
+    assert seen == [False, True, 75_000, 2_250, 3_750, 27_000, 0, 0]
     ok(await act(world, settlement_id, "dispense", dispensed_fiat="150.00"))
     settlement = await world.until(
         (await row_of(settlement_id))["payment_hash"], "completed"
@@ -47,7 +62,10 @@ async def test_a_partial_dispense_owes_the_rest_to_the_customer(
     assert await world.remaining(world.lps[0]) == Decimal("150.00")
     # said again, nothing changes; more cannot be said any more
     ok(await act(world, settlement_id, "dispense", dispensed_fiat="150.00"))
-    refused(await act(world, settlement_id, "dispense", dispensed_fiat="151.00"), 409)
+    seen = await _foreseen(world, settlement_id, "150.00")
+    assert seen == [False, False, 75_000, 2_250, 3_750, 27_000, 77_250, 0]
+    for path in ("dispense", "dispense/preview"):
+        refused(await act(world, settlement_id, path, dispensed_fiat="151.00"), 409)
     actions = [action for action, _ in await audit_of(settlement_id)]
     assert actions == ["settlement.dispense"]
 
@@ -149,6 +167,8 @@ async def test_a_short_report_before_anything_is_paid_is_planned_like_a_new_one(
     )
     settlement = await world.settle(payment_hash)
     assert settlement.status == "processing"
+    seen = await _foreseen(world, settlement.id, "50.00")
+    assert seen == [True, True, 25_000, 750, 1_250, 81_000, 0, 0]
     ok(await act(world, settlement.id, "dispense", dispensed_fiat="50.00"))
     await grant(world, settlement.id)
     detail = ok(await world.operator.api.get(f"/settlements/{settlement.id}"))
@@ -180,6 +200,8 @@ async def test_a_short_report_after_everything_is_paid_is_the_operators_loss(
     payment_hash = await world.cash_out()
     settlement = await world.until(payment_hash, "completed")
     retained = 5_000  # no split was set
+    seen = await _foreseen(world, settlement.id, "100.00")
+    assert seen == [False, True, 100_000, 3_000, 0, 54_000, 103_000, 49_000]
     ok(await act(world, settlement.id, "dispense", dispensed_fiat="100.00"))
     # what stayed in the wallet is the operator's since, and may be gone: all is free
     legs = await world.legs(payment_hash, "refund")

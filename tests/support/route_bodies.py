@@ -37,6 +37,9 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
         "fiat_code": "GTQ",
         "reason": "x",
     },
+    ("POST", "/settlements/{settlement_id}/dispense/preview"): {
+        "dispensed_fiat": "1.00",
+    },
     ("POST", "/settlements/{settlement_id}/dispense"): {
         "dispensed_fiat": "1.00",
         "reason": "x",
