@@ -9,6 +9,7 @@ sheet for its operator, an LP's statement for the LP.
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 from collections.abc import Callable, Mapping
@@ -31,13 +32,15 @@ from .api.cash_plan import plan_answer
 from .api.line import PairingAnswer, own_machine, pairing_answer
 from .api.page_bundle import LANGUAGES, page_bundle, script_answer, words_bundle
 from .api.route import Caller, new_router
+from .api.settlements import settlement_detail
 from .api.visits import own_visit, visit_answer
 from .api.zones import AskedZone, InZone, zone_for
 from .base.database import db
 from .base.zones import Zone
-from .books.statement import lp_statement, period_of
+from .books.statement import lp_statement, period_of, totals_of
 from .host.people import User, usernames_of
 from .models import utc_now
+from .parties.preferences_crud import get_preferences
 
 satmachineadmin_generic_router = new_router()
 
@@ -99,29 +102,55 @@ def pairing_payload(pairing: PairingAnswer) -> str:
     )
 
 
-def spaced(amount: int | str) -> str:
-    """Thousands apart, as every language reads them: 1 234 567.00"""
+def figure(amount: object, has_comma: bool) -> str:
+    """As the reader writes numbers: 1,234,567.00 or 1.234.567,00"""
     text = str(amount)
     whole, dot, cents = text.lstrip("-").partition(".")
     sign = "\u2212" if text.startswith("-") else ""
-    return f"{sign}{int(whole):,}".replace(",", "\u00a0") + dot + cents
+    written = f"{sign}{int(whole):,}{dot}{cents}"
+    return written.translate(POINT_AND_COMMA) if has_comma else written
+
+
+POINT_AND_COMMA = str.maketrans(".,", ",.")
+MONTHS = {
+    "en": "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(),
+    "es": "ene feb mar abr may jun jul ago sep oct nov dic".split(),
+}
+
+
+def day_text(day: date, language: str) -> str:
+    """5 Mar 2025: what no reader takes for another day."""
+    return f"{day.day} {MONTHS[language][day.month - 1]} {day.year}"
 
 
 def _print(
-    request: Request, name: str, language: str, zone: Zone, **context: object
+    request: Request,
+    name: str,
+    language: str,
+    zone: Zone,
+    number_format: str | None = None,
+    **context: object,
 ) -> Response:
-    """Every time on the paper is of the reader's zone, which stands on it."""
+    """Every time on the paper is of the reader's zone, which stands on it; numbers are
+    as they write them, or as their language does."""
+    known = "es" if language.startswith("es") else "en"
+    has_comma = (number_format or ("comma" if known == "es" else "point")) == "comma"
 
     def moment(at: datetime) -> str:
-        return zone.local(at).strftime("%Y-%m-%d %H:%M")
+        local = zone.local(at)
+        return f"{day_text(local.date(), known)} {local:%H:%M}"
 
     renderer = template_renderer(["satmachineadmin/templates"])
-    renderer.env.filters.update(spaced=spaced, moment=moment)
+    renderer.env.filters.update(
+        spaced=lambda amount: figure(amount, has_comma),
+        moment=moment,
+        day=lambda day: day_text(day, known),
+    )
     return renderer.TemplateResponse(
         request,
         name,
         {
-            "lang": "es" if language.startswith("es") else "en",
+            "lang": known,
             "zone": zone.name,
             **context,
         },
@@ -272,6 +301,9 @@ async def statement(
     """What the reader handed over and received as an LP, day by day of their zone."""
     zone = await zone_for(user.id, tz)
     start, end = period_of(first, last, zone)
+    machines = await lp_statement(user.id, start, end, zone)
+    async with db.connect() as conn:
+        preferences = await get_preferences(conn, user.id)
     return _print(
         request,
         "statement.html",
@@ -281,5 +313,63 @@ async def statement(
         first=start,
         last=end,
         now=utc_now(),
-        machines=await lp_statement(user.id, start, end, zone),
+        number_format=preferences.number_format,
+        machines=machines,
+        totals=totals_of(machines),
+        operators=await usernames_of({x.operator_user_id for x in machines}),
+    )
+
+
+@satmachineadmin_generic_router.get(
+    "/settlements/{settlement_id}/receipt",
+    response_class=HTMLResponse,
+    include_in_schema=False,
+)
+async def receipt(
+    request: Request,
+    user: Caller,
+    settlement_id: str,
+    zone: InZone,
+    language: Language = "en",
+) -> Response:
+    """What a customer is given of one sale; who else is paid of it stands nowhere."""
+    one = await settlement_detail(user.id, settlement_id)
+    machine = await own_machine(one.machine_id, user.id)
+    return _print(request, "receipt.html", language, zone, one=one, machine=machine)
+
+
+TAX_COLUMNS = ("date", "sats_received", "cost", "currency", "payment_hash")
+
+
+@satmachineadmin_generic_router.get("/dca/statement.csv", include_in_schema=False)
+async def statement_csv(
+    user: Reader,
+    first: Annotated[date | None, Query(alias="from")] = None,
+    last: Annotated[date | None, Query(alias="to")] = None,
+    tz: AskedZone = None,
+) -> Response:
+    """What tax tools read: when, how many sats arrived, what they cost, and by which
+    payment; the days of the period are the reader's, each time says its offset."""
+    zone = await zone_for(user.id, tz)
+    start, end = period_of(first, last, zone)
+    machines = await lp_statement(user.id, start, end, zone)
+    bought = [
+        (line, one.currency)
+        for one in machines
+        for line in one.lines
+        if line.sats and line.kind not in ("outside", "autoforward")
+    ]
+    written = io.StringIO()
+    rows = csv.writer(written)
+    rows.writerow(TAX_COLUMNS)
+    for line, currency in sorted(bought, key=lambda row: row[0].at):
+        at = zone.local(line.at).isoformat(timespec="seconds")
+        rows.writerow((at, line.sats, line.cost, currency, line.payment_hash))
+    return Response(
+        written.getvalue(),
+        media_type="text/csv; charset=utf-8",
+        headers={
+            "Content-Disposition": f'attachment; filename="sats-{start}-{end}.csv"',
+            "Cache-Control": "no-store",
+        },
     )

@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
-from ..base.database import db, db_time, fetch_all, from_db_time
+from ..base.database import cents_sql, db, db_time, fetch_all, from_db_time
 from ..base.refusals import BadInputError
 from ..base.zones import UTC, Zone
-from ..calculations import cents_text
+from ..calculations import cents_text, round_half_up
 from ..ledger.entries import (
     LP_CASH_USED,
     LP_CLOSED,
@@ -41,16 +42,35 @@ class StatementLine:
     fiat_cents: int = 0
     sats: int | None = None
     is_test: bool = False
+    cost_cents: int = 0  # of the sats that arrived
+    payment_hash: str = ""
+    balance_cents: int = 0  # of cash at work, after it
 
     @property
     def fiat(self) -> str:
         return cents_text(self.fiat_cents) if self.fiat_cents else ""
+
+    @property
+    def balance(self) -> str:
+        return cents_text(self.balance_cents)
+
+    @property
+    def cost(self) -> str:
+        return cents_text(self.cost_cents)
+
+    @property
+    def rate(self) -> Decimal | None:
+        """Sats for one unit of the cash that bought them."""
+        if not self.sats or not self.cost_cents:
+            return None
+        return (Decimal(self.sats * 100) / self.cost_cents).quantize(Decimal("0.01"))
 
 
 @dataclass
 class MachineStatement:
     machine: str
     currency: str
+    operator_user_id: str = ""
     opening_cents: int = 0
     deposited_cents: int = 0
     reversed_cents: int = 0
@@ -58,6 +78,7 @@ class MachineStatement:
     sats: int = 0
     outside_sats: int = 0
     forwarded_sats: int = 0
+    cost_cents: int = 0  # of the sats that arrived
     lines: list[StatementLine] = field(default_factory=list)
 
     @property
@@ -66,12 +87,58 @@ class MachineStatement:
         return came - self.reversed_cents - self.debited_cents
 
     @property
+    def average_price(self) -> str | None:
+        """Of one bitcoin, as it was paid for the sats that arrived."""
+        return price_of(self.cost_cents, self.sats)
+
+    def carry_on(self) -> None:
+        """Each line's balance from the one before, oldest first; and what it cost."""
+        self.lines.sort(key=lambda line: line.at)
+        balance = self.opening_cents
+        for line in self.lines:
+            balance += line.fiat_cents
+            line.balance_cents = balance
+            self.cost_cents += line.cost_cents
+
+    @property
     def figures(self) -> dict[str, str]:
         """The fiat sums as text, by name."""
         return {
             name: cents_text(getattr(self, f"{name}_cents"))
             for name in ("opening", "deposited", "reversed", "debited", "closing")
         }
+
+
+def price_of(cents: int, sats: int) -> str | None:
+    """Fiat for one bitcoin; None where no sats are."""
+    if sats <= 0:
+        return None
+    return cents_text(round_half_up(cents * 100_000_000, sats))
+
+
+@dataclass
+class CurrencyTotal:
+    currency: str
+    cost_cents: int = 0
+    sats: int = 0
+
+    @property
+    def cost(self) -> str:
+        return cents_text(self.cost_cents)
+
+    @property
+    def average_price(self) -> str | None:
+        return price_of(self.cost_cents, self.sats)
+
+
+def totals_of(machines: Sequence[MachineStatement]) -> list[CurrencyTotal]:
+    """What was bought at all machines, by currency."""
+    found: dict[str, CurrencyTotal] = {}
+    for one in machines:
+        total = found.setdefault(one.currency, CurrencyTotal(one.currency))
+        total.cost_cents += one.cost_cents
+        total.sats += one.sats
+    return list(found.values())
 
 
 def period_of(
@@ -99,7 +166,7 @@ async def lp_statement(
         machines = await fetch_all(
             conn,
             f"""
-            SELECT c.id, m.name, m.machine_npub, m.fiat_code
+            SELECT c.id, m.name, m.machine_npub, m.fiat_code, m.operator_user_id
             FROM {S}.dca_clients c JOIN {S}.dca_machines m ON m.id = c.machine_id
             WHERE c.user_id = :me ORDER BY c.created_at, c.id
             """,  # noqa: S608
@@ -119,7 +186,9 @@ async def lp_statement(
             f"""
             SELECT l.client_id, l.account, l.sats, l.fiat_cents AS cents, j.id, j.at,
                 j.is_test, j.settlement_id, j.payment_id, d.notes,
-                COALESCE(d.reason, d.reversal_reason) AS reason, p.reference
+                COALESCE(d.reason, d.reversal_reason) AS reason, p.reference,
+                p.external_payment_hash,
+                {cents_sql("COALESCE(p.amount_fiat, 0)")} AS cost_cents
             FROM {_TABLES} {_ABOUT} {_OWN} AND j.at >= :since AND j.at < :until
               AND l.account IN ({_CASH}, '{LP_PAID}', '{LP_PAID_OUTSIDE}')
             ORDER BY j.at, j.id, l.account
@@ -141,7 +210,9 @@ async def lp_statement(
         )
     found = {
         row["id"]: MachineStatement(
-            row["name"] or row["machine_npub"][:16], row["fiat_code"]
+            row["name"] or row["machine_npub"][:16],
+            row["fiat_code"],
+            row["operator_user_id"],
         )
         for row in machines
     }
@@ -155,7 +226,7 @@ async def lp_statement(
         statement.forwarded_sats += sats
         statement.lines.append(_line(row, "autoforward", sats=sats))
     for statement in found.values():
-        statement.lines.sort(key=lambda line: line.at)
+        statement.carry_on()
     return list(found.values())
 
 
@@ -207,9 +278,12 @@ def _add(
     else:
         statement.sats += sats
         line = _line(row, "received" if sats > 0 else "taken_back", sats=sats)
+        line.payment_hash = row["external_payment_hash"] or ""
+        line.cost_cents = int(row["cost_cents"]) * (1 if sats > 0 else -1)
         debit = days.get((f"{row['client_id']} {subject}", zone.day_of(line.at)))
         if debit and debit.sats is None and debit.fiat_cents < 0 < sats:
-            debit.sats = sats
+            debit.sats, debit.cost_cents = sats, line.cost_cents
+            debit.payment_hash = line.payment_hash
             return
     line.is_test = is_test
     statement.lines.append(line)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from api_world import add_deposit, add_lp, add_machine, make_desk, ok
 from httpx import Response
+from money_rows import add_settlement
 from rebooked import rebook
 from world import insert
 
@@ -124,10 +125,26 @@ async def test_a_statement_adds_up_in_every_period(
     path = "/satmachineadmin/dca/statement"
     period = {"from": "2025-03-01", "to": "2025-03-31"}
     page = _text(await lp.core.get(path, params=period))
-    lines = re.findall(r"<td>(2025-03-\d\d)", page)
+    lines = re.findall(r"<td>(\d+) Mar 2025", page)
     # the sats came on the day after their cash was turned into them
-    assert lines == [f"2025-03-{day:02}" for day in (1, 5, 6, 10, 15, 20)]
+    assert lines == ["1", "5", "6", "10", "15", "20"]
     assert "349.90 GTQ" in page and "counted twice" in page
+    assert desk.operator.username in page and "counter(pages)" in page
+    # what is left after each line, the rate of what arrived, and its average price, as
+    # this reader writes numbers
+    cells = re.findall(r'<td class="number">\s*([^<]*?)\s*</td>', page)
+    remaining = ["500.00", "399.90", "399.90", "479.95", "429.95", "349.90"]
+    assert cells[3::4] == remaining
+    assert cells[2::4] == ["", "", "9.99", "", "", ""]
+    assert "10,010,000.00 GTQ = 1 BTC" in page
+    spanish = _text(await lp.core.get(path, params={**period, "lang": "es"}))
+    assert "10.010.000,00 GTQ = 1 BTC" in spanish and "<td>5 mar 2025" in spanish
+    taxes = await lp.core.get(f"{path}.csv", params={**period, "tz": "Asia/Kolkata"})
+    assert taxes.headers["content-type"].startswith("text/csv")
+    assert taxes.text.splitlines() == [
+        "date,sats_received,cost,currency,payment_hash",
+        "2025-03-06T17:30:00+05:30,1000,100.10,GTQ,",
+    ]
     (before,) = await lp_statement(lp.user_id, date(2025, 3, 5), date(2025, 3, 5))
     (after,) = await lp_statement(lp.user_id, date(2025, 3, 6), date(2025, 3, 6))
     assert (before.debited_cents, before.sats) == (10_010, 0)
@@ -151,14 +168,22 @@ async def test_papers_are_of_the_readers_days(
     path = "/satmachineadmin/dca/statement"
     period = {"from": "2025-03-01", "to": "2025-03-31"}
     there = {**period, "tz": "America/Guatemala"}
-    assert "<td>2025-03-01 05:59" in _text(await lp.core.get(path, params=period))
+    assert "<td>1 Mar 2025 05:59" in _text(await lp.core.get(path, params=period))
     page = _text(await lp.core.get(path, params=there))
     assert "<td>" not in page and "those of America/Guatemala." in page
     zone = {"time_zone": "America/Guatemala"}
     ok(await lp.api.put("/preferences", json=zone))
     before = {"from": "2025-02-01", "to": "2025-02-28"}
     page = _text(await lp.core.get(path, params=before))
-    assert "<td>2025-02-28 23:59" in page and "500.00 GTQ" in page
+    assert "<td>28 Feb 2025 23:59" in page and "500.00 GTQ" in page
+    # a customer's receipt says nothing of who else is paid
+    sale = await add_settlement(desk.machine, transaction_time=at)
+    receipt = f"/satmachineadmin/settlements/{sale}/receipt"
+    asked = {"lang": "es", "tz": "America/Guatemala"}
+    page = _text(await desk.operator.core.get(receipt, params=asked))
+    assert "28 feb 2025 23:59" in page and "750,00 GTQ" in page
+    assert "108.000 sat" in page and "133,3333" in page and "3.000" not in page
+    assert (await lp.core.get(receipt)).status_code == 404
     wrong = await lp.core.get(path, params={**period, "tz": "Atlantis/Deep"})
     assert wrong.status_code == 400 and "not a time zone" in wrong.text
     # and a slip says who was there
@@ -183,7 +208,7 @@ async def test_a_period_that_ends_before_it_begins_is_refused(
 
 
 async def test_documents_need_a_login(client: Any) -> None:
-    for path in ("dca/statement", "machines/some/pairing-sheet"):
+    for path in ("dca/statement", "dca/statement.csv", "machines/some/pairing-sheet"):
         response = await client.get(f"/satmachineadmin/{path}")
         assert response.status_code in (307, 401, 403), response.text
 
