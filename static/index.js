@@ -117,6 +117,10 @@
           Boolean
         )
       },
+      // Who has only one page, or nothing yet, has nothing to search for.
+      searches() {
+        return !this.collects && (this.me.operator || this.me.lp)
+      },
       // The address behind /satmachineadmin/: a section, and the id of one thing.
       parts() {
         return [this.$route.params.path || []].flat().filter(Boolean)

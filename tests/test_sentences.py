@@ -30,6 +30,8 @@ SILENT_FILES = {
     "__init__.py",
     "api/sheet_words.py",  # a spreadsheet's words, in both languages
     "books/accounting.py",  # the CSV's own words
+    "books/trade_lines.py",  # the accounting file's words
+    "books/opening.py",  # printed by a developers' tool
     "books/statement.py",  # the paper's words are in templates/words.jinja
     "host/balances_view.py",  # SQL, shown as it is
     "line/answers.py",
@@ -56,6 +58,8 @@ IN_SQL = re.compile(r"'([A-Z][^'=:]* [^'=:]+[.])'")
 
 # What reads like a sentence and is on no screen by itself.
 NOT_SHOWN = {
+    # SQL of the journal's period
+    "j.at {} :{}",
     # what a relay says begins with this, or holds it
     "slow down",
     "too many",
@@ -280,3 +284,47 @@ def test_a_translation_fills_in_what_its_sentence_gives(
 ) -> None:
     wrong = [p for p, text in spanish.items() if not _names(text) <= _names(p)]
     assert wrong == []
+
+
+def test_spanish_is_formal_and_cash_in_is_no_income() -> None:
+    """*Usted* throughout; what customers put in is *efectivo recibido*: *ingresos* is
+    what a business earns."""
+    folder = ROOT / "static" / "i18n"
+    files = [*folder.glob("**/es.js*"), ROOT / "templates" / "words.jinja"]
+    assert len(files) > 7
+    wrong = re.compile(
+        r"\b(tú|tus?|ti|tuy[oa]s?|contigo|te (debe|paga|env[ií]a)|ingresos?)\b", re.I
+    )
+    found = [
+        f"{file.name}: {line.strip()}"
+        for file in files
+        for line in file.read_text(encoding="utf-8").splitlines()
+        if wrong.search(line)
+    ]
+    assert found == []
+
+
+# What programs say among themselves.
+_CODE = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")
+
+
+def test_no_screen_says_a_code() -> None:
+    """The words of the screens say no field's name; for those that the server's
+    sentences say, the page has words (`plain` in `static/lib/sentences.js`)."""
+    for language in screen_words.LANGUAGES:
+        known = screen_words.words(language)
+        said = {
+            f"{language} {name}: {text}"
+            for name, text in known.items()
+            if _CODE.search(re.sub(r"\{\w+\}", "", text)) and "DROP INDEX" not in text
+        }
+        assert said == set()
+        codes = {
+            code
+            for _, text in sentences()
+            if text not in NOT_SHOWN
+            for code in _CODE.findall(text)
+        }
+        groups = ("field", "tx_type", "settlement_status", "leg_type")
+        unknown = {c for c in codes if not any(f"{g}.{c}" in known for g in groups)}
+        assert unknown == set(), language

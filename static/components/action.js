@@ -1,6 +1,7 @@
 // Asks once, says exactly what will happen, does it and says what happened.
 //
-// open({title, lines, fields, ok, danger, once, preview(values), run(values, key)}):
+// open({title, lines, fields, ok, danger, once, preview(values), foresee(values),
+// run(values, key)}): `foresee` asks the server what would happen, as it is typed.
 // `run` returns the sentence that tells the outcome, or throws an Error to show. A
 // field is {name, label, type: text|long|amount|sats|rate|select|date, required,
 // value}; the suffix of an amount is its currency. `once`: what it sends with `key` is
@@ -20,7 +21,16 @@
         shown: false,
         done: '',
         values: {},
+        foreseen: '',
         ask: {title: '', fields: []}
+      }
+    },
+    watch: {
+      values: {
+        deep: true,
+        handler() {
+          if (this.ask.foresee) this.foresee()
+        }
       }
     },
     computed: {
@@ -28,7 +38,7 @@
         return [this.ask.lines || []].flat()
       },
       preview() {
-        return this.ask.preview ? this.ask.preview(this.read()) : ''
+        return this.ask.preview ? this.ask.preview(this.read()) : this.foreseen
       }
     },
     methods: {
@@ -38,10 +48,27 @@
           this.ask.fields.map(({name, value}) => [name, value ?? ''])
         )
         this.done = ''
+        this.foreseen = ''
+        this.asked = ''
         this.failure = ''
         // One key a question: a second click or a retry is the same request.
         this.key = satmachine.api.newKey()
         this.shown = true
+      },
+      // Asked once the typing rests; an answer to what is typed no more is dropped.
+      async foresee() {
+        const values = this.read()
+        const {reason, ...figures} = values
+        const asked = JSON.stringify(figures)
+        if (asked === this.asked) return
+        this.asked = asked
+        this.foreseen = ''
+        await new Promise(resolve => setTimeout(resolve, 300))
+        if (this.asked !== asked || !this.shown) return
+        const found = await this.ask
+          .foresee(values)
+          .catch(error => error.message)
+        if (this.asked === asked) this.foreseen = found
       },
       // What stands behind an amount may follow from another field.
       suffixOf({suffix}) {

@@ -13,6 +13,7 @@
       pending: 'busy',
       processing: 'busy',
       completed: 'good',
+      refund_open: 'warn',
       attention: 'bad',
       quarantined: 'warn',
       voided: 'calm'

@@ -54,6 +54,16 @@ satmachine.component('deposit-row', {
       )
     }
   },
+  // What waits for a person leads to the very question.
+  async mounted() {
+    const {query} = this.$route
+    const isAsked = !this.own && query.do === this.deposit.id
+    if (!isAsked || !this.steps.includes('confirmed')) return
+    const {do: step, ...rest} = query
+    // a dialog closes when the address changes
+    await this.$router.replace({query: rest})
+    this.ask('confirmed')
+  },
   methods: {
     // What the LP says of it: each is asked once and sent with its reason.
     say(word) {

@@ -198,6 +198,14 @@ satmachine.component('list', {
       const filter = this.filters.find(one => one.name === name)
       return `${filter.label}: ${this.valueText(filter, value)}`
     },
+    // A whole card opens, but for what on it does something of its own, and for who
+    // marks its text.
+    openCard({target}, row) {
+      const isOwn = target.closest('a, button, input, summary, [role=button]')
+      if (this.opens && !isOwn && !String(window.getSelection())) {
+        this.$emit('open', row)
+      }
+    },
     cell(column, row) {
       const value = row[column.name]
       return column.format ? column.format(value, row) : (value ?? '–')
@@ -242,7 +250,8 @@ satmachine.component('list', {
       if (this.page > 1) query.page = String(this.page)
       if (this.sort !== this.initialSort) query.sort = this.sort
       if (this.everywhere) query.all = '1'
-      query.show = this.$route.query.show
+      const {show, days} = this.$route.query
+      Object.assign(query, {show, days})
       Object.keys(query).forEach(name => query[name] || delete query[name])
       this.written = JSON.stringify(query)
       this.$router.replace({query})

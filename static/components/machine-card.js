@@ -24,9 +24,11 @@ satmachine.component('machine-card', {
       return wallet ? wallet.name : this.fmt.short(id)
     },
     balance() {
-      return this.t('machine.balance', {
-        balance: this.fmt.sats(this.machine.balance_sats),
-        free: this.fmt.sats(this.machine.free_balance_sats)
+      const {balance_sats, free_balance_sats} = this.machine
+      const isAllFree = balance_sats === free_balance_sats
+      return this.t(isAllFree ? 'machine.all_free' : 'machine.balance', {
+        balance: this.fmt.sats(balance_sats),
+        free: this.fmt.sats(free_balance_sats)
       })
     },
     cash() {

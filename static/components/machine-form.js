@@ -6,7 +6,7 @@
     name: '',
     location: '',
     wallet_id: null,
-    fiat_code: 'GTQ'
+    fiat_code: null
   }
   // In the machine's currency: fees of each trade, and limits, which may be empty.
   const FIAT = {
@@ -14,6 +14,66 @@
     operator_cash_in_fixed_fee: 'fixed_in',
     min_fiat: 'least',
     max_fiat: 'most'
+  }
+  // Whose notes a machine here has most likely: by the place that names the time zone,
+  // then by the browser's region. Nobody's currency is guessed beyond these.
+  const ZONES = {
+    America: {
+      Guatemala: 'GTQ',
+      El_Salvador: 'USD',
+      Tegucigalpa: 'HNL',
+      Managua: 'NIO',
+      Costa_Rica: 'CRC',
+      Mexico_City: 'MXN',
+      Bogota: 'COP',
+      Lima: 'PEN',
+      Santiago: 'CLP',
+      Sao_Paulo: 'BRL',
+      'Argentina/Buenos_Aires': 'ARS'
+    }
+  }
+  const REGIONS = {
+    GT: 'GTQ',
+    SV: 'USD',
+    HN: 'HNL',
+    NI: 'NIO',
+    CR: 'CRC',
+    MX: 'MXN',
+    CO: 'COP',
+    PE: 'PEN',
+    CL: 'CLP',
+    AR: 'ARS',
+    BR: 'BRL',
+    US: 'USD',
+    CA: 'CAD',
+    GB: 'GBP',
+    CH: 'CHF',
+    IN: 'INR',
+    NZ: 'NZD',
+    AU: 'AUD',
+    JP: 'JPY',
+    ES: 'EUR',
+    DE: 'EUR',
+    FR: 'EUR',
+    IT: 'EUR',
+    AT: 'EUR',
+    NL: 'EUR',
+    PT: 'EUR',
+    IE: 'EUR',
+    BE: 'EUR'
+  }
+  function likelyCurrency({machines, zone}) {
+    const [newest] = [...machines].sort((a, b) =>
+      a.created_at < b.created_at ? 1 : -1
+    )
+    const [continent, ...place] = (zone || '').split('/')
+    const region = (navigator.language || '').split('-')[1]
+    return (
+      newest?.fiat_code ||
+      ZONES[continent]?.[place.join('/')] ||
+      REGIONS[region] ||
+      null
+    )
   }
   const isLimit = name => name.endsWith('_fiat')
 
@@ -66,6 +126,7 @@
           const used = this.store.machines.map(one => one.wallet_id)
           const free = this.wallets.find(one => !used.includes(one.value))
           this.form.wallet_id = free ? free.value : null
+          this.form.fiat_code = likelyCurrency(this.store)
         }
         this.fees = {
           out: machine?.operator_cash_out_fee_fraction || '0.0000',

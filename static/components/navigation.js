@@ -19,9 +19,11 @@ satmachine.component('navigation', {
       }
     }
   },
-  mounted() {
-    // On a phone the row is wider than the screen: show where the reader is.
-    const on = this.$el.querySelector?.('.satm-nav__item--on')
-    if (on) this.$el.scrollLeft = on.offsetLeft - 16
+  computed: {
+    // Some screens are in no section: a phone's menu then names the first.
+    here() {
+      const {sections, current} = this
+      return sections.includes(current) ? current : sections[0]
+    }
   }
 })

@@ -1,9 +1,5 @@
 // The repairs that this settlement allows, most wanted first.
 ;(() => {
-  // Rounds a * b / c half up, in integers however large.
-  const share = (a, b, c) =>
-    c ? Number((2n * BigInt(a) * BigInt(b) + BigInt(c)) / (2n * BigInt(c))) : 0
-  const cents = amount => Math.round(Number(amount) * 100)
   const at = path => `POST /settlements/{settlement_id}/${path}`
   const ROUTES = {
     resolve: at('resolve'),
@@ -62,6 +58,14 @@
         ].filter(action => action && this.can(ROUTES[action]))
       }
     },
+    // Where an address asks for it, its dialog is there at once, one time.
+    async mounted() {
+      const step = this.$route.query.do
+      if (!this.offered.includes(step)) return
+      // a dialog closes when the address changes
+      await this.$router.replace({query: {}})
+      this.act(step)
+    },
     methods: {
       act(action) {
         this[action]()
@@ -94,8 +98,11 @@
           run: async (values, key) => {
             const body = extra.body ? extra.body(values, key) : values
             const id = this.settlement.id
-            await satmachine.api.post(`/settlements/${id}/${path}`, body)
-            return this.t(`repair.${verb}_done`)
+            const now = await satmachine.api.post(
+              `/settlements/${id}/${path}`,
+              body
+            )
+            return extra.tell ? extra.tell(now) : this.t(`repair.${verb}_done`)
           },
           ...extra
         })
@@ -150,7 +157,8 @@
         })
       },
       dispense() {
-        const {fiat_amount, fiat_code} = this.settlement
+        const before = this.settlement
+        const {fiat_amount, fiat_code} = before
         this.ask('dispense', {
           lines: this.t('repair.dispense_text', {
             fiat: this.fmt.fiat(fiat_amount, fiat_code)
@@ -161,33 +169,53 @@
               type: 'amount',
               suffix: fiat_code,
               label: this.t('repair.dispensed_fiat'),
-              required: true,
-              check: text => {
-                const amount = this.fmt.toAmount(text, fiat_code)
-                return (
-                  Number(amount) <= Number(fiat_amount) ||
-                  this.t('repair.too_much_fiat')
-                )
-              }
+              required: true
             },
             this.reason()
           ],
-          preview: values => this.dispensePreview(values.dispensed_fiat)
+          foresee: values => this.foresee(values.dispensed_fiat),
+          tell: now => this.tellDispense(before, now)
         })
       },
-      dispensePreview(amount) {
-        const {fiat_amount, principal_sats, fee_sats, wire_sats} =
-          this.settlement
-        if (!amount || Number(amount) > Number(fiat_amount)) return ''
-        const given = cents(amount)
-        const whole = cents(fiat_amount)
-        const principal = share(principal_sats, given, whole)
-        const fee = share(fee_sats, given, whole)
-        return this.t('repair.dispense_preview', {
-          principal: this.fmt.sats(principal),
-          fee: this.fmt.sats(fee),
-          refund: this.fmt.sats(wire_sats - principal - fee)
+      // The server does it, says what came of it, and takes it back.
+      async foresee(dispensed_fiat) {
+        if (!dispensed_fiat) return ''
+        const path = `/settlements/${this.settlement.id}/dispense/preview`
+        const found = await satmachine.api.post(path, {dispensed_fiat})
+        if (this.settlement.status === 'quarantined') {
+          return this.t('repair.dispense_kept')
+        }
+        if (!found.changes) return this.t('repair.dispense_same')
+        const {paid_sats, loss_sats, asks} = found
+        const {sats} = this.fmt
+        const shares = this.t('repair.dispense_shares', {
+          lps: sats(found.lps_sats),
+          platform: sats(found.platform_sats),
+          operator: sats(found.operator_sats),
+          refund: sats(found.refund_sats)
         })
+        return [
+          asks && this.t('repair.dispense_asks'),
+          shares,
+          paid_sats && this.t('repair.dispense_paid', {paid: sats(paid_sats)}),
+          loss_sats && this.t('repair.dispense_loss', {loss: sats(loss_sats)})
+        ]
+          .filter(Boolean)
+          .join(' ')
+      },
+      // What happened, by the sale as the answer shows it.
+      tellDispense(before, {consent, status, legs, refundable_sats}) {
+        if (status === 'quarantined') return this.t('repair.dispense_kept')
+        const was = before.consent?.id
+        if (consent?.state === 'open' && consent.id !== was) {
+          return this.t('repair.dispense_asked')
+        }
+        if (!legs.length) return this.t('repair.dispense_done')
+        if (refundable_sats === before.refundable_sats) {
+          return this.t('repair.dispense_nothing')
+        }
+        const refund = this.fmt.sats(refundable_sats)
+        return this.t('repair.dispense_owed', {refund})
       },
       // Of all that the customer is owed of this sale, as the server counts it.
       isAboveLimit() {

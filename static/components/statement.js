@@ -4,13 +4,18 @@ satmachine.component('statement', {
     return {shown: false, between: satmachine.thisMonth()}
   },
   computed: {
-    address() {
-      const query = new URLSearchParams({
+    query() {
+      return new URLSearchParams({
         ...this.between,
         lang: this.$i18n.locale,
         tz: this.store.zone
       })
-      return `/satmachineadmin/dca/statement?${query}`
+    },
+    address() {
+      return `/satmachineadmin/dca/statement?${this.query}`
+    },
+    taxes() {
+      return `/satmachineadmin/dca/statement.csv?${this.query}`
     },
     usable() {
       const {from, to} = this.between

@@ -35,6 +35,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       maybe_paid:
         'It may have been done: look first. ({why}) If it is not there, press again: it is done once, however often it is sent.',
       reason: 'Why? (kept in the log)',
+      empty: 'empty',
       yes: 'yes',
       no: 'no'
     },
@@ -60,6 +61,7 @@ window.i18n.global.mergeLocaleMessage('en', {
     },
     nav: {
       label: 'Sections',
+      all: 'All sections; this is {here}',
       overview: 'Overview',
       machines: 'Machines',
       settlements: 'Settlements',
@@ -76,6 +78,11 @@ window.i18n.global.mergeLocaleMessage('en', {
       all: 'All guides',
       why: 'What it means: {what}',
       english: 'This page is in English.'
+    },
+    search: {
+      label: 'Find anything',
+      hint: 'A hash or its beginning, the machine’s number, a name, sats, an amount of cash',
+      nothing: 'Nothing of yours is called that.'
     },
     list: {
       sum: 'All of it, one row | All of it, {n} rows',
@@ -241,6 +248,7 @@ window.i18n.global.mergeLocaleMessage('en', {
     },
     dca_mode: {flow: 'Flow', fixed: 'Fixed daily limit'},
     fees: {
+      much: 'Customers would pay more than 15 % in all. Is that meant?',
       cash_out: 'Cash-out fee',
       cash_in: 'Cash-in fee',
       invalid:
@@ -389,9 +397,14 @@ window.i18n.global.mergeLocaleMessage('en', {
     statement: {
       title: 'Statement',
       text: 'A printable list of your deposits and payments in a period.',
+      taxes: 'CSV for tax tools',
       open: 'Open the statement'
     },
-    audit: {you: 'you', none: 'Nothing yet.'},
+    audit: {
+      you: 'you',
+      none: 'Nothing yet.',
+      what: 'What changed | What changed | What changed ({n})'
+    },
     lp: {
       start: 'Start my DCA',
       settings: 'My DCA settings',
@@ -408,7 +421,9 @@ window.i18n.global.mergeLocaleMessage('en', {
       address: 'Lightning address',
       address_hint: "Such as you{'@'}example.com. Routing costs are yours.",
       address_invalid: "A Lightning address looks like name{'@'}example.com.",
-      notify: 'Tell me of each payment',
+      notify: 'Tell me of each payment, by LNbits’ notifications',
+      notify_hint:
+        'By the Nostr, Telegram or e-mail that you gave in your LNbits account.',
       saved: 'Your DCA settings are saved.'
     }
   }

@@ -35,6 +35,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       maybe_paid:
         'Puede que ya esté hecho: mire primero. ({why}) Si no está, pulse otra vez: se hace una sola vez, aunque se envíe varias.',
       reason: '¿Por qué? (queda en el registro)',
+      empty: 'vacío',
       yes: 'sí',
       no: 'no'
     },
@@ -60,6 +61,7 @@ window.i18n.global.mergeLocaleMessage('es', {
     },
     nav: {
       label: 'Secciones',
+      all: 'Todas las secciones; está en {here}',
       overview: 'Resumen',
       machines: 'Cajeros',
       settlements: 'Liquidaciones',
@@ -76,6 +78,11 @@ window.i18n.global.mergeLocaleMessage('es', {
       all: 'Todas las guías',
       why: 'Qué significa: {what}',
       english: 'Esta página está en inglés.'
+    },
+    search: {
+      label: 'Encontrar lo que sea',
+      hint: 'Un hash o su comienzo, el número del cajero, un nombre, sats, un importe de efectivo',
+      nothing: 'Nada de usted se llama así.'
     },
     list: {
       sum: 'En total, una fila | En total, {n} filas',
@@ -223,7 +230,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       lp_text:
         'Un operador ya lo inscribió, o lo hará. Diga adónde van sus sats: cada retiro en el cajero comprará sats para usted.'
     },
-    tx_type: {cash_out: 'Retiro', cash_in: 'Ingreso'},
+    tx_type: {cash_out: 'Retiro', cash_in: 'Efectivo recibido'},
     leg_status: {
       pending: 'en camino',
       completed: 'pagado',
@@ -241,8 +248,9 @@ window.i18n.global.mergeLocaleMessage('es', {
     },
     dca_mode: {flow: 'Continuo', fixed: 'Límite diario fijo'},
     fees: {
+      much: 'Los clientes pagarían más del 15 % en total. ¿Es lo que quiere?',
       cash_out: 'Comisión de retiro',
-      cash_in: 'Comisión de ingreso',
+      cash_in: 'Comisión por efectivo recibido',
       invalid:
         'Un porcentaje de 0 a 100, con dos decimales como máximo y punto antes de ellos.',
       sum: '{platform} plataforma + {own} suya = {sum}'
@@ -365,7 +373,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       a_day: 'como máximo {limit} al día',
       paused: 'En pausa por el operador',
       paused_text:
-        'Los nuevos retiros no compran sats para ti hasta que el operador lo reanude. Lo que se te debe se sigue pagando, y tu efectivo sigue siendo tuyo.',
+        'Los nuevos retiros no compran sats para usted hasta que el operador lo reanude. Lo que se le debe se sigue pagando, y su efectivo sigue siendo suyo.',
       into: 'a {wallet}',
       forwards: 'reenviado a {address}',
       not_enrolled: 'Todo listo',
@@ -391,9 +399,14 @@ window.i18n.global.mergeLocaleMessage('es', {
     statement: {
       title: 'Estado de cuenta',
       text: 'Una lista imprimible de sus depósitos y pagos de un período.',
+      taxes: 'CSV para impuestos',
       open: 'Abrir el estado de cuenta'
     },
-    audit: {you: 'usted', none: 'Nada todavía.'},
+    audit: {
+      you: 'usted',
+      none: 'Nada todavía.',
+      what: 'Qué cambió | Qué cambió | Qué cambió ({n})'
+    },
     lp: {
       start: 'Empezar mi DCA',
       settings: 'Ajustes de mi DCA',
@@ -413,7 +426,9 @@ window.i18n.global.mergeLocaleMessage('es', {
         "Como usted{'@'}example.com. El costo de enrutamiento es suyo.",
       address_invalid:
         "Una dirección Lightning se escribe como nombre{'@'}example.com.",
-      notify: 'Avisarme de cada pago',
+      notify: 'Avisarme de cada pago, por los avisos de LNbits',
+      notify_hint:
+        'Por el Nostr, el Telegram o el correo que indicó en su cuenta de LNbits.',
       saved: 'Los ajustes de su DCA están guardados.'
     }
   }

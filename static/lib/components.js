@@ -25,6 +25,10 @@
       },
       phone() {
         return this.$q.screen.lt.sm
+      },
+      // Beside LNbits' own drawer a table needs a wide window: else rows are cards.
+      narrow() {
+        return this.$q.screen.width < 1100
       }
     },
     methods: {
@@ -81,6 +85,11 @@
           value: id,
           label: this.machineName(id)
         }))
+      },
+      // Nobody says that everyone is paid while a customer waits for sats.
+      settlementState({status, refundable_sats}) {
+        const isOwed = status === 'completed' && refundable_sats > 0
+        return isOwed ? 'refund_open' : status
       },
       // Who a leg is for: our own fee has a label of the server's language.
       legName({leg_type, label, destination_ln_address}) {

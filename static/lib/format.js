@@ -112,6 +112,8 @@
   const DAY_MS = 86400000
   const startOf = day => momentOf(Date.parse(`${day}T00:00:00Z`))
   const endOf = day => momentOf(Date.parse(`${day}T00:00:00Z`) + DAY_MS)
+  // Of trades and payments, many of which are of one minute.
+  const second = iso => time(iso, {dateStyle: 'medium', timeStyle: 'medium'})
   // To the second, with the zone: what a pointer over "9 seconds ago" is told.
   const exactly = iso => time(iso, {dateStyle: 'medium', timeStyle: 'long'})
   const day = iso =>
@@ -169,6 +171,7 @@
     startOf,
     endOf,
     exactly,
+    second,
     short
   }
 })()

@@ -78,6 +78,27 @@
         (all, before, amount, code) => before + format.fiat(amount, code)
       )
 
+  // The API names fields and values as programs know them; people have words for them.
+  const SAID = {null: 'common.empty', true: 'common.yes', false: 'common.no'}
+  const GROUPS = ['field', 'tx_type', 'settlement_status', 'leg_type']
+  function plain(text) {
+    const {t, te} = window.i18n.global
+    return text
+      .replace(
+        /(?<![\w@./-])[a-z]+(?:_[a-z]+)+(?![\w@./-]*[@/])/g,
+        (code, at) => {
+          const group = GROUPS.find(one => te(`satmachine.${one}.${code}`))
+          if (!group) return code
+          const words = t(`satmachine.${group}.${code}`)
+          const begins = !at || /[.!?] $/.test(text.slice(0, at))
+          return begins ? words.charAt(0).toUpperCase() + words.slice(1) : words
+        }
+      )
+      .replace(/(?<=: |be |or )(null|true|false)\b/g, code =>
+        t(`satmachine.${SAID[code]}`)
+      )
+  }
+
   function localize(text) {
     if (!text) return text
     const language = window.i18n.global.locale
@@ -85,7 +106,7 @@
     const key = `${language} ${table ? 1 : 0} ${text}`
     if (!memory.has(key)) {
       if (memory.size > 1000) memory = new Map()
-      memory.set(key, figures(table ? translate(text, table) : text))
+      memory.set(key, figures(plain(table ? translate(text, table) : text)))
     }
     return memory.get(key)
   }

@@ -81,6 +81,11 @@
 
   function take(acting) {
     const {person} = store
+    // The same on every machine: what the form for the first adds its fees to.
+    store.platform = {
+      out: person.platform_cash_out_fee_fraction,
+      in: person.platform_cash_in_fee_fraction
+    }
     store.acting = acting
     store.me = acting
       ? {...person, super: false, operator: true, lp: false, enrolled: false}
@@ -132,12 +137,6 @@
     const params = {sortby: 'name', direction: 'asc'}
     const own = await api.all('/machines', params)
     store.machines = own
-    // The same on every machine: what the form for a new one adds its fees to.
-    const [any] = own
-    store.platform = any && {
-      out: any.platform_cash_out_fee_fraction,
-      in: any.platform_cash_in_fee_fraction
-    }
     if (store.me?.super) {
       const all = await api.all('/machines', {...params, scope: 'all'})
       const ids = new Set(own.map(({id}) => id))

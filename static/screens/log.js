@@ -19,8 +19,22 @@ satmachine.component('screen-log', {
             })
           )
         },
+        {name: 'action', label: this.t('log.action'), options: this.actions},
         {name: 'created_at', type: 'range'}
       ]
+    },
+    // Whatever there are words for, by its words.
+    actions() {
+      const all = this.$i18n.getLocaleMessage(this.$i18n.locale)
+      const flat = (tree, name) =>
+        typeof tree === 'string'
+          ? [{value: name, label: tree}]
+          : Object.entries(tree).flatMap(([key, one]) =>
+              flat(one, name ? `${name}.${key}` : key)
+            )
+      return flat(all.satmachine.audit_action, '').sort((a, b) =>
+        a.label.localeCompare(b.label)
+      )
     }
   },
   methods: {

@@ -13,6 +13,13 @@ satmachine.component('screen-report', {
     shown() {
       return this.one.differences.slice(0, this.most)
     },
+    // Bays that the machine did not count: their cash was compared with nothing.
+    uncounted() {
+      return this.one.bays
+        .filter(({reported}) => reported === null)
+        .map(({position}) => position)
+        .join(', ')
+    },
     currency() {
       return this.currencyOf(this.one.machine_id)
     },
@@ -55,7 +62,7 @@ satmachine.component('screen-report', {
       return () => Object.assign(this, {one, machine})
     },
     bayText({reported, is_exact}) {
-      if (reported === null) return this.fmt.NOTHING
+      if (reported === null) return this.t('books.not_counted')
       const text = this.fmt.number(reported)
       return is_exact ? text : this.t('books.inexact', {n: text})
     }

@@ -110,6 +110,11 @@ satmachine.component('screen-settlement', {
     }
   },
   methods: {
+    receipt() {
+      const path = `/settlements/${this.id}/receipt`
+      const asked = {lang: this.$i18n.locale, tz: this.store.zone}
+      return satmachine.api.page(path, asked)
+    },
     async load(api) {
       // The super reads anybody's, with whose it is.
       const base = this.me.super ? '/super/settlements' : '/settlements'

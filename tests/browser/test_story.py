@@ -63,6 +63,13 @@ async def _add_machine(stage: Stage, operator: UserSession) -> tuple[Watched, st
         PrivateKey().public_key.bech32()
     )
     await page.get_by_role("textbox", name="Name", exact=True).fill("Café Central")
+    # the browser's region says USD, and nothing is everybody's currency
+    await page.get_by_role("dialog").get_by_text("USD", exact=True).first.wait_for()
+    await page.get_by_role("combobox", name="Currency").fill("GTQ")
+    await page.get_by_role("option", name="GTQ").click()
+    await page.get_by_role("textbox", name="Cash-out fee").fill("60")
+    await page.get_by_text("more than 15 % in all").wait_for()
+    await page.get_by_text("3% platform + 60% yours = 63%").wait_for()
     await page.get_by_role("textbox", name="Cash-out fee").fill("5")
     await page.get_by_role("textbox", name="Cash-in fee").fill("5")
     await page.get_by_role("button", name="Register").click()
@@ -227,11 +234,12 @@ async def _partial_dispense(stage: Stage, screen: Watched, sell: HttpMachine) ->
     await page.get_by_role("button", name="Report dispense").click()
     dialog = page.get_by_role("dialog")
     await dialog.get_by_role("textbox", name="Dispensed", exact=True).fill("50")
-    await dialog.get_by_text("21,600 sat is owed back to the customer").wait_for()
+    await dialog.get_by_text("21,600 sat are owed to the customer").wait_for()
     await dialog.get_by_role("textbox", name="Why?").fill("jammed")
     await act(page, "Report dispense", done="being shared out")
+    # not "everyone paid": the customer is not
     await page.locator(".satm-head .satm-chip").filter(
-        has_text="everyone paid"
+        has_text="refund is open"
     ).wait_for()
     await page.get_by_role("button", name="Refund", exact=True).click()
     most = await dialog.get_by_text("is owed to the customer").inner_text()

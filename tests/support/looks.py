@@ -12,6 +12,11 @@ from dev.accounts import UserSession
 LOOKS = list(itertools.product((False, True), (True, False), ("en", "es")))
 # axe takes a second: both sizes, both themes and both languages, once.
 FOR_SCREEN_READERS = ((False, True, "en"), (True, False, "es"))
+# Between a phone and a desk: the table that becomes cards, LNbits' drawer.
+BETWEEN = (768, 1024)
+# An icon that the font has not is a word, which is wider than it is high.
+NO_ICON = """() => [...document.querySelectorAll('.satm .q-icon')]
+  .filter(e => e.scrollWidth > e.clientWidth + 2).map(e => e.textContent)"""
 # What a screen says that was given what it did not think of.
 NO_WORDS = ("[object", "undefined", "NaN", "satmachine.")
 
@@ -29,6 +34,14 @@ async def look_at(
         wrong += [f"{look} {language}: cut {e}" for e in await watched.cut_off()]
         if (phone, dark, language) in FOR_SCREEN_READERS:
             wrong += [f"{look}: {finding}" for finding in await watched.unreadable()]
+    for width in BETWEEN:
+        await watched.page.set_viewport_size({"width": width, "height": 900})
+        await watched.fits()
+        if await watched.sideways() > 0:
+            wrong.append(f"{path} at {width}: scrolls sideways")
+        wrong += [f"{path} at {width}: cut {e}" for e in await watched.cut_off()]
+    missing = await watched.page.evaluate(NO_ICON)
+    wrong += [f"{path}: no icon {one}" for one in missing]
     text = await watched.page.locator(".satm").first.inner_text()
     wrong += [f"{path}: says {word}" for word in NO_WORDS if word in text]
     if await watched.page.evaluate("'ran' in window"):

@@ -165,7 +165,10 @@ class Watched:
         await self.page.wait_for_function(
             "language => window.i18n.global.locale === language", arg=language
         )
-        # The layout follows a new width a moment later.
+        await self.fits()
+
+    async def fits(self) -> None:
+        """The layout follows a new width a moment later, a chart after it."""
         try:
             await self.page.wait_for_function(
                 f"() => !({CUT_OFF})().length && !({SIDEWAYS})()", timeout=1500

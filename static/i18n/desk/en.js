@@ -5,6 +5,10 @@ window.i18n.global.mergeLocaleMessage('en', {
       title: 'Needs your attention',
       nothing: 'Nothing waits for you.',
       theirs: 'Its operator mends this.',
+      times: '{n} of them',
+      oldest: 'the first {ago}',
+      each: 'Each of them',
+      all: 'All of them in a list',
       go: {
         decide: 'Decide',
         resolve: 'Resolve',
@@ -80,8 +84,9 @@ window.i18n.global.mergeLocaleMessage('en', {
       pending: 'waiting to be shared out',
       processing: 'being paid out',
       completed: 'everyone paid',
+      refund_open: 'paid, but the customer’s refund is open',
       attention: 'needs a person',
-      quarantined: 'held back: could not be read',
+      quarantined: 'held back',
       voided: 'voided'
     },
     leg_type: {
@@ -183,6 +188,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       fees_out: 'Cash-out fee',
       fees_in: 'Cash-in fee',
       balance: '{balance}, {free} of it free',
+      all_free: '{balance}, all of it free',
       cash: 'Cash inside',
       cash_unknown: 'cassettes not entered yet',
       empty_today: 'empty within a day at this pace',
@@ -237,7 +243,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       others: '{n} others',
       loss: '{sats} more of the refund are paid from the free balance of the machine’s wallet: your loss, because that much had been paid out before.',
       unreadable:
-        '{wire} moved, but what the machine said about it could not be read. Nothing is paid until you resolve it.'
+        '{wire} moved, and it is held back: the reason stands above. Nothing is paid until you resolve it.'
     },
     repair: {
       resolve: 'Resolve',
@@ -255,10 +261,21 @@ window.i18n.global.mergeLocaleMessage('en', {
       dispense_text:
         'The customer ordered {fiat}. Give what the machine really dispensed: all of it, a part, or 0.',
       dispensed_fiat: 'Dispensed',
-      too_much_fiat: 'More than the customer ordered.',
-      dispense_preview:
-        'Then {principal} goes to LPs, {fee} is the fee, and {refund} is owed back to the customer.',
+      dispense_shares:
+        'LPs get {lps}, the platform {platform} and you {operator} of it; {refund} are owed to the customer.',
+      dispense_paid: '{paid} have been paid out already and do not come back.',
+      dispense_loss:
+        '{loss} of it come from the free balance of the machine’s wallet: your loss.',
+      dispense_asks:
+        'Those who are owed by this sale are asked first, and nothing changes until they say yes. With their yes:',
+      dispense_same: 'That is what is counted already: nothing changes.',
+      dispense_kept:
+        'This sale is held back: the figure is kept until you resolve it.',
       dispense_done: 'Recorded. The sats are being shared out.',
+      dispense_owed: 'Recorded. {refund} are owed to the customer.',
+      dispense_asked:
+        'Those who are owed by this sale have been asked. Nothing changes until they say yes.',
+      dispense_nothing: 'Nothing changes: that was counted already.',
       refund: 'Refund',
       refund_title: 'Refund the customer',
       refund_text:
@@ -404,12 +421,16 @@ window.i18n.global.mergeLocaleMessage('en', {
       period_to: 'To',
       actor: 'By',
       filter_stops: 'Stopped payouts',
-      differences: 'all agrees | {n} difference | {n} differences',
+      cash_unchecked: 'no difference; cash not checked',
+      bays_unchecked:
+        'Cash: not checked in bay {bays}, because the machine has not counted it.',
+      not_counted: 'not counted',
+      differences: 'no difference | {n} difference | {n} differences',
       stops:
         '| {n} difference, payouts stopped | {n} differences, payouts stopped',
       stops_text: 'Money could leave twice: payouts of this machine stop.',
       difference_list: 'Differences',
-      all_agree: 'Our books and LNbits’ agree.',
+      all_agree: 'What was compared agrees.',
       more: 'And {n} more, which are not listed.',
       checked_settlements: 'Settlements compared',
       checked_legs: 'Payments compared',
@@ -635,6 +656,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       is_test_text:
         'Marked as a test: it is paid like any other, and left out of the sums.',
       back: 'Settlements',
+      receipt: 'Receipt for the customer',
       legs: 'Who gets what',
       no_legs: 'Nothing has been shared out yet.',
       more_legs: 'Show all {n}',

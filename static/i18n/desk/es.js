@@ -3,6 +3,10 @@ window.i18n.global.mergeLocaleMessage('es', {
   satmachine: {
     attention: {
       theirs: 'Lo arregla su operador.',
+      times: '{n} en total',
+      oldest: 'la primera {ago}',
+      each: 'Cada una',
+      all: 'Todas en una lista',
       title: 'Requiere su atención',
       nothing: 'Nada lo espera.',
       go: {
@@ -57,7 +61,7 @@ window.i18n.global.mergeLocaleMessage('es', {
     },
     overview: {
       cash_out: 'Retiros',
-      cash_in: 'Ingresos',
+      cash_in: 'Efectivo recibido',
       your_fees: 'Su parte de las comisiones',
       received: 'recibido: {sats}',
       platform_fees: 'Parte de la plataforma',
@@ -80,8 +84,9 @@ window.i18n.global.mergeLocaleMessage('es', {
       pending: 'espera el reparto',
       processing: 'pagándose',
       completed: 'todos pagados',
+      refund_open: 'pagada, pero el reembolso del cliente está abierto',
       attention: 'necesita a una persona',
-      quarantined: 'retenida: no se pudo leer',
+      quarantined: 'retenida',
       voided: 'anulada'
     },
     leg_type: {
@@ -142,8 +147,8 @@ window.i18n.global.mergeLocaleMessage('es', {
       interval_360: 'cada 6 horas',
       interval_1440: 'una vez al día',
       min_payout_sats: 'Pago mínimo',
-      max_payout_sats: 'Mayor pago por ingreso',
-      max_daily_payout_sats: 'Pagos por ingresos en un día',
+      max_payout_sats: 'Mayor pago por efectivo recibido',
+      max_daily_payout_sats: 'Pagos por efectivo recibido en un día',
       is_active: 'Cajero en servicio',
       is_inactive_text:
         'Fuera de servicio: se rechazan sus peticiones, y un pago que aún llegue queda retenido hasta que lo resuelvas. Lo que ya se debe se sigue pagando.',
@@ -183,8 +188,9 @@ window.i18n.global.mergeLocaleMessage('es', {
       never_seen: 'nunca ha dado señal',
       no_line: 'solo habla con sus pagos',
       fees_out: 'Comisión de retiro',
-      fees_in: 'Comisión de ingreso',
+      fees_in: 'Comisión por efectivo recibido',
       balance: '{balance}, de ellos {free} libres',
+      all_free: '{balance}, todos libres',
       cash: 'Efectivo dentro',
       cash_unknown: 'casetes aún sin anotar',
       empty_today: 'vacío en menos de un día a este ritmo',
@@ -237,9 +243,9 @@ window.i18n.global.mergeLocaleMessage('es', {
       kept: 'Queda en la billetera',
       open: 'Aún sin repartir',
       others: '{n} más',
-      loss: '{sats} más del reembolso salen del saldo libre de la billetera de la máquina: es tu pérdida, porque ya se habían pagado antes.',
+      loss: '{sats} más del reembolso salen del saldo libre de la billetera del cajero: es pérdida de usted, porque ya se habían pagado antes.',
       unreadable:
-        'Se movieron {wire}, pero no se pudo leer lo que dijo el cajero. No se paga nada hasta que usted lo resuelva.'
+        'Se movieron {wire}, y están retenidos: el motivo figura arriba. No se paga nada hasta que usted lo resuelva.'
     },
     repair: {
       resolve: 'Resolver',
@@ -257,10 +263,21 @@ window.i18n.global.mergeLocaleMessage('es', {
       dispense_text:
         'El cliente pidió {fiat}. Diga lo que el cajero entregó de verdad: todo, una parte o 0.',
       dispensed_fiat: 'Entregado',
-      too_much_fiat: 'Más de lo que pidió el cliente.',
-      dispense_preview:
-        'Entonces {principal} va a los LP, {fee} es la comisión y se deben {refund} al cliente.',
+      dispense_shares:
+        'De ella los LP reciben {lps}, la plataforma {platform} y usted {operator}; se deben {refund} al cliente.',
+      dispense_paid: '{paid} ya se pagaron y no vuelven.',
+      dispense_loss:
+        '{loss} salen del saldo libre de la billetera del cajero: pérdida de usted.',
+      dispense_asks:
+        'Primero se pregunta a quienes se les debe de esta venta, y nada cambia hasta que digan que sí. Con su sí:',
+      dispense_same: 'Eso es lo que ya cuenta: nada cambia.',
+      dispense_kept:
+        'Esta venta está retenida: la cifra se guarda hasta que usted la resuelva.',
       dispense_done: 'Anotado. Los sats se están repartiendo.',
+      dispense_owed: 'Anotado. Se deben {refund} al cliente.',
+      dispense_asked:
+        'Se preguntó a quienes se les debe de esta venta. Nada cambia hasta que digan que sí.',
+      dispense_nothing: 'Nada cambia: eso ya contaba.',
       refund: 'Reembolsar',
       refund_title: 'Reembolsar al cliente',
       refund_text:
@@ -406,13 +423,17 @@ window.i18n.global.mergeLocaleMessage('es', {
       period_to: 'Hasta',
       actor: 'Por',
       filter_stops: 'Detuvo los pagos',
-      differences: 'todo coincide | {n} diferencia | {n} diferencias',
+      cash_unchecked: 'sin diferencias; efectivo sin comprobar',
+      bays_unchecked:
+        'Efectivo: sin comprobar en la ranura {bays}, porque el cajero no la contó.',
+      not_counted: 'sin contar',
+      differences: 'ninguna diferencia | {n} diferencia | {n} diferencias',
       stops:
         '| {n} diferencia, pagos detenidos | {n} diferencias, pagos detenidos',
       stops_text:
         'El dinero podría salir dos veces: los pagos de este cajero se detienen.',
       difference_list: 'Diferencias',
-      all_agree: 'Nuestras cuentas y las de LNbits coinciden.',
+      all_agree: 'Lo que se comparó coincide.',
       more: 'Y {n} más, que no se listan.',
       checked_settlements: 'Liquidaciones comparadas',
       checked_legs: 'Pagos comparados',
@@ -639,6 +660,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       is_test_text:
         'Marcada como prueba: se paga como cualquier otra y no entra en las sumas.',
       back: 'Liquidaciones',
+      receipt: 'Recibo para el cliente',
       legs: 'Quién recibe qué',
       no_legs: 'Todavía no se ha repartido nada.',
       more_legs: 'Mostrar los {n}',
@@ -653,7 +675,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       fact_network_fee_sats: 'Costo de red',
       fact_retained_sats: 'Queda en la billetera',
       fact_refundable_sats: 'Se debe al cliente',
-      fact_loss_sats: 'Tu pérdida por el reembolso',
+      fact_loss_sats: 'Pérdida de usted por el reembolso',
       dispensed_fiat: 'Entregado',
       exchange_rate: 'Tipo de cambio',
       rate: '{sats} sat por 1 {code}',

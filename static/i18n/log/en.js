@@ -2,6 +2,7 @@
 window.i18n.global.mergeLocaleMessage('en', {
   satmachine: {
     log: {
+      action: 'Action',
       what: 'What happened',
       subject: 'To what',
       none: 'Nothing yet',
@@ -107,6 +108,11 @@ window.i18n.global.mergeLocaleMessage('en', {
       }
     },
     field: {
+      machine_id: 'machine',
+      machine_ids: 'machines',
+      client_id: 'LP',
+      idempotency_key: 'key of the request',
+      confirm_rate: 'confirmation',
       code: 'code',
       fraction: 'share of the fee',
       max_uses: 'most uses',

@@ -2,6 +2,7 @@
 window.i18n.global.mergeLocaleMessage('es', {
   satmachine: {
     log: {
+      action: 'Acción',
       what: 'Qué pasó',
       subject: 'A qué',
       none: 'Nada todavía',
@@ -107,6 +108,11 @@ window.i18n.global.mergeLocaleMessage('es', {
       }
     },
     field: {
+      machine_id: 'cajero',
+      machine_ids: 'cajeros',
+      client_id: 'LP',
+      idempotency_key: 'clave de la solicitud',
+      confirm_rate: 'confirmación',
       code: 'código',
       fraction: 'parte de la comisión',
       max_uses: 'usos como máximo',
@@ -129,15 +135,16 @@ window.i18n.global.mergeLocaleMessage('es', {
       location: 'lugar',
       wallet_id: 'billetera',
       is_active: 'en servicio',
-      operator_cash_in_fee_fraction: 'comisión de ingreso',
+      operator_cash_in_fee_fraction: 'comisión por efectivo recibido',
       operator_cash_out_fee_fraction: 'comisión de retiro',
-      super_cash_in_fee_fraction: 'comisión de ingreso de la plataforma',
+      super_cash_in_fee_fraction:
+        'comisión de la plataforma por efectivo recibido',
       super_cash_out_fee_fraction: 'comisión de retiro de la plataforma',
       super_fee_wallet_id: 'billetera de la plataforma',
       payout_interval_minutes: 'minutos entre pagos',
       min_payout_sats: 'pago mínimo',
-      max_payout_sats: 'mayor pago por ingreso',
-      max_daily_payout_sats: 'pagos por ingresos en un día',
+      max_payout_sats: 'mayor pago por efectivo recibido',
+      max_daily_payout_sats: 'pagos por efectivo recibido en un día',
       machine_npub: 'npub',
       fiat_code: 'moneda',
       silent_after_minutes: 'minutos de silencio',

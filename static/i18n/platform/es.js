@@ -23,7 +23,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       unused_hint: 'Nadie puede registrar más que esos.',
       of: 'de {name}',
       cash_out: 'Retiros, todos los operadores',
-      cash_in: 'Ingresos, todos los operadores',
+      cash_in: 'Efectivo recibido, todos los operadores',
       platform_fees: 'Parte de la plataforma',
       operator_fees: 'Comisiones de los operadores',
       paid_to_lps: 'Pagado a los LP',
@@ -37,7 +37,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       effect: 'Lo que pagan los clientes: plataforma + operador',
       save_title: '¿Cambiar las comisiones de la plataforma?',
       save_text:
-        'Desde la próxima liquidación: {out} de un retiro, {in} de un ingreso. Las liquidaciones ya recibidas conservan las suyas.',
+        'Desde la próxima liquidación: {out} de un retiro, {in} por efectivo recibido. Las liquidaciones ya recibidas conservan las suyas.',
       save_wallet: 'Las comisiones se pagan a la billetera {wallet}.',
       saved: 'Las comisiones de la plataforma están guardadas.',
       machines: 'Cajeros de todos los operadores',
@@ -50,7 +50,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       status: 'Estado',
       fiat_code: 'Moneda',
       operator_cash_out_fee_fraction: 'Operador, retiro',
-      operator_cash_in_fee_fraction: 'Operador, ingreso',
+      operator_cash_in_fee_fraction: 'Operador, efectivo recibido',
       last_seen_at: 'Última señal'
     },
     host: {

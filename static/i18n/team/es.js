@@ -8,7 +8,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       up_to: 'hasta {most}',
       fixed_and_limits: 'Comisión fija y límites',
       fixed_out: 'Comisión fija de un retiro',
-      fixed_in: 'Comisión fija de un ingreso',
+      fixed_in: 'Comisión fija por efectivo recibido',
       fixed_hint: 'Suya, por operación, además del porcentaje. 0: ninguna.',
       least: 'Efectivo mínimo de una operación',
       most: 'Efectivo máximo de una operación',
@@ -185,7 +185,7 @@ window.i18n.global.mergeLocaleMessage('es', {
     subject: {staff: 'persona'},
     field: {
       role: 'función',
-      operator_cash_in_fixed_fee: 'comisión fija de ingreso',
+      operator_cash_in_fixed_fee: 'comisión fija por efectivo recibido',
       operator_cash_out_fixed_fee: 'comisión fija de retiro',
       min_fiat: 'efectivo mínimo de una operación',
       max_fiat: 'efectivo máximo de una operación',
