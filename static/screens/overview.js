@@ -1,7 +1,7 @@
 satmachine.component('screen-overview', {
   mixins: [satmachine.autoReload],
   data() {
-    return {overview: null, received: [], recent: [], fresh: new Set()}
+    return {overview: null, received: null, recent: [], fresh: new Set()}
   },
   computed: {
     days: satmachine.inAddress('days', 7),
@@ -101,13 +101,6 @@ satmachine.component('screen-overview', {
           direction: 'desc'
         })
       ])
-      // what arrived in these days, of whatever sales
-      const {series} = overview
-      const {totals} = await api.get('/insight', {
-        from: series[0].date,
-        to: series[series.length - 1].date,
-        tz: this.store.zone
-      })
       return () => {
         const known = new Set(this.recent.map(row => row.id))
         this.fresh = new Set(
@@ -116,11 +109,26 @@ satmachine.component('screen-overview', {
             : []
         )
         this.overview = overview
-        this.received = totals
+        this.loadReceived(api)
         this.recent = page.data
       }
     },
+    // What arrived in these days, of whatever sales. The page does not wait for it.
+    async loadReceived(api) {
+      const {series} = this.overview
+      try {
+        const {totals} = await api.get('/insight', {
+          from: series[0].date,
+          to: series[series.length - 1].date,
+          tz: this.store.zone
+        })
+        this.received = totals
+      } catch {
+        this.received = null
+      }
+    },
     arrived(name) {
+      if (!this.received) return []
       const sats = this.received.reduce((sum, one) => sum + one[name], 0)
       return this.t('overview.received', {sats: this.fmt.sats(sats)})
     },
