@@ -10,6 +10,7 @@ import pytest
 from api_world import Desk, add_deposit, add_lp, add_machine, make_desk, ok, refused
 from fastapi import FastAPI
 from money_rows import add_leg, add_payout, add_settlement, ago, set_status
+from rebooked import rebook
 from sqlalchemy import event
 
 from satmachineadmin.base.database import db, db_time, execute, transaction
@@ -91,6 +92,42 @@ async def test_totals_and_series(make_user: MakeUser, make_wallet: MakeWallet) -
     assert series[0]["cash_out_count"] == 0
     assert len(ok(await api.get("/overview"))["series"]) == 30
     assert ok(await api.get("/overview?days=1"))["totals"]["cash_out_count"] == 2
+
+
+async def test_a_tile_is_what_the_list_behind_it_adds_up_to(
+    make_user: MakeUser, make_wallet: MakeWallet
+) -> None:
+    """The tile counted what was dispensed, the list what was ordered: 726 687 sat and
+    801 692 for the same 23 rows. And what was paid outside never arrived."""
+    desk = await make_desk(make_user, make_wallet)
+    api = desk.operator.api
+    await add_settlement(desk.machine)
+    half = await add_settlement(
+        desk.machine,
+        dispensed_fiat="375.00",
+        dispensed_principal_sats=50_000,
+        dispensed_platform_fee_sats=1_500,
+        dispensed_operator_fee_sats=2_500,
+        planned_at=ago(),
+        retained_sats=7,
+        refund_sats=54_000,
+    )
+    legs = {"client_id": desk.client["id"], "amount_fiat": "1.00"}
+    await add_leg(desk.machine, half, amount_sats=700, **legs)
+    await add_leg(desk.machine, half, amount_sats=50, paid_outside=True, **legs)
+    await rebook(desk.machine["id"])
+    sums = ok(await api.get("/overview?days=7"))["totals"]
+    assert (sums["cash_out_sats"], sums["cash_out_fiat"]["GTQ"]) == (150_000, "1125.00")
+    assert sums["paid_to_lps_sats"] == 700
+    asked = "is_test=false&tx_type=cash_out&totals=true&limit=1"
+    (total,) = ok(await api.get(f"/settlements?{asked}"))["totals"]
+    assert total["traded_sats"] == sums["cash_out_sats"]
+    assert total["traded_fiat"] == sums["cash_out_fiat"]["GTQ"]
+    assert total["rows"] == sums["cash_out_count"] == 2
+    assert (total["retained_sats"], total["refund_sats"]) == (7, 54_000)
+    asked = "leg_type[in]=dca,settlement&status[in]=completed,skipped&is_test=false"
+    (total,) = ok(await api.get(f"/payments?{asked}&totals=true"))["totals"]
+    assert total["arrived_sats"] == sums["paid_to_lps_sats"]
 
 
 async def fill(desk: Desk, bays: dict[str, tuple[int, int]]) -> None:
