@@ -1511,6 +1511,66 @@ async def m027_people_and_codes(db: Connection) -> None:
     )
 
 
+async def m028_insight(db: Connection) -> None:
+    """Sums by machine and day for Insight, and triggers that mark what is not theirs
+    any more. Empty at first: days are summed up when somebody looks."""
+    await _create_table(
+        db,
+        "insight_state",
+        "id TEXT PRIMARY KEY NOT NULL,\nuntil_day BIGINT NOT NULL DEFAULT 0",
+    )
+    await db.execute(
+        "INSERT INTO satoshimachine.insight_state (id) VALUES ('days') "
+        "ON CONFLICT DO NOTHING"
+    )
+    await _create_table(
+        db,
+        "insight_marks",
+        """
+        machine_id TEXT NOT NULL,
+        day BIGINT NOT NULL,
+        is_taken BOOLEAN NOT NULL DEFAULT false
+        """,
+    )
+    await _create_index(db, "insight_marks_machine_idx", "insight_marks", _A_DAY)
+    await _create_index(
+        db, "insight_marks_day_idx", "insight_marks", "day, machine_id, is_taken"
+    )
+    trade = "currency TEXT NOT NULL,\ntx_type TEXT NOT NULL,\nis_test BOOLEAN NOT NULL"
+    principal = ("n", "principal_sats", "principal_cents")
+    figures = (
+        *("fees_charged", "platform_share", "operator_share"),
+        *("operator_discounts", "platform_discounts"),
+    )
+    more = [f"{name}_{unit}" for name in figures for unit in ("sats", "cents")]
+    for table, keys, sums in (
+        ("insight_trades", trade, (*principal, *more)),
+        ("insight_quarters", f"{trade},\nsecond BIGINT NOT NULL", principal),
+        (
+            "insight_journal",
+            "currency TEXT NOT NULL,\nis_test BOOLEAN NOT NULL,\n"
+            "account TEXT NOT NULL,\nclient_id TEXT",
+            ("sats", "cents"),
+        ),
+        (
+            "insight_waits",
+            "who TEXT NOT NULL,\nis_test BOOLEAN NOT NULL,\nseconds BIGINT NOT NULL",
+            ("n",),
+        ),
+    ):
+        numbers = "".join(f",\n{name} BIGINT NOT NULL" for name in sums)
+        await _create_table(
+            db,
+            table,
+            f"machine_id TEXT NOT NULL,\nday BIGINT NOT NULL,\n{keys}{numbers}",
+        )
+        # all of a row, so that none of the table is read; few are as wide as trades
+        columns = [line.split()[0] for line in f"{keys}{numbers}".split(",\n")]
+        rest = "" if table == "insight_trades" else ", ".join(["", *columns])
+        await _create_index(db, f"{table}_idx", table, f"{_A_DAY}{rest}")
+    await _create_marking_triggers(db)
+
+
 # Parts of single migrations ---------------------------------------------------------
 
 
@@ -2048,6 +2108,121 @@ def _utc_now(db: Connection) -> str:
     if db.type == SQLITE:
         return db.timestamp_now
     return "(now() AT TIME ZONE 'utc')"
+
+
+_A_DAY = "machine_id, day"
+# What of a settlement's row counts in sums. Other changes of it, which are most, mark
+# nothing.
+_SUMMED = (
+    *("machine_id", "transaction_time", "tx_type", "fiat_code", "is_test"),
+    *("fiat_amount", "dispensed_fiat", "principal_sats", "dispensed_principal_sats"),
+    *("fee_sats", "dispensed_fee_sats", "platform_fee_sats"),
+    *("dispensed_platform_fee_sats", "operator_fee_sats"),
+    *("dispensed_operator_fee_sats", "operator_discount_sats"),
+    "platform_discount_sats",
+)
+_WAITED = ("settlement_id", "leg_type", "status", "paid_outside", "completed_at")
+
+
+async def _create_marking_triggers(db: Connection) -> None:
+    """Whatever changes a row of a day that is over marks the day of its machine, in the
+    same transaction. Days are over by the database's own clock; those that are not are
+    never summed up, so that a mark is written by what comes late alone."""
+    settlement = ("machine_id", "transaction_time")
+    is_less = "{0}.status IN ('quarantined', 'voided')"
+    changed = " OR ".join(_differs(db, name) for name in _SUMMED)
+    changed += f" OR ({is_less.format('OLD')}) <> ({is_less.format('NEW')})"
+    of_entry = "FROM {table} j WHERE j.id = {row}.journal_id"
+    of_trade = "FROM {table} j WHERE j.id = {row}.settlement_id"
+    wait = " OR ".join(_differs(db, name) for name in _WAITED)
+    said = " OR ".join(_differs(db, x) for x in ("settlement_id", "first_said_at"))
+    waits = "{0}.leg_type = 'dca' AND {0}.status = 'completed'"
+    both = f"(({waits.format('OLD')}) OR ({waits.format('NEW')})) AND ({wait})"
+    for table, event, when, columns, source in (
+        ("dca_settlements", "INSERT", "", settlement, ""),
+        ("dca_settlements", "UPDATE", changed, settlement, ""),
+        ("dca_settlements", "DELETE", "", settlement, ""),
+        ("journal", "INSERT", "", ("machine_id", "at"), ""),
+        ("journal", "UPDATE", "", ("machine_id", "at"), ""),
+        ("journal", "DELETE", "", ("machine_id", "at"), ""),
+        # a new line comes with its entry, which has marked the day
+        ("journal_lines", "UPDATE", "", ("machine_id", "at"), "journal"),
+        ("journal_lines", "DELETE", "", ("machine_id", "at"), "journal"),
+        ("dca_payments", "INSERT", waits.format("NEW"), settlement, "dca_settlements"),
+        ("dca_payments", "UPDATE", both, settlement, "dca_settlements"),
+        ("dca_payments", "DELETE", waits.format("OLD"), settlement, "dca_settlements"),
+        ("cash_trades", "INSERT", "", settlement, "dca_settlements"),
+        ("cash_trades", "UPDATE", said, settlement, "dca_settlements"),
+        ("cash_trades", "DELETE", "", settlement, "dca_settlements"),
+    ):
+        of = of_entry if source == "journal" else of_trade if source else ""
+        await _create_marking_trigger(db, table, event, when, columns, source, of)
+
+
+def _differs(db: Connection, column: str) -> str:
+    unlike = "IS NOT" if db.type == SQLITE else "IS DISTINCT FROM"
+    return f"OLD.{column} {unlike} NEW.{column}"
+
+
+async def _create_marking_trigger(
+    db: Connection,
+    table: str,
+    event: str,
+    when: str,
+    columns: tuple[str, str],
+    source: str,
+    of: str,
+) -> None:
+    """One that marks the machine and day of the row, or of the row in `source` that it
+    is of; before and after the change."""
+    name = f"insight_{table}_{event.lower()}"
+    is_sqlite = db.type == SQLITE
+    # a trigger of SQLite's names tables of its own file, and without the file
+    place = "" if is_sqlite else f"{SCHEMA}."
+    inserts = ""
+    for row in {"INSERT": ("NEW",), "DELETE": ("OLD",)}.get(event, ("OLD", "NEW")):
+        machine, at = (f"{'j' if source else row}.{column}" for column in columns)
+        found = of.format(table=f"{place}{source}", row=row)
+        inserts += (
+            f"INSERT INTO {place}insight_marks (machine_id, day) "
+            f"SELECT {machine}, {_day_number(db, at)} {found} "
+            f"{'AND' if source else 'WHERE'} {_is_over(db, at)}; "
+        )
+    on = f"AFTER {event} ON {place}{table} FOR EACH ROW"
+    if is_sqlite:
+        condition = f"WHEN {when}" if when else ""
+        await db.execute(
+            f"CREATE TRIGGER IF NOT EXISTS {db.references_schema}{name} {on} "
+            f"{condition} BEGIN {inserts}END"
+        )
+        return
+    await db.execute(
+        f"CREATE OR REPLACE FUNCTION {SCHEMA}.{name}() RETURNS trigger "
+        f"LANGUAGE plpgsql AS $$ BEGIN {inserts}RETURN NULL; END $$"
+    )
+    if not await _rows(
+        db,
+        f"SELECT 1 AS n FROM pg_trigger WHERE tgname = '{name}' "  # noqa: S608
+        f"AND tgrelid = CAST('{SCHEMA}.{table}' AS regclass)",
+    ):
+        condition = f"WHEN ({when})" if when else ""
+        await db.execute(
+            f"CREATE TRIGGER {name} {on} {condition} "
+            f"EXECUTE FUNCTION {SCHEMA}.{name}()"
+        )
+
+
+def _day_number(db: Connection, at: str) -> str:
+    if db.type == SQLITE:
+        return f"CAST({at} / 86400 AS BIGINT)"
+    return f"(CAST({at} AS DATE) - DATE '1970-01-01')"
+
+
+def _is_over(db: Connection, at: str) -> str:
+    """Whether the day of UTC that a time is in has ended."""
+    if db.type == SQLITE:
+        return f"{at} < CAST(strftime('%s', 'now', 'start of day') AS BIGINT)"
+    return f"{at} < date_trunc('day', clock_timestamp() AT TIME ZONE 'utc')"
 
 
 async def _create_table(db: Connection, table: str, columns: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from ..base.database import db
 from ..base.refusals import BadInputError
 from ..base.zones import Zone, day_of_number
-from ..books import insight
+from ..books import insight, insight_sums
 from ..books.insight import Asked, Place, Sums
 from ..books.lists import Kind
 from ..calculations import cents_text, round_half_up
@@ -289,14 +289,15 @@ def share_text(part: int, whole: int) -> str | None:
 
 
 async def insight_of(asked_range: Range) -> InsightAnswer:
-    asked, now = asked_range.asked, utc_now()
+    until_day = await insight_sums.up_to_date()
+    asked, now = replace(asked_range.asked, until_day=until_day), utc_now()
     spans = {True: (asked.since, asked.until), False: (asked.before, asked.since)}
     async with db.connect() as conn:
         machines = await insight.machines(conn, asked)
         found = await insight.sums(conn, asked)
         heat_map = await insight.heat_map(conn, asked)
-        days = await insight.days(conn, asked)
-        people = await insight.persons(conn, asked)
+        days = await insight.days(conn, asked, found)
+        people = await insight.persons(conn, asked, found)
         waits = await insight.waits(conn, asked)
     rows = []
     for machine in machines:
@@ -381,8 +382,8 @@ def _days(rows: Iterable[Mapping[str, Any]]) -> list[DayInsight]:
         day = found.setdefault(at, DayInsight(date=at[0], currency=at[1]))
         kind = "cash_out" if row["tx_type"] == CASH_OUT else "cash_in"
         setattr(day, f"{kind}_count", int(row["n"]))
-        setattr(day, f"{kind}_sats", int(row["sats"]))
-        setattr(day, f"{kind}_fiat", cents_text(int(row["cents"])))
+        setattr(day, f"{kind}_sats", int(row["principal_sats"]))
+        setattr(day, f"{kind}_fiat", cents_text(int(row["principal_cents"])))
     return list(found.values())
 
 

@@ -22,6 +22,7 @@ from .refusals import BadInputError
 UTC_NAME = "UTC"
 DAY_SECONDS = 86_400
 HOUR_SECONDS = 3_600
+QUARTER_SECONDS = 900
 # Before this no machine of ours has sold anything.
 _EARLIEST = datetime(2009, 1, 1, tzinfo=timezone.utc)
 # No zone changes its offset twice within so many days.
@@ -57,16 +58,25 @@ class Zone:
     def day_sql(self, column: str, since: datetime, until: datetime) -> str:
         """The number of the zone's day since 1970 of a time column, which is right
         for times from `since` until `until`."""
-        return self._count_sql(column, since, until, DAY_SECONDS)
+        return self._count_sql(_seconds_sql(column), since, until, DAY_SECONDS)
 
-    def hour_sql(self, column: str, since: datetime, until: datetime) -> str:
+    def day_of_second_sql(self, second: str, since: datetime, until: datetime) -> str:
+        """The same of a column of seconds since 1970."""
+        return self._count_sql(second, since, until, DAY_SECONDS)
+
+    def hour_of_second_sql(self, second: str, since: datetime, until: datetime) -> str:
         """The same of hours: a local hour that a clock goes through twice is one."""
-        return self._count_sql(column, since, until, HOUR_SECONDS)
+        return self._count_sql(second, since, until, HOUR_SECONDS)
+
+    def is_by_quarters(self, since: datetime, until: datetime) -> bool:
+        """Whether a quarter of an hour of UTC is in one of the zone's hours throughout:
+        so in all, but for a change of the clocks at a minute past midnight."""
+        offsets = _offsets(self.name, _day(since), _day(until))
+        return not any(x % QUARTER_SECONDS for pair in offsets for x in pair)
 
     def _count_sql(
-        self, column: str, since: datetime, until: datetime, length: int
+        self, seconds: str, since: datetime, until: datetime, length: int
     ) -> str:
-        seconds = column if db.type == SQLITE else f"EXTRACT(EPOCH FROM {column})"
         *before, last = _offsets(self.name, _day(since), _day(until))
         if before:
             whens = " ".join(
@@ -79,6 +89,10 @@ class Zone:
         # SQLite cuts off, which is the floor after 1970
         floor = number if db.type == SQLITE else f"FLOOR({number})"
         return f"CAST({floor} AS BIGINT)"
+
+
+def _seconds_sql(column: str) -> str:
+    return column if db.type == SQLITE else f"EXTRACT(EPOCH FROM {column})"
 
 
 UTC = Zone()

@@ -26,6 +26,7 @@ ROWS = (
     "flood",
     "host",
     "processes",
+    "insight",
     "pages",
     "start",
     "idle",

@@ -11,7 +11,18 @@ from bench.stage import Stage, booted
 # isort: split
 from lnbits.settings import settings
 
-from bench import calls, flood, history, host, idle, payments, processes, start, year
+from bench import (
+    calls,
+    flood,
+    history,
+    host,
+    idle,
+    insight,
+    payments,
+    processes,
+    start,
+    year,
+)
 
 ROWS: dict[str, Callable[[Stage], Awaitable[None]]] = {
     "one": payments.one_settlement,
@@ -21,6 +32,7 @@ ROWS: dict[str, Callable[[Stage], Awaitable[None]]] = {
     "history": history.measure,
     "flood": flood.measure,
     "host": host.measure,
+    "insight": insight.measure,
 }
 
 # Rows that start servers of their own.

@@ -10,37 +10,30 @@ on the day that it happened, worth what its entries say.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from lnbits.db import SQLITE, Connection
+from lnbits.db import Connection
 
-from ..base.database import (
-    cents_sql,
-    db,
-    db_time,
-    fetch_all,
-    fetch_one,
-    from_db_time,
-)
+from ..base.database import fetch_all, from_db_time
 from ..base.zones import Zone, day_number
 from ..models import CASH_OUT
 from ..parties.lps_crud import debited_cents_sql, deposited_cents_sql
+from .insight_rows import (
+    JOURNAL,
+    LP_ACCOUNTS,
+    OF_TRADES,
+    OWN_ROUTING,
+    QUARTERS,
+    TRADES,
+    WAITS,
+)
+from .insight_sums import Reader, Span
 from .reports import own_machines_sql, whose
 
 S = "satoshimachine"
 Row = Mapping[str, Any]
-# The share of a fee that stays in the machine's wallet because the one it is owed to
-# has that wallet: it arrived, and is in `splits_paid` or `platform_paid` already.
-_HERE = "fees_here"
-# What routing took of a payment to somebody else came off what arrived.
-_OWN_ROUTING = "own_routing"
-_ACCOUNT = (
-    "CASE WHEN l.account = 'operator_fees' AND j.payment_id IS NOT NULL "
-    f"THEN '{_HERE}' WHEN l.account = 'routing' AND j.payment_id IS NULL "
-    f"THEN '{_OWN_ROUTING}' ELSE l.account END"
-)
 # by account: the figure that it is, and the sign that makes it one
 _FIGURES_OF: dict[str, tuple[tuple[str, int], ...]] = {
     "platform_paid": (("platform_paid", 1),),
@@ -50,33 +43,22 @@ _FIGURES_OF: dict[str, tuple[tuple[str, int], ...]] = {
     "reserve_kept": (("other_kept", -1),),
     "let_go": (("other_kept", -1),),
     "routing": (("network_fees", 1),),
-    _OWN_ROUTING: (("network_fees", 1), ("own_network_fees", 1)),
+    OWN_ROUTING: (("network_fees", 1), ("own_network_fees", 1)),
     "refunded": (("refunds", 1),),
     "loss": (("losses", 1),),
 }
-_ACCOUNTS = sorted({*_FIGURES_OF} - {_OWN_ROUTING})
-# of trades: the figure, and the settlement's column
-_OF_TRADES = {
-    "fees_charged": "COALESCE(s.dispensed_fee_sats, s.fee_sats)",
-    "platform_share": "COALESCE(s.dispensed_platform_fee_sats, s.platform_fee_sats)",
-    "operator_share": "COALESCE(s.dispensed_operator_fee_sats, s.operator_fee_sats)",
-    "operator_discounts": "s.operator_discount_sats",
-    "platform_discounts": "s.platform_discount_sats",
-}
 FIGURES = (
-    *("cash_out", "cash_in", *_OF_TRADES),
+    *("cash_out", "cash_in", *OF_TRADES),
     *("fees_received", "platform_paid", "splits_paid", "network_fees"),
     *("own_network_fees", "refunds", "losses", "other_kept"),
 )
-_COUNTED = "s.status NOT IN ('quarantined', 'voided')"
-_PRINCIPAL = "COALESCE(s.dispensed_principal_sats, s.principal_sats)"
-_CENTS = cents_sql("COALESCE(s.dispensed_fiat, s.fiat_amount)")
 HOURS_OF_A_WEEK = 168
 
 
 @dataclass(frozen=True)
 class Asked:
-    """Whose machines, which range, and since when the range before it was."""
+    """Whose machines, which range, and since when the range before it was; and the day
+    up to which days are summed up (`insight_sums.up_to_date`)."""
 
     user_id: str
     is_all: bool
@@ -86,24 +68,35 @@ class Asked:
     zone: Zone
     machine_id: str | None = None
     tests: bool = False
+    until_day: int = 0
 
     def machines(self, column: str) -> str:
         one = f" AND {column} = :machine" if self.machine_id else ""
         return f"{column} IN {own_machines_sql(self.is_all)}{one}"
 
-    def where(self, table: str, column: str, first: str = "since") -> str:
-        """Rows of the range, or of both (`before`)."""
-        tests = "" if self.tests else f" AND {table}.is_test = false"
-        return (
-            f"{self.machines(f'{table}.machine_id')} AND {table}.{column} >= :{first} "
-            f"AND {table}.{column} < :until{tests}"
-        )
-
-    def params(self, *moments: str) -> dict[str, Any]:
-        """Those that a statement names: PostgreSQL refuses one that is not used."""
+    @property
+    def params(self) -> dict[str, Any]:
         found = whose(self.user_id, self.is_all)
-        found |= {name: db_time(getattr(self, name)) for name in moments}
         return found | ({"machine": self.machine_id} if self.machine_id else {})
+
+    @property
+    def both(self) -> Reader:
+        """Of the range and of the one before it."""
+        span = Span((self.before, self.since, self.until), self.until_day)
+        return Reader(span, self.machines, self.params, self.tests)
+
+    @property
+    def range(self) -> Reader:
+        span = Span((self.since, self.until), self.until_day)
+        return Reader(span, self.machines, self.params, self.tests)
+
+    @property
+    def by_quarters(self) -> Asked:
+        """For sums by the zone's hours or days: none is used where a clock changes
+        within a quarter of an hour."""
+        if self.zone.is_by_quarters(self.before, self.until):
+            return self
+        return replace(self, until_day=0)
 
 
 class Place(NamedTuple):
@@ -146,30 +139,8 @@ class Sums:
         return sats, cents
 
 
-def worth_sql(sats: str) -> str:
-    """`sats` in minor units at the trade's own rate, half up, in integers. Split so
-    that SQLite, which goes over to floats beyond 64 bits, stays below for trades up to
-    60 bitcoin."""
-    cents, principal = cents_sql("s.fiat_amount"), "s.principal_sats"
-    if db.type == SQLITE:
-        value = (
-            f"({sats}) * ({cents} / {principal}) + (2 * ({sats}) * "
-            f"({cents} % {principal}) + {principal}) / (2 * {principal})"
-        )
-    else:
-        value = (
-            f"DIV(CAST(2 AS NUMERIC) * ({sats}) * {cents} + {principal}, "
-            f"CAST(2 AS NUMERIC) * {principal})"
-        )
-    return f"CASE WHEN {principal} > 0 THEN {value} ELSE 0 END"
-
-
-def _is_range(column: str) -> str:
-    return f"CASE WHEN {column} >= :since THEN 1 ELSE 0 END"
-
-
-def _sum(sql: str, name: str) -> str:
-    return f"CAST(COALESCE(SUM({sql}), 0) AS BIGINT) AS {name}"
+def _sums(*names: str) -> str:
+    return ", ".join(f"CAST(SUM(u.{name}) AS BIGINT) AS {name}" for name in names)
 
 
 @dataclass
@@ -179,9 +150,22 @@ class Found:
     sums: dict[Place, Sums] = field(default_factory=dict)
     tests_count: int = 0
     tests_sats: int = 0
+    # of the range, by enrolment
+    received: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def at(self, place: Place) -> Sums:
         return self.sums.setdefault(place, Sums())
+
+    def receive(self, row: Row) -> None:
+        """What an LP got: through Lightning, or in another way."""
+        of = self.received.setdefault(
+            row["client_id"], {"sats": 0, "cents": 0, "outside": 0}
+        )
+        if row["account"] == "lp_paid":
+            of["sats"] += int(row["sats"])
+            of["cents"] += int(row["cents"])
+        else:
+            of["outside"] -= int(row["sats"])
 
     def total(self) -> dict[tuple[str, bool], Sums]:
         """Over all machines, by currency and range."""
@@ -192,24 +176,29 @@ class Found:
 
 
 async def sums(conn: Connection, asked: Asked) -> Found:
-    """By machine, currency and range; four statements."""
+    """By machine, currency and range; two statements. `days` adds to it on how many
+    days there was a trade."""
     found = Found()
     for row in await _trades(conn, asked):
+        if row["is_test"] and not asked.tests:
+            if row["is_range"]:
+                found.tests_count += int(row["n"])
+                found.tests_sats += int(row["principal_sats"])
+            continue
         one = found.at(_place(row))
         kind = "cash_out" if row["tx_type"] == CASH_OUT else "cash_in"
         one.counts[kind] += int(row["n"])
         one.add(kind, row["principal_sats"], row["principal_cents"])
-        for name in _OF_TRADES:
+        for name in OF_TRADES:
             one.add(name, row[f"{name}_sats"], row[f"{name}_cents"])
     for row in await _journal(conn, asked):
+        if row["account"] in LP_ACCOUNTS:
+            if row["is_range"]:
+                found.receive(row)
+            continue
         one = found.at(_place(row))
         for name, sign in _FIGURES_OF.get(row["account"], ()):
             one.add(name, row["sats"], row["cents"], sign)
-    for row in await _days_with_sale(conn, asked):
-        found.at(_place(row)).days_with_sale = int(row["n"])
-    if not asked.tests:
-        left_out = await _tests(conn, asked)
-        found.tests_count, found.tests_sats = left_out
     return found
 
 
@@ -218,115 +207,92 @@ def _place(row: Row) -> Place:
 
 
 async def _trades(conn: Connection, asked: Asked) -> list[Row]:
-    columns = ", ".join(
-        f"{_sum(sql, f'{name}_sats')}, {_sum(worth_sql(sql), f'{name}_cents')}"
-        for name, sql in _OF_TRADES.items()
-    )
-    return await fetch_all(
+    """Tests, too: those that something was paid from are left out aloud."""
+    reader = replace(asked, tests=True).both
+    return await _added_up(
         conn,
+        reader,
         f"""
-        SELECT s.machine_id, s.fiat_code AS currency, s.tx_type,
-            {_is_range("s.transaction_time")} AS is_range, COUNT(*) AS n,
-            {_sum(_PRINCIPAL, "principal_sats")}, {_sum(_CENTS, "principal_cents")},
-            {columns}
-        FROM {S}.dca_settlements s
-        WHERE {asked.where("s", "transaction_time", "before")} AND {_COUNTED}
-        GROUP BY 1, 2, 3, 4
+        SELECT u.machine_id, u.currency, u.tx_type, u.is_test, u.is_range,
+            {_sums(*TRADES.sums)}
+        FROM {reader.rows_sql(TRADES)} u GROUP BY 1, 2, 3, 4, 5
         """,  # noqa: S608
-        asked.params("before", "since", "until"),
     )
 
 
-async def _tests(conn: Connection, asked: Asked) -> tuple[int, int]:
-    """Marked ones of the range that something was paid from all the same."""
-    row = await fetch_one(
-        conn,
-        f"""
-        SELECT COUNT(*) AS n, {_sum(_PRINCIPAL, "sats")}
-        FROM {S}.dca_settlements s
-        WHERE {asked.machines("s.machine_id")} AND s.is_test = true AND {_COUNTED}
-          AND s.transaction_time >= :since AND s.transaction_time < :until
-        """,  # noqa: S608
-        asked.params("since", "until"),
-    )
-    return (int(row["n"]), int(row["sats"])) if row else (0, 0)
+async def _added_up(conn: Connection, reader: Reader, sql: str) -> list[Row]:
+    return await fetch_all(conn, sql, reader.named(sql))
 
 
 async def _journal(conn: Connection, asked: Asked) -> list[Row]:
-    accounts = ", ".join(f"'{name}'" for name in _ACCOUNTS)
-    return await fetch_all(
+    reader = asked.both
+    return await _added_up(
         conn,
+        reader,
         f"""
-        SELECT j.machine_id, j.currency, {_ACCOUNT} AS account,
-            {_is_range("j.at")} AS is_range,
-            {_sum("l.sats", "sats")}, {_sum("l.counter_cents", "cents")}
-        FROM {S}.journal j JOIN {S}.journal_lines l ON l.journal_id = j.id
-        WHERE {asked.where("j", "at", "before")} AND l.account IN ({accounts})
-        GROUP BY 1, 2, 3, 4
+        SELECT u.machine_id, u.currency, u.account, u.client_id, u.is_range,
+            {_sums(*JOURNAL.sums)}
+        FROM {reader.rows_sql(JOURNAL)} u GROUP BY 1, 2, 3, 4, 5
         """,  # noqa: S608
-        asked.params("before", "since", "until"),
-    )
-
-
-async def _days_with_sale(conn: Connection, asked: Asked) -> list[Row]:
-    day = asked.zone.day_sql("s.transaction_time", asked.before, asked.until)
-    return await fetch_all(
-        conn,
-        f"""
-        SELECT s.machine_id, s.fiat_code AS currency,
-            {_is_range("s.transaction_time")} AS is_range, COUNT(DISTINCT {day}) AS n
-        FROM {S}.dca_settlements s
-        WHERE {asked.where("s", "transaction_time", "before")} AND {_COUNTED}
-        GROUP BY 1, 2, 3
-        """,  # noqa: S608
-        asked.params("before", "since", "until"),
     )
 
 
 async def heat_map(conn: Connection, asked: Asked) -> list[dict[str, Any]]:
     """Trades by weekday (Monday is 1) and hour of the zone, and currency; an hour in
     which there was none is left out."""
-    hour = asked.zone.hour_sql("s.transaction_time", asked.since, asked.until)
+    reader = asked.by_quarters.range
+    hour = asked.zone.hour_of_second_sql("u.second", asked.since, asked.until)
     found = [
         {
             "currency": row["currency"],
             "weekday": int(row["hour"]) // 24 + 1,
             "hour": int(row["hour"]) % 24,
             "trades": int(row["n"]),
-            "volume_sats": int(row["sats"]),
-            "cents": int(row["cents"]),
+            "volume_sats": int(row["principal_sats"]),
+            "cents": int(row["principal_cents"]),
         }
-        for row in await fetch_all(
+        for row in await _added_up(
             conn,
+            reader,
             # 1970 began on a Thursday
             f"""
-            SELECT s.fiat_code AS currency,
-                ({hour} + 72) % {HOURS_OF_A_WEEK} AS hour, COUNT(*) AS n,
-                {_sum(_PRINCIPAL, "sats")}, {_sum(_CENTS, "cents")}
-            FROM {S}.dca_settlements s
-            WHERE {asked.where("s", "transaction_time")} AND {_COUNTED} GROUP BY 1, 2
+            SELECT u.currency, ({hour} + 72) % {HOURS_OF_A_WEEK} AS hour,
+                {_sums(*QUARTERS.sums)}
+            FROM {reader.rows_sql(QUARTERS)} u GROUP BY 1, 2
             """,  # noqa: S608
-            asked.params("since", "until"),
         )
     ]
     return sorted(found, key=lambda x: (x["currency"], x["weekday"], x["hour"]))
 
 
-async def days(conn: Connection, asked: Asked) -> list[Row]:
-    """Trades of both ranges by day (its number), currency and kind."""
-    day = asked.zone.day_sql("s.transaction_time", asked.before, asked.until)
-    return await fetch_all(
+async def days(conn: Connection, asked: Asked, found: Found) -> list[Row]:
+    """Trades of both ranges by day (its number), currency and kind; on how many days
+    each machine had one is put into `found`."""
+    reader = asked.by_quarters.both
+    day = asked.zone.day_of_second_sql("u.second", asked.before, asked.until)
+    rows = await _added_up(
         conn,
+        reader,
         f"""
-        SELECT {day} AS day, s.fiat_code AS currency, s.tx_type,
-            {_is_range("s.transaction_time")} AS is_range, COUNT(*) AS n,
-            {_sum(_PRINCIPAL, "sats")}, {_sum(_CENTS, "cents")}
-        FROM {S}.dca_settlements s
-        WHERE {asked.where("s", "transaction_time", "before")} AND {_COUNTED}
-        GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3
+        WITH d AS (
+            SELECT u.machine_id, u.currency, u.tx_type, u.is_range, {day} AS day,
+                {_sums(*QUARTERS.sums)}
+            FROM {reader.rows_sql(QUARTERS)} u GROUP BY 1, 2, 3, 4, 5
+        )
+        SELECT u.day, u.currency, u.tx_type, u.is_range, NULL AS machine_id,
+            {_sums(*QUARTERS.sums)}
+        FROM d u GROUP BY 1, 2, 3, 4
+        UNION ALL
+        SELECT NULL, u.currency, NULL, u.is_range, u.machine_id,
+            COUNT(DISTINCT u.day), 0, 0
+        FROM d u GROUP BY u.machine_id, u.currency, u.is_range
+        ORDER BY 1, 2, 3
         """,  # noqa: S608
-        asked.params("before", "since", "until"),
     )
+    for row in rows:
+        if row["machine_id"] is not None:
+            found.at(_place(row)).days_with_sale = int(row["n"])
+    return [row for row in rows if row["machine_id"] is None]
 
 
 def days_of(
@@ -349,35 +315,27 @@ async def machines(conn: Connection, asked: Asked) -> list[Row]:
             m.fiat_code AS currency, m.created_at
         FROM {S}.dca_machines m WHERE {asked.machines("m.id")} ORDER BY 2, 1
         """,  # noqa: S608
-        asked.params(),
+        asked.params,
     )
 
 
-async def persons(conn: Connection, asked: Asked) -> list[dict[str, Any]]:
+async def persons(conn: Connection, asked: Asked, found: Found) -> list[dict[str, Any]]:
     """LPs, one row a person over all machines: what is at work now, and what arrived
     in the range or was paid to them in another way; by currency, the most first."""
-    arrived = "CASE WHEN l.account = 'lp_paid'"
     rows = await fetch_all(
         conn,
         f"""
         SELECT c.user_id, c.id, c.username, c.machine_id, m.fiat_code AS currency,
-            {deposited_cents_sql("c.id")} - {debited_cents_sql("c.id")} AS at_work,
-            COALESCE(r.sats, 0) AS sats, COALESCE(r.cents, 0) AS cents,
-            COALESCE(r.outside, 0) AS outside
+            {deposited_cents_sql("c.id")} - {debited_cents_sql("c.id")} AS at_work
         FROM {S}.dca_clients c JOIN {S}.dca_machines m ON m.id = c.machine_id
-        LEFT JOIN (
-            SELECT l.client_id, {_sum(f"{arrived} THEN l.sats END", "sats")},
-                {_sum(f"{arrived} THEN l.counter_cents END", "cents")},
-                {_sum(f"{arrived} THEN 0 ELSE -l.sats END", "outside")}
-            FROM {S}.journal j JOIN {S}.journal_lines l ON l.journal_id = j.id
-            WHERE {asked.where("j", "at")}
-              AND l.account IN ('lp_paid', 'lp_paid_outside') GROUP BY l.client_id
-        ) r ON r.client_id = c.id
         WHERE {asked.machines("c.machine_id")} ORDER BY c.created_at, c.id
         """,  # noqa: S608
-        asked.params("since", "until"),
+        asked.params,
     )
-    return ranked(persons_of(rows))
+    nothing = {"sats": 0, "cents": 0, "outside": 0}
+    return ranked(
+        persons_of({**row, **found.received.get(row["id"], nothing)} for row in rows)
+    )
 
 
 def persons_of(rows: Iterable[Row]) -> list[dict[str, Any]]:
@@ -425,46 +383,21 @@ async def waits(conn: Connection, asked: Asked) -> dict[str, tuple[int, Any, Any
     """How many waited, and the seconds that half (p50) and 99 of 100 (p99) of them did
     not wait longer than, by nearest rank: customers from their payment until the
     machine said what came out, LPs from the trade until their sats arrived."""
-    customers = f"""
-        SELECT {_seconds("t.first_said_at")} AS w
-        FROM {S}.dca_settlements s JOIN {S}.cash_trades t ON t.settlement_id = s.id
-        WHERE {asked.where("s", "transaction_time")} AND {_COUNTED}
-          AND s.tx_type = 'cash_out' AND t.first_said_at > s.transaction_time
-        """  # noqa: S608
-    lps = f"""
-        SELECT {_seconds("p.completed_at")} AS w
-        FROM {S}.dca_settlements s JOIN {S}.dca_payments p ON p.settlement_id = s.id
-        WHERE {asked.where("s", "transaction_time")} AND {_COUNTED}
-          AND p.leg_type = 'dca' AND p.status = 'completed' AND p.paid_outside = false
-          AND p.completed_at IS NOT NULL
-        """  # noqa: S608
-    params = asked.params("since", "until")
-    found = {}
-    for name, sql in (("customers", customers), ("lps", lps)):
-        row = await fetch_one(conn, _ranks(sql), params)
-        n = int(row["n"] or 0) if row else 0
-        found[name] = (n, row["p50"], row["p99"]) if row and n else (0, None, None)
-    return found
-
-
-def _seconds(column: str) -> str:
-    """Whole ones from the trade until then; clocks that disagree make nobody wait less
-    than 0."""
-    gone = f"{column} - s.transaction_time"
-    if db.type != SQLITE:
-        gone = f"FLOOR(EXTRACT(EPOCH FROM {gone}))"
-    is_later = f"{column} > s.transaction_time"
-    return f"CASE WHEN {is_later} THEN CAST({gone} AS BIGINT) ELSE 0 END"
-
-
-def _ranks(waits_sql: str) -> str:
-    """Counted by second first: the running sum over those is short."""
-    return f"""
-        SELECT MAX(n) AS n,
-            MIN(CASE WHEN 2 * upto >= n THEN w END) AS p50,
-            MIN(CASE WHEN 100 * upto >= 99 * n THEN w END) AS p99
+    reader = asked.range
+    rows = await _added_up(
+        conn,
+        reader,
+        f"""
+        SELECT who, MAX(n) AS n,
+            MIN(CASE WHEN 2 * upto >= n THEN seconds END) AS p50,
+            MIN(CASE WHEN 100 * upto >= 99 * n THEN seconds END) AS p99
         FROM (
-            SELECT w, SUM(c) OVER (ORDER BY w) AS upto, SUM(c) OVER () AS n
-            FROM (SELECT w, COUNT(*) AS c FROM ({waits_sql}) waited GROUP BY w) seconds
-        ) ranked
-        """  # noqa: S608
+            SELECT who, seconds, SUM(c) OVER (PARTITION BY who ORDER BY seconds)
+                AS upto, SUM(c) OVER (PARTITION BY who) AS n
+            FROM (SELECT u.who, u.seconds, SUM(u.n) AS c
+                FROM {reader.rows_sql(WAITS)} u GROUP BY u.who, u.seconds) waited
+        ) ranked GROUP BY who
+        """,  # noqa: S608
+    )
+    found = {row["who"]: (int(row["n"]), row["p50"], row["p99"]) for row in rows}
+    return {who: found.get(who, (0, None, None)) for who in ("customers", "lps")}

@@ -49,6 +49,8 @@ NOT_THE_MONEY_PATH = {
     "books.coverage": "reads how much cash there is for LPs, for a screen",
     "books.discounts": "reads codes, for a screen and a file",
     "books.insight": "adds up what earns, for a screen",
+    "books.insight_rows": "says what is added up",
+    "books.insight_sums": "keeps sums, for a screen: books/test_insight_sums",
     "books.journal": "reads the journal, for a screen and for files",
     "books.lists": "reads pages for a screen",
     "books.log": "reads what was done, for a screen",

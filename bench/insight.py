@@ -1,0 +1,179 @@
+"""Insight after a year: 100 000 settlements and 1 000 000 legs with their journal.
+
+The three routes over the last month and over the year, in UTC and in a zone whose days
+begin at a quarter to an hour; "first" is the very first answer, for which days are
+summed up. The rows are copies of one settlement that was really paid, at five machines
+of one operator, made by the database itself; each trade's LPs waited up to an hour.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from functools import partial
+
+from bench.figures import count_calls, engine_at_rest, say, seconds_of
+from bench.stage import Stage
+from bench.year import DAY, LEGS_EACH, SETTLEMENTS, tidy, unlanded
+
+# isort: split
+from lnbits.db import Connection
+from world import World
+
+from satmachineadmin import distribution, tasks
+from satmachineadmin.base.database import db, db_time, execute, fetch_one, transaction
+from satmachineadmin.models import utc_now
+
+from dev.accounts import UserSession
+
+MACHINES = 5
+RUNS = 7
+LIMIT = 0.3
+
+
+async def measure(scene: Stage) -> None:
+    await engine_at_rest()
+    world = await scene.world(LEGS_EACH, "90000000.00")
+    payment = await world.core_payment(await unlanded(world))
+    await tasks.landing.land_payment(payment)
+    await distribution.worker.run_until_idle()
+    settlement = await world.settlement(payment.payment_hash)
+    started = time.perf_counter()
+    await a_year_with_its_journal(world, settlement.id)
+    await tidy(db)
+    say(
+        f"{SETTLEMENTS} settlements, {await _count('dca_payments')} legs and "
+        f"{await _count('journal_lines')} lines of the journal at {MACHINES} machines, "
+        f"written in {time.perf_counter() - started:.0f} s"
+    )
+    today = utc_now().date()
+    year = f"from={today - timedelta(days=364)}"
+    month = f"from={today - timedelta(days=29)}"
+    paths = [
+        f"/insight?{days}{more}"
+        for days in (month, year)
+        for more in ("", "&tz=Asia/Kathmandu", f"&machine_id={world.machine.id}")
+    ]
+    boss, lp = world.super_session, world.lps[0].user
+    for user, path in (
+        *((world.operator, path) for path in paths),
+        *((lp, f"/lp/insight{more}") for more in ("", "?range=all")),
+        *((boss, f"/super/operators{more}") for more in ("", f"?{year}")),
+    ):
+        ask = partial(_ask, user, path)
+        first = await seconds_of(ask)
+        median, statements = await seconds_of(ask, RUNS), await count_calls(ask)
+        verdict = "" if median <= LIMIT else f" (wanted: {LIMIT * 1000:.0f} ms)"
+        say(
+            f"GET {path}: {median * 1000:.0f} ms{verdict}, {statements} statements; "
+            f"first {first * 1000:.0f} ms"
+        )
+
+
+async def _ask(user: UserSession, path: str) -> None:
+    (await user.api.get(path, timeout=600)).raise_for_status()
+
+
+async def _count(table: str) -> int:
+    async with db.connect() as conn:
+        sql = f"SELECT COUNT(*) AS n FROM satoshimachine.{table}"  # noqa: S608
+        row = await fetch_one(conn, sql)
+    return int(row["n"]) if row else 0
+
+
+# the n-th trade's machine, moment, and how long its LPs waited
+_MACHINE = f"CASE n % {MACHINES} WHEN 0 THEN '' ELSE '-m' || (n % {MACHINES}) END"
+_STEP = 365 * DAY / SETTLEMENTS
+_WAIT = "(n * 7919 % 3600)"
+
+
+async def a_year_with_its_journal(world: World, settlement_id: str) -> None:
+    """Copies a settlement with all that belongs to it a hundred thousand times."""
+    start = db_time(utc_now() - timedelta(days=365))
+    if db.type == "SQLITE":
+        at = f"(CAST(:start AS REAL) + n * {_STEP})"
+        paid, number = f"({at} + {_WAIT})", "printf('-%08d', n)"
+    else:
+        at = f"(CAST(:start AS TIMESTAMP) + n * INTERVAL '{_STEP} seconds')"
+        paid = f"({at} + {_WAIT} * INTERVAL '1 second')"
+        number = "'-' || LPAD(CAST(n AS TEXT), 8, '0')"
+    times = dict.fromkeys(("created_at", "transaction_time", "planned_at"), at)
+    later = dict.fromkeys(("processed_at", "completed_at"), paid)
+    copy = _Copy({"start": start, "id": settlement_id}, number)
+    async with transaction() as conn:
+        if db.type == "SQLITE":
+            # gigabytes of indexes, in no order: 2 MB would take half an hour
+            await execute(conn, "PRAGMA satoshimachine.cache_size = -2000000")
+        for n in range(1, MACHINES):
+            machine = {"id": world.machine.id}
+            suffix = f"'-m{n}'"
+            await _Copy(machine, suffix).rows(
+                *(conn, "dca_machines", "id = :id", ("id", "machine_npub", "wallet_id"))
+            )
+            await _Copy(machine, suffix).rows(
+                *(conn, "dca_clients", "machine_id = :id", ("id", "machine_id"))
+            )
+        here = {name: f"{name} || {_MACHINE}" for name in ("machine_id", "client_id")}
+        own = {**times, **later, "machine_id": here["machine_id"]}
+        await copy.many(conn, "dca_settlements", "id = :id", ("payment_hash",), own)
+        await copy.many(
+            *(conn, "dca_payments", "settlement_id = :id", ("settlement_id",)),
+            {**times, **later, **here},
+        )
+        when = f"CASE WHEN payment_id IS NULL THEN {at} ELSE {paid} END"
+        own = {"at": when, "recorded_at": when, "machine_id": here["machine_id"]}
+        ids = ("settlement_id", "payment_id")
+        await copy.many(conn, "journal", "settlement_id = :id", ids, own)
+        lines = (
+            "journal_id IN (SELECT id FROM satoshimachine.journal "
+            "WHERE settlement_id = :id)"
+        )
+        own = {"client_id": here["client_id"]}
+        await copy.many(conn, "journal_lines", lines, ("journal_id",), own, key=None)
+
+
+class _Copy:
+    """Of rows, with a suffix to what must be another name."""
+
+    def __init__(self, params: Mapping[str, object], suffix: str) -> None:
+        self.params, self.suffix = params, suffix
+
+    async def rows(
+        self,
+        conn: Connection,
+        table: str,
+        where: str,
+        suffixed: tuple[str, ...],
+        changed: Mapping[str, str] | None = None,
+        numbers: str = "",
+    ) -> None:
+        name = f"satoshimachine.{table}"
+        row = await fetch_one(conn, f"SELECT * FROM {name} LIMIT 1")  # noqa: S608
+        columns = list(row or {})
+        values = {c: f"{c} || {self.suffix}" for c in suffixed} | dict(changed or {})
+        said = f"{where} {':start' if numbers else ''}"
+        wanted = {k: v for k, v in self.params.items() if f":{k}" in said}
+        await execute(
+            conn,
+            f"{numbers} INSERT INTO {name} ({', '.join(columns)}) "  # noqa: S608
+            f"SELECT {', '.join(values.get(c, c) for c in columns)} FROM {name}"
+            f"{', numbers' if numbers else ''} WHERE {where}",
+            wanted,
+        )
+
+    async def many(
+        self,
+        conn: Connection,
+        table: str,
+        where: str,
+        suffixed: tuple[str, ...],
+        changed: Mapping[str, str],
+        key: str | None = "id",
+    ) -> None:
+        numbers = (
+            "WITH RECURSIVE numbers(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM "  # noqa: S608
+            f"numbers WHERE n < {SETTLEMENTS - 1})"
+        )
+        names = (*suffixed, *([key] if key else []))
+        await self.rows(conn, table, where, names, changed, numbers)
