@@ -35,6 +35,11 @@ satmachine.component('dialog', {
     }
   },
   methods: {
+    // What is asked for first; a dialog that only tells keeps the focus on itself.
+    focusFirst() {
+      const fields = 'input:not([readonly]), textarea'
+      this.$refs.body.$el.querySelector(fields)?.focus()
+    },
     close() {
       if (this.busy) return
       if (this.dirty) this.isAsking = true

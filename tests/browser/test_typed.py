@@ -47,6 +47,10 @@ async def _keeps(page: Page, opener: str, field: str) -> None:
     await button.click()
     typed = dialog.get_by_label(field).first
     await typed.wait_for()
+    # who types at once types into the first field
+    await page.wait_for_function(
+        "document.activeElement.matches('.satm-dialog__body input')"
+    )
     await _escape(page)
     await dialog.wait_for(state="detached")
     await button.click()
