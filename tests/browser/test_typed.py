@@ -90,6 +90,7 @@ async def test_what_is_not_saved_is_not_left_without_a_question(
     await page.get_by_role("button", name="Add a target").click()
     await page.evaluate("path => void window.router.push(path)", "/satmachineadmin/log")
     await page.get_by_role("button", name="Go on typing").click()
+    await page.get_by_role("dialog").wait_for(state="detached")
     assert page.url.endswith("/splits")
     await page.evaluate("path => void window.router.push(path)", "/satmachineadmin/log")
     await page.get_by_role("button", name="Discard", exact=True).click()
