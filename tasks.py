@@ -547,6 +547,20 @@ def stop() -> None:
     state.is_engine = False
 
 
+def begin_anew() -> None:
+    """Everything of ours was deleted: nothing that this process remembers is so. Its
+    line closes, and the engine begins as after a start, once it has its lease again."""
+    state.is_engine = False
+    state.has_looked = False
+    state.full_sweep = state.second_look = state.cursor_written = -1e9
+    state.lease_seen = state.lease_raw = None
+    state.is_owed = True
+    owed_began.set()
+    strays.watch.payout_id = None
+    distribution.wake()
+    line.wake()
+
+
 async def health() -> dict[str, Any]:
     """Listener, sweep, engine, backlog and the oldest unpaid leg."""
     backlog = await crud.backlog()

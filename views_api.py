@@ -16,6 +16,7 @@ from .api import cash_books as api_cash_books
 from .api import cash_plan as api_cash_plan
 from .api import clients as api_clients
 from .api import discounts as api_discounts
+from .api import erasing as api_erasing
 from .api import host as api_host
 from .api import insight as api_insight
 from .api import invitations as api_invitations
@@ -40,6 +41,7 @@ PARTS = (
     api_system,
     api_super,
     api_host,
+    api_erasing,
     api_machines,
     api_books,
     api_journal,

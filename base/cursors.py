@@ -7,6 +7,9 @@ from lnbits.db import Connection
 from ..models import utc_now
 from .database import db, db_time, execute, fetch_one, transaction
 
+# When everything was deleted: of what is older, LNbits knows more than we do.
+BEGAN = "began"
+
 
 async def get_cursor(name: str) -> str | None:
     async with db.connect() as conn:

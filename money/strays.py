@@ -12,10 +12,11 @@ stopped. It is in the log.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 
 from loguru import logger
 
+from ..base.cursors import BEGAN, get_cursor
 from ..host.strays import Outgoing, known_hashes, tagged_outgoing
 from . import strays_crud
 from .payouts import TAG
@@ -39,9 +40,10 @@ async def look(*, is_start: bool) -> int:
     """Find strays and stop their wallets; returns how many are new. What LNbits has
     lost is looked for at a start: its database is not exchanged while it runs."""
     newest = await strays_crud.newest_payout()
-    since: datetime | None = newest[1] if newest else None
+    began = await _began()
+    since = newest[1] if newest else began
     if watch.payout_id and not await strays_crud.has_payout(watch.payout_id):
-        since = None  # the database was exchanged while we ran
+        since = began  # the database was exchanged while we ran
     strays = await _unknown(since) + (await _lost() if is_start else [])
     reasons = {
         x.machine_id: _reason(x.kind, [y for y in strays if _same(x, y)])
@@ -59,6 +61,13 @@ async def look(*, is_start: bool) -> int:
     if new:
         logger.error(f"satmachineadmin: {new} payments are not in both databases")
     return new
+
+
+async def _began() -> datetime | None:
+    """When everything of ours was deleted, if it was: what we paid before that is known
+    to LNbits alone, and owed to nobody."""
+    value = await get_cursor(BEGAN)
+    return datetime.fromtimestamp(float(value), timezone.utc) if value else None
 
 
 def _same(x: Stray, y: Stray) -> bool:

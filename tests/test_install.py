@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 
 import environment
+from conftest import wait_for
 from dev import dist
 from dev.accounts import UserSession, answer, first_install
 from dev.installation import EXTENSION_ID, installed_lnbits
@@ -140,9 +141,46 @@ async def test_release_installs_through_the_extension_api(
         await _works(server, admin)
         config = answer(await admin.api.get("/super/config"))
         assert config["super_cash_out_fee_fraction"] == "0.0300"
+        await _everything_is_deleted(server, admin)
         await admin.aclose()
     finally:
         await server.stop()
+
+
+async def _everything_is_deleted(server: Server, admin: UserSession) -> None:
+    """By the super, while it runs: LNbits' database as it came, ours as new, and the
+    same process goes on with a machine on the same wallet."""
+    wallet = answer(await admin.core.post("/api/v1/wallet", json={"name": "till"}))
+    machine = {
+        "machine_npub": "a1" * 32,
+        "wallet_id": wallet["id"],
+        "name": "Plaza",
+        "fiat_code": "GTQ",
+    }
+    answer(await admin.api.post("/machines", json=machine))
+    answer(await admin.api.post("/super/host"))
+    key = answer(await admin.api.get("/me"))["service_npub"]
+    body = {"confirmation": "DELETE EVERYTHING", "reason": "sold"}
+    refused = await admin.api.post("/super/everything/delete", json=body)
+    assert refused.status_code == 409 and "Download" in refused.json()["detail"]
+    assert (await admin.api.get("/super/everything.zip")).status_code == 200
+    answer(await admin.api.post("/super/everything/delete", json=body))
+
+    assert answer(await admin.api.get("/super/host"))["applied"] is False
+    config = answer(await admin.api.get("/super/config"))
+    assert config["super_cash_out_fee_fraction"] == "0.0000"
+    assert answer(await admin.api.get("/machines"))["total"] == 0
+    log = answer(await admin.api.get("/audit", params={"scope": "all"}))
+    assert [row["action"] for row in log["data"]] == ["extension.erase"]
+
+    async def is_engine() -> bool:
+        health = answer(await admin.api.get("/health"))
+        return bool(health["engine"]["is_this_process"])
+
+    await wait_for(is_engine, 60, interval_seconds=0.5)
+    assert answer(await admin.api.get("/me"))["service_npub"] != key
+    answer(await admin.api.post("/machines", json=machine))
+    await _works(server, admin)
 
 
 def test_release_holds_what_runs_and_nothing_else(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ of them afterwards. What a kill in between does is in `test_migrations_killed.py
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
@@ -20,6 +21,7 @@ from fixtures.upgraded import assert_every_row_accounted_for
 from lnbits.db import POSTGRES, SQLITE, Connection, Database
 from sqlalchemy import text
 
+from satmachineadmin.base import tables
 from satmachineadmin.books.opening import compare
 from satmachineadmin.ledger.before_crud import write_before
 
@@ -91,6 +93,9 @@ async def test_schema_after_m010_is_what_the_engine_needs(conn: Connection) -> N
 
 async def test_later_migrations_only_add_to_the_schema(conn: Connection) -> None:
     await migrate(conn)
+    # what deleting everything leaves is what a first installation has
+    rows = {name: len(found) for name, found in (await dump(conn)).items() if found}
+    assert rows == Counter(table for table, *_ in tables.FIRST_ROWS)
     lines = await schema_lines(conn)
     for table, expected in schema.at_m010(conn.type == POSTGRES).items():
         assert expected <= lines[table]

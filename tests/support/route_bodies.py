@@ -60,6 +60,8 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
         "reason": "x",
         "idempotency_key": "x",
     },
+    # not the words that do it: everything is of other tests too
+    ("POST", "/super/everything/delete"): {"confirmation": "x", "reason": "x"},
     ("POST", "/discounts"): {"code": "SPRING25", "fraction": "0.2500"},
     ("PUT", "/discounts/{discount_id}"): {"is_active": False},
     ("POST", "/super/discounts"): {"code": "SPRING25", "fraction": "0.2500"},

@@ -40,6 +40,7 @@ from dev import installation
 NOT_THE_MONEY_PATH = {
     "base.events": "waits for an event, and changes nothing",
     "base.processes": "asks the kernel which process this is",
+    "base.tables": "empties all tables at once: see desk/test_erasing",
     "base.zones": "reads which day it is where somebody is",
     "books.accounting": "reads what was paid, for a CSV",
     "books.opening": "compares an old database's figures, and writes nothing",
@@ -75,6 +76,8 @@ NOT_THE_MONEY_PATH = {
     "desk.cash_attention_crud": "reads what waits for a person",
     "desk.cash_sums_crud": "adds notes up, for the reconciliation",
     "desk.differences": "holds against each other what was read",
+    "desk.erasing": "deletes everything when nothing is owed: desk/test_erasing",
+    "desk.erasing_crud": "reads for it",
     "desk.gone": "reads which wallets and accounts are gone, for attention",
     "desk.gone_crud": "reads for it",
     "desk.journal_books": "compares, and posts late: see desk/test_journal_books",

@@ -105,6 +105,10 @@ window.i18n.global.mergeLocaleMessage('en', {
       host: {
         apply: 'Change of LNbits’ balances asked for',
         undo: 'Put-back of LNbits’ balances asked for'
+      },
+      extension: {
+        export: 'Everything was downloaded',
+        erase: 'Everything was deleted'
       }
     },
     field: {
@@ -113,6 +117,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       client_id: 'LP',
       idempotency_key: 'key of the request',
       confirm_rate: 'confirmation',
+      rows: 'rows',
       code: 'code',
       fraction: 'share of the fee',
       max_uses: 'most uses',
@@ -229,7 +234,8 @@ window.i18n.global.mergeLocaleMessage('en', {
       super_config: 'platform fees',
       lp: 'DCA settings',
       nostr: 'line to the machines',
-      host: 'LNbits’ database'
+      host: 'LNbits’ database',
+      extension: 'everything'
     },
     audit_actor: {
       engine: 'the engine',

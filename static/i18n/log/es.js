@@ -105,6 +105,10 @@ window.i18n.global.mergeLocaleMessage('es', {
       host: {
         apply: 'Cambio de los saldos de LNbits pedido',
         undo: 'Vuelta atrás de los saldos de LNbits pedida'
+      },
+      extension: {
+        export: 'Se descargó todo',
+        erase: 'Se borró todo'
       }
     },
     field: {
@@ -113,6 +117,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       client_id: 'LP',
       idempotency_key: 'clave de la solicitud',
       confirm_rate: 'confirmación',
+      rows: 'filas',
       code: 'código',
       fraction: 'parte de la comisión',
       max_uses: 'usos como máximo',
@@ -230,7 +235,8 @@ window.i18n.global.mergeLocaleMessage('es', {
       super_config: 'comisiones de la plataforma',
       lp: 'ajustes de DCA',
       nostr: 'línea con los cajeros',
-      host: 'base de datos de LNbits'
+      host: 'base de datos de LNbits',
+      extension: 'todo'
     },
     audit_actor: {
       engine: 'el motor',

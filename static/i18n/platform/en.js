@@ -54,6 +54,26 @@ window.i18n.global.mergeLocaleMessage('en', {
       operator_cash_in_fee_fraction: 'Operator, cash-in',
       last_seen_at: 'Last word'
     },
+    erasing: {
+      title: 'Delete everything',
+      text: 'LNbits’ own “Delete data” leaves our tables where they are. Here they are emptied: machines, sales, payments, LPs, the cash book and the log. Wallets and payments of LNbits stay. Machines must pair again.',
+      open: 'Not yet:',
+      nothing_open: 'Nobody is owed anything, and no cash is in a place.',
+      download: 'Download everything',
+      downloaded: 'Downloaded {when}.',
+      changed:
+        'Something happened since the download of {when}: download it once more.',
+      not_downloaded: 'Not downloaded yet.',
+      ask: 'Delete everything',
+      ask_title: 'Delete everything of this extension?',
+      ask_text:
+        'For good, for everybody, operators and LPs too. What was downloaded is all that stays. The change of LNbits’ balances is put back first.',
+      type: 'Type DELETE EVERYTHING',
+      wrong: 'Type the words exactly: DELETE EVERYTHING',
+      words: 'DELETE EVERYTHING',
+      reason: 'Why',
+      done: 'Everything is deleted. The log says who did it.'
+    },
     host: {
       title: 'Speed of LNbits',
       what: 'LNbits adds up a wallet’s payments each time it needs a balance. With one index, and on SQLite one view that asks for one wallet only, that stays fast however many payments there are. Every balance is compared before the change is kept.',

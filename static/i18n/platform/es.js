@@ -53,6 +53,26 @@ window.i18n.global.mergeLocaleMessage('es', {
       operator_cash_in_fee_fraction: 'Operador, efectivo recibido',
       last_seen_at: 'Última señal'
     },
+    erasing: {
+      title: 'Borrar todo',
+      text: 'El «Delete data» del propio LNbits deja nuestras tablas donde están. Aquí se vacían: cajeros, ventas, pagos, LP, el libro de efectivo y el registro. Las billeteras y los pagos de LNbits se quedan. Los cajeros tendrán que emparejarse de nuevo.',
+      open: 'Todavía no:',
+      nothing_open:
+        'No se debe nada a nadie y no hay efectivo en ningún lugar.',
+      download: 'Descargar todo',
+      downloaded: 'Descargado {when}.',
+      changed: 'Algo pasó desde la descarga de {when}: descárguelo de nuevo.',
+      not_downloaded: 'Aún sin descargar.',
+      ask: 'Borrar todo',
+      ask_title: '¿Borrar todo lo de esta extensión?',
+      ask_text:
+        'Para siempre y para todos, también operadores y LP. Solo queda lo que se descargó. Antes se deshace el cambio de los saldos de LNbits.',
+      type: 'Escriba BORRAR TODO',
+      wrong: 'Escriba las palabras exactamente: BORRAR TODO',
+      words: 'BORRAR TODO',
+      reason: 'Por qué',
+      done: 'Todo está borrado. El registro dice quién lo hizo.'
+    },
     host: {
       title: 'Velocidad de LNbits',
       what: 'LNbits suma los pagos de una billetera cada vez que necesita un saldo. Con un índice, y en SQLite una vista que pregunta por una sola billetera, eso sigue siendo rápido haya los pagos que haya. Todos los saldos se comparan antes de conservar el cambio.',
