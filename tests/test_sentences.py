@@ -42,6 +42,7 @@ SILENT_FILES = {
     "line/payout.py",
     "line/verdicts.py",
     "migrations.py",
+    "router.py",  # a name for LNbits' own pages
     "views.py",
 }
 # Calls whose texts are for developers: the log, OpenAPI, SQL.
