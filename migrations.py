@@ -1571,6 +1571,82 @@ async def m028_insight(db: Connection) -> None:
     await _create_marking_triggers(db)
 
 
+async def m029_webhooks(db: Connection) -> None:
+    """An operator's webhook, what it is told, and what stands open as it knows it.
+
+    What has completed is looked for by when it did: without its index that would
+    read every settlement there is.
+    """
+    await _create_table(
+        db,
+        "dca_webhooks",
+        """
+        operator_user_id TEXT PRIMARY KEY NOT NULL,
+        url TEXT NOT NULL,
+        events_json TEXT,
+        secret TEXT NOT NULL,
+        previous_secret TEXT,
+        previous_until TIMESTAMP,
+        rotated_at TIMESTAMP,
+        created_at TIMESTAMP NOT NULL,
+        updated_at TIMESTAMP NOT NULL,
+        read_from TIMESTAMP NOT NULL,
+        failures INTEGER NOT NULL DEFAULT 0,
+        paused_until TIMESTAMP
+        """,
+    )
+    await _create_table(
+        db,
+        "dca_webhook_events",
+        """
+        id TEXT PRIMARY KEY NOT NULL,
+        operator_user_id TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        subject_id TEXT NOT NULL,
+        subject_at TIMESTAMP NOT NULL,
+        body TEXT NOT NULL,
+        status TEXT NOT NULL,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        created_at TIMESTAMP NOT NULL,
+        next_try_at TIMESTAMP NOT NULL,
+        give_up_at TIMESTAMP NOT NULL,
+        last_try_at TIMESTAMP,
+        delivered_at TIMESTAMP,
+        answer_status INTEGER,
+        answer TEXT,
+        seen_at TIMESTAMP
+        """,
+    )
+    await _create_unique_index(
+        db,
+        "dca_webhook_once_uq",
+        "dca_webhook_events",
+        "operator_user_id, subject_id, kind, subject_at",
+    )
+    for name, columns in (
+        ("dca_webhook_events_due_idx", "operator_user_id, status, next_try_at"),
+        ("dca_webhook_events_newest_idx", "operator_user_id, created_at, id"),
+    ):
+        await _create_index(db, name, "dca_webhook_events", columns)
+    await _create_table(
+        db,
+        "dca_webhook_causes",
+        """
+        operator_user_id TEXT NOT NULL,
+        cause TEXT NOT NULL,
+        item_json TEXT NOT NULL,
+        opened_at TIMESTAMP NOT NULL,
+        PRIMARY KEY (operator_user_id, cause)
+        """,
+    )
+    await _create_index(
+        db, "dca_settlements_processed_idx", "dca_settlements", "processed_at"
+    )
+    await _create_index(
+        db, "cash_visits_closed_idx", "cash_visits", "operator_user_id, closed_at"
+    )
+
+
 # Parts of single migrations ---------------------------------------------------------
 
 

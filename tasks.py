@@ -28,6 +28,7 @@ from .base import cursors, lease, processes, rates_crud
 from .base.database import CHUNK, db, db_time, transaction
 from .base.events import in_own_task, wait_for_event
 from .desk import consents, foreign, notices, reconciliation
+from .desk.courier import courier
 from .host import limits, written
 from .host.payments import as_payment, successful_page
 from .host.rates import ask_price
@@ -442,6 +443,23 @@ async def _keep_price(code: str, price: Decimal) -> None:
             committed()
 
 
+async def deliver_webhooks() -> None:
+    """Tell operators' own servers what happened: in a loop of its own, since each may
+    take seconds to answer, and no payment waits for one."""
+    if not state.is_engine:
+        courier.stop()
+        await asyncio.sleep(IDLE_POLL_SECONDS)
+        return
+    try:
+        await courier.turn(distribution.INSTANCE_ID)
+    except asyncio.CancelledError:
+        courier.stop()
+        raise
+    except (SQLAlchemyError, OSError):
+        logger.exception("satmachineadmin: webhooks")
+        await asyncio.sleep(IDLE_POLL_SECONDS)
+
+
 def is_ready() -> bool:
     """LNbits starts extensions before it sets its real funding source."""
     return limits.is_ready()
@@ -524,6 +542,7 @@ TASKS: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
     f"{PREFIX}_desk": _every(DESK_SECONDS, desk_turn),
     f"{PREFIX}_line": _every(SWEEP_SECONDS, keep_line),
     f"{PREFIX}_prices": _every(SWEEP_SECONDS, ask_prices),
+    f"{PREFIX}_webhooks": _every(0, deliver_webhooks),
 }
 
 

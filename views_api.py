@@ -34,6 +34,7 @@ from .api import staff as api_staff
 from .api import super as api_super
 from .api import system as api_system
 from .api import visits as api_visits
+from .api import webhooks as api_webhooks
 
 satmachineadmin_api_router = APIRouter(prefix="/api/v1")
 
@@ -62,6 +63,7 @@ PARTS = (
     api_search,
     api_staff,
     api_discounts,
+    api_webhooks,
 )
 
 for part in PARTS:

@@ -24,7 +24,7 @@ from ..cash.reservations_crud import NEVER
 from ..host.people import usernames_of
 from ..models import utc_now
 from . import attention_crud as sql
-from . import notices_crud
+from . import notices_crud, webhooks_crud
 from .cash_attention import cash_rows
 from .gone import Gone, read_gone
 from .kinds import Kind, Row
@@ -34,6 +34,10 @@ from .unstamped import read_unstamped
 
 MOST = 20
 FEE_OFF = "fee_off"
+# A wallet may be short for a moment between two payments: that is told to nobody.
+GRACE_PERIODS = dict.fromkeys(
+    ("wallet_short", "payments_waiting"), timedelta(minutes=2)
+)
 # A machine has this long to report its dispense.
 DISPENSE_OVERDUE = timedelta(minutes=15)
 
@@ -280,7 +284,9 @@ async def everything_that_waits(user_id: str, is_all: bool) -> list[AttentionIte
     gone = await read_gone(user_id, is_all)
     unstamped = await read_unstamped(user_id, is_all)
     async with db.connect() as conn:
-        items = await needs_attention(conn, user_id, is_all)
+        items = [item for _, item in await _waiting(conn, user_id, is_all, MOST)]
+        if not is_all:
+            items += await _untold(conn, user_id)
         owners = await notices_crud.owners_of_machines(conn) if is_all else {}
     first = [item for item in items if item.kind == KINDS[0].name]
     rest = items[len(first) :]
@@ -290,6 +296,17 @@ async def everything_that_waits(user_id: str, is_all: bool) -> list[AttentionIte
         owner = owners.get(item.machine_id or "")
         item.operator_name = names.get(owner) if owner else None
     return items
+
+
+async def waiting_items(user_id: str, most: int) -> list[tuple[str, AttentionItem]]:
+    """What waits for an operator, at most so many of a kind, each with a key that is
+    its own as long as it waits."""
+    gone = await read_gone(user_id, False)
+    gone += await read_unstamped(user_id, False)
+    async with db.connect() as conn:
+        found = await _waiting(conn, user_id, False, most)
+    some = [(f"{x.kind}:{x.subject_id}", AttentionItem(**vars(x))) for x in gone]
+    return [*found, *some]
 
 
 def _gone_items(gone: Sequence[Gone]) -> list[AttentionItem]:
@@ -303,45 +320,72 @@ def _gone_items(gone: Sequence[Gone]) -> list[AttentionItem]:
     return items
 
 
-async def needs_attention(
-    conn: Connection, user_id: str, is_all: bool
-) -> list[AttentionItem]:
-    """What our own tables say, the gravest kinds first. One statement a kind."""
-    params = {**whose(user_id, is_all), **moments(utc_now()), "most": MOST + 1}
-    items: list[AttentionItem] = []
+async def _waiting(
+    conn: Connection, user_id: str, is_all: bool, most: int
+) -> list[tuple[str, AttentionItem]]:
+    """What our own tables say, the gravest kinds first, each with its key, at most so
+    many of a kind. One statement a kind."""
+    params = {**whose(user_id, is_all), **moments(utc_now()), "most": most + 1}
+    items: list[tuple[str, AttentionItem]] = []
     for kind in KINDS:
         if is_all and kind.name == FEE_OFF:
             continue
-        items += _items(kind, await sql.rows_of(conn, kind, is_all, params))
+        items += _items(kind, await sql.rows_of(conn, kind, is_all, params), most)
     for kind, rows in await cash_rows(conn, user_id, is_all):
-        items += _items(kind, rows[: MOST + 1])
+        items += _items(kind, rows[: most + 1], most)
     if is_all:
-        for kind, rows in await platform_rows(conn, utc_now(), MOST + 1):
-            items += _items(kind, rows)
-        items += await _missing_platform_wallet(conn)
-        items += await _deaf_relays(conn)
+        for kind, rows in await platform_rows(conn, utc_now(), most + 1):
+            items += _items(kind, rows, most)
+        of_platform = await _missing_platform_wallet(conn) + await _deaf_relays(conn)
+        items += [(item.kind, item) for item in of_platform]
     return items
 
 
-def _items(kind: Kind, found: Sequence[Row]) -> list[AttentionItem]:
+def _items(
+    kind: Kind, found: Sequence[Row], most: int
+) -> list[tuple[str, AttentionItem]]:
     items = [
-        AttentionItem(
-            kind=kind.name,
-            message=kind.sentence(row),
-            subject_type=kind.subject_type,
-            subject_id=row["subject_id"],
-            machine_id=row["machine_id"],
-            settlement_id=row.get("settlement_id"),
-            client_id=row.get("client_id"),
-            since=from_db_time(row["since"]),
-            action=kind.action,
-            **_sums(row),
+        (
+            f"{kind.name}:{row['subject_id']}{row.get('part') or ''}",
+            AttentionItem(
+                kind=kind.name,
+                message=kind.sentence(row),
+                subject_type=kind.subject_type,
+                subject_id=row["subject_id"],
+                machine_id=row["machine_id"],
+                settlement_id=row.get("settlement_id"),
+                client_id=row.get("client_id"),
+                since=from_db_time(row["since"]),
+                action=kind.action,
+                **_sums(row),
+            ),
         )
-        for row in found[:MOST]
+        for row in found[:most]
     ]
-    if len(found) > MOST:
-        items[-1].message += " (And there are more like this.)"
+    if len(found) > most:
+        items[-1][1].message += " (And there are more like this.)"
     return items
+
+
+async def _untold(conn: Connection, user_id: str) -> list[AttentionItem]:
+    """What the reader's own server could not be told within a day."""
+    found = await webhooks_crud.given_up(conn, user_id)
+    if found is None:
+        return []
+    return [
+        AttentionItem(
+            kind="webhook",
+            message=(
+                f"Your webhook could not be told {found['n']} events within a day "
+                "each: they are tried no more."
+            ),
+            subject_type="webhook",
+            subject_id="own",
+            since=from_db_time(found["since"]),
+            count=int(found["n"]),
+            action="Look at its answers, then send the events again.",
+        )
+    ]
 
 
 def _sums(row: Row) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from ..models import utc_now
 from ..parties.names import quoted
 from ..parties.preferences_crud import muted_kinds
 from . import notices_crud
-from .attention import KINDS, moments
+from .attention import GRACE_PERIODS, KINDS, moments
 from .cash_attention import TOLD_OF_CASH, cash_rows
 from .gone import Gone, read_gone
 from .kinds import Kind
@@ -47,10 +47,6 @@ COOLDOWN = timedelta(hours=1)
 # LPs are told of what happened within this time; older news is no news.
 NEWS_WINDOW = timedelta(days=1)
 RETENTION = timedelta(days=30)
-# A wallet may be short for a moment between two payments.
-GRACE_PERIODS = dict.fromkeys(
-    ("wallet_short", "payments_waiting"), timedelta(minutes=2)
-)
 NOTIFIED_KINDS = (
     "payouts_stopped",
     "leg_failed",

@@ -34,6 +34,7 @@
     wallet_short: ['account_balance_wallet', 'bad', 'look'],
     payments_waiting: ['hourglass_top', 'warn', 'look'],
     unstamped: ['help', 'warn', 'look'],
+    webhook: ['webhook', 'warn', 'look'],
     less_arrived: ['trending_down', 'warn', 'look'],
     operator_gone: ['person_off', 'bad', 'look'],
     wallet_gone: ['account_balance_wallet', 'bad', 'look'],
@@ -203,6 +204,7 @@
         if (['no_fee_wallet', 'platform_wallet_gone'].includes(item.kind))
           return `${base}platform#fees`
         if (item.kind === 'relay_deaf') return `${base}platform`
+        if (item.kind === 'webhook') return `${base}settings`
         if (item.subject_type === 'visit')
           return `${base}cash/${item.subject_id}`
         if (item.kind === 'coverage_low') return `${base}cash`

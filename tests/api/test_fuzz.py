@@ -22,7 +22,14 @@ from fastapi import FastAPI
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from money_rows import add_discount, add_leg, add_offer, add_settlement, add_staff
+from money_rows import (
+    add_discount,
+    add_leg,
+    add_offer,
+    add_settlement,
+    add_staff,
+    add_webhook_event,
+)
 from schemathesis import Case, GenerationMode
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -98,6 +105,7 @@ async def ids(desk: Desk, make_user: MakeUser) -> dict[str, str]:
         "settlement_id": settlement,
         "leg_id": leg,
         "visit_id": visit.json()["id"],
+        "event_id": await add_webhook_event(desk.operator.user_id),
         "offer_id": await add_offer(desk.machine, desk.client["id"]),
         "username": (await make_user("newcomer")).username,
         "wallet_id": desk.operator.wallet.id,

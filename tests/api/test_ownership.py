@@ -24,6 +24,7 @@ from money_rows import (
     add_settlement,
     add_staff,
     add_visit,
+    add_webhook_event,
 )
 from route_bodies import BODIES
 
@@ -66,6 +67,7 @@ async def ids(desk: Desk) -> dict[str, str]:
         "payment_id": leg,
         "offer_id": await add_offer(desk.machine, desk.client["id"]),
         "visit_id": await add_visit(desk.machine),
+        "event_id": await add_webhook_event(desk.operator.user_id),
         "report_id": await add_report(desk.machine["id"]),
         "staff_id": await add_staff(desk),
         "discount_id": await add_discount(desk),

@@ -31,6 +31,7 @@ from money_rows import (
     add_report,
     add_settlement,
     add_visit,
+    add_webhook_event,
 )
 from route_bodies import BODIES
 
@@ -101,6 +102,13 @@ RULES = {
     "/staff.csv": EVERYBODY,
     "/discounts": EVERYBODY,
     "/discounts.csv": EVERYBODY,
+    "/webhook": EVERYBODY,
+    "/webhook/rotate": EVERYBODY,
+    "/webhook/test": EVERYBODY,
+    "/webhook/seen": EVERYBODY,
+    "/webhook/send-again": EVERYBODY,
+    "/webhook/events": EVERYBODY,
+    "/webhook/events.csv": EVERYBODY,
     "/visits": EVERYBODY,
     "/visits.csv": EVERYBODY,
     "/lp": EVERYBODY,
@@ -188,6 +196,7 @@ async def ids(desk: Desk) -> dict[str, str]:
         "offer_id": await add_offer(desk.machine, desk.client["id"]),
         "discount_id": await add_discount(desk),
         "enrolment_id": desk.client["id"],
+        "event_id": await add_webhook_event(desk.operator.user_id),
         "staff_id": (await desk.operator.api.post("/staff", json=WORK)).json()["id"],
     }
 

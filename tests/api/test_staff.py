@@ -16,7 +16,14 @@ import pytest
 import pytest_asyncio
 from api_world import Desk, add_machine, make_desk, ok, refused
 from fastapi import FastAPI
-from money_rows import add_leg, add_report, add_settlement, add_visit, ago
+from money_rows import (
+    add_leg,
+    add_report,
+    add_settlement,
+    add_visit,
+    add_webhook_event,
+    ago,
+)
 from route_bodies import BODIES
 
 from satmachineadmin.api import rights
@@ -91,6 +98,7 @@ async def team(make_user: MakeUser, make_wallet: MakeWallet) -> Team:
         "settlement_id": settlement,
         "leg_id": leg,
         "visit_id": await add_visit(desk.machine),
+        "event_id": await add_webhook_event(desk.operator.user_id),
         "report_id": await add_report(desk.machine["id"]),
     }
     return Team(desk, other, people, ids)

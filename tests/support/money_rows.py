@@ -19,6 +19,8 @@ from satmachineadmin.crud import RECEIVED, get_machine, insert_legs
 from satmachineadmin.desk.offers_crud import insert_offer
 from satmachineadmin.desk.reconciliation import Report
 from satmachineadmin.desk.reconciliation_crud import Period, keep_report
+from satmachineadmin.desk.webhook_events import event_of
+from satmachineadmin.desk.webhooks_crud import Webhook, put_webhook, write_events
 from satmachineadmin.models import Leg, Offer, Payout, Settlement
 
 
@@ -165,6 +167,26 @@ async def add_visit(machine: dict[str, Any]) -> str:
         own = await get_machine(machine["id"], conn)
         assert own
         return (await open_visit(conn, own, own.operator_user_id)).id
+
+
+async def add_webhook_event(user_id: str) -> str:
+    """An operator's webhook, at an address that nobody answers at, and an event that it
+    is to be told in a day; the event's id."""
+    now = datetime.now(timezone.utc)
+    later = now + timedelta(days=1)
+    hook = Webhook(
+        operator_user_id=user_id,
+        url="http://127.0.0.1:9/",
+        secret="whsec_x",
+        paused_until=later,
+        **dict.fromkeys(("created_at", "updated_at", "read_from"), now),
+    )
+    event = event_of(user_id, "visit.closed", urlsafe_short_hash(), now, {}, now)
+    event.next_try_at = later
+    async with transaction() as conn:
+        await put_webhook(conn, hook)
+        await write_events(conn, [event])
+    return event.id
 
 
 async def add_staff(desk: Any) -> str:

@@ -49,6 +49,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       refund: 'Refund open',
       offline: 'Machine silent',
       unpaired: 'Machine not paired',
+      webhook: 'Your webhook could not be told',
       unstamped: 'Payment without a stamp',
       deposit_pending: 'Deposit to confirm',
       low_cash: 'Cash is low',

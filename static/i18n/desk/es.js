@@ -49,6 +49,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       refund: 'Reembolso pendiente',
       offline: 'Cajero en silencio',
       unpaired: 'Cajero sin emparejar',
+      webhook: 'No se pudo avisar a su webhook',
       unstamped: 'Pago sin sello',
       deposit_pending: 'Depósito por confirmar',
       low_cash: 'Queda poco efectivo',

@@ -41,6 +41,12 @@ window.i18n.global.mergeLocaleMessage('en', {
         offer_accepted: 'Offer accepted',
         offer_declined: 'Offer declined'
       },
+      webhook: {
+        set: 'Webhook set',
+        change: 'Webhook changed',
+        rotate: 'Webhook’s secret renewed',
+        remove: 'Webhook removed'
+      },
       deposit: {
         claim: 'Deposit claimed by the LP',
         dispute: 'Deposit disputed',
@@ -118,6 +124,8 @@ window.i18n.global.mergeLocaleMessage('en', {
       idempotency_key: 'key of the request',
       confirm_rate: 'confirmation',
       rows: 'rows',
+      host: 'server',
+      events: 'events',
       code: 'code',
       fraction: 'share of the fee',
       max_uses: 'most uses',
@@ -235,7 +243,8 @@ window.i18n.global.mergeLocaleMessage('en', {
       lp: 'DCA settings',
       nostr: 'line to the machines',
       host: 'LNbits’ database',
-      extension: 'everything'
+      extension: 'everything',
+      webhook: 'webhook'
     },
     audit_actor: {
       engine: 'the engine',

@@ -41,6 +41,12 @@ window.i18n.global.mergeLocaleMessage('es', {
         offer_accepted: 'Oferta aceptada',
         offer_declined: 'Oferta rechazada'
       },
+      webhook: {
+        set: 'Webhook configurado',
+        change: 'Webhook cambiado',
+        rotate: 'Secreto del webhook renovado',
+        remove: 'Webhook eliminado'
+      },
       deposit: {
         claim: 'Depósito reclamado por el LP',
         dispute: 'Depósito disputado',
@@ -118,6 +124,8 @@ window.i18n.global.mergeLocaleMessage('es', {
       idempotency_key: 'clave de la solicitud',
       confirm_rate: 'confirmación',
       rows: 'filas',
+      host: 'servidor',
+      events: 'eventos',
       code: 'código',
       fraction: 'parte de la comisión',
       max_uses: 'usos como máximo',
@@ -236,7 +244,8 @@ window.i18n.global.mergeLocaleMessage('es', {
       lp: 'ajustes de DCA',
       nostr: 'línea con los cajeros',
       host: 'base de datos de LNbits',
-      extension: 'todo'
+      extension: 'todo',
+      webhook: 'webhook'
     },
     audit_actor: {
       engine: 'el motor',
