@@ -11,6 +11,7 @@ window.satmachine.help = {
   splits: 'operator#splits',
   discounts: 'operator#discounts',
   team: 'operator#your-people',
+  settings: 'operator#your-own-server',
   cash: 'collector#at-the-machine',
   books: 'collector#the-books',
   log: 'collector#the-books',

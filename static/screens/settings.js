@@ -1,0 +1,1 @@
+satmachine.component('screen-settings', {})
