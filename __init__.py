@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from .base.database import db
 
 if TYPE_CHECKING:
-    from .router import satmachineadmin_ext
     from .tasks import start as satmachineadmin_start
     from .tasks import stop as satmachineadmin_stop
+    from .views import satmachineadmin_ext
 
 satmachineadmin_static_files = [
     {
@@ -24,7 +24,7 @@ satmachineadmin_static_files = [
 ]
 
 _BEHIND = {
-    "satmachineadmin_ext": ("router", "satmachineadmin_ext"),
+    "satmachineadmin_ext": ("views", "satmachineadmin_ext"),
     "satmachineadmin_start": ("tasks", "start"),
     "satmachineadmin_stop": ("tasks", "stop"),
 }

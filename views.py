@@ -41,6 +41,7 @@ from .books.statement import lp_statement, period_of, totals_of
 from .host.people import User, usernames_of
 from .models import utc_now
 from .parties.preferences_crud import get_preferences
+from .views_api import satmachineadmin_api_router
 
 satmachineadmin_generic_router = new_router()
 
@@ -373,3 +374,14 @@ async def statement_csv(
             "Cache-Control": "no-store",
         },
     )
+
+
+# ------------------------------------------------------------------------ put together
+
+satmachineadmin_ext: APIRouter = APIRouter(
+    prefix="/satmachineadmin", tags=["Satoshi Machine"]
+)
+satmachineadmin_ext.include_router(satmachineadmin_generic_router)
+satmachineadmin_ext.include_router(satmachineadmin_api_router)
+# last: it answers whatever nobody else does
+satmachineadmin_ext.include_router(satmachineadmin_page_router)

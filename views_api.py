@@ -2,8 +2,7 @@
 
 `/super/*` and `/health` are LNbits' super user's. Everything else is any user's who
 has the extension enabled, and shows and changes nothing but their own rows: the owner
-is in the SQL of every statement, in `registry.py`, `lps.py`, `splits.py`,
-`repairs_crud.py` and `reports.py`.
+is in the SQL of every statement, in the modules named `..._crud` and in `books/`.
 """
 
 from __future__ import annotations

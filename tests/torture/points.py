@@ -134,7 +134,6 @@ NOT_THE_MONEY_PATH = {
     "parties.splits_crud": "the same, in SQL",
     "parties.staff_crud": "keeps who works for whom: no sats",
     "views": "serves pages",
-    "router": "gathers the routers",
     "views_api": "gathers the routers",
 }
 # who asks, over HTTP, for what the modules below it do
