@@ -35,6 +35,8 @@ SECRET = frozenset(
         ("dca_machine_lines", "used_code"),
         ("dca_invitations", "code"),
         ("dca_staff", "code"),
+        ("dca_webhooks", "secret"),
+        ("dca_webhooks", "previous_secret"),
     }
 )
 

@@ -118,7 +118,7 @@ def _waits(who: str, joined: str, until: str, where: str) -> Rows:
     of = joined.rpartition(" ")[2]
     return Rows(
         # CROSS JOIN: trades first, whatever SQLite thinks of the other's indexes
-        tables=f"{S}.dca_settlements s CROSS JOIN {S}.{joined}",
+        tables=f"{S}.dca_settlements s CROSS JOIN {joined}",
         machine="s.machine_id",
         at="s.transaction_time",
         where=f"{of}.settlement_id = s.id AND {COUNTED} AND {where}",
@@ -188,13 +188,13 @@ WAITS = Kept(
     [
         _waits(
             "customers",
-            "cash_trades t",
+            f"{S}.cash_trades t",
             "t.first_said_at",
             "s.tx_type = 'cash_out' AND t.first_said_at > s.transaction_time",
         ),
         _waits(
             "lps",
-            "dca_payments p",
+            f"{S}.dca_payments p",
             "p.completed_at",
             # COALESCE: by the settlement, and not by the index of a status that a
             # million legs have

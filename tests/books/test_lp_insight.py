@@ -101,7 +101,8 @@ async def test_the_average_price_is_of_all_that_came_before_too(
 ) -> None:
     world = await sold(make_world)
     lp = world.lps[0].user
-    old = {"transaction_time": rates_crud.db_time(utc_now() - timedelta(days=40))}
+    at = rates_crud.db_time(utc_now() - timedelta(days=40))
+    old = {"transaction_time": at, "completed_at": at}
     await update("dca_payments", world.machine.id, "machine_id", **old)
     await world.settle(await world.cash_out(principal=25_000, fee=2_000, fiat="100.00"))
     answer = await asked(lp, "?range=30d")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import zipfile
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -203,6 +204,11 @@ async def test_killed_at_any_statement_everything_is_there_or_nothing_is(
     assert not path.is_file() or b"w-olga" not in path.read_bytes()
 
 
+# Names of columns with what opens something; and those that only sound so.
+OPENS = re.compile(r"secret|nsec|password|adminkey|inkey|(^|_)code$")
+NO_SECRETS = {"fiat_code", "wait_code", "quarantine_code", "discount_code"}
+
+
 async def test_everything_is_in_the_file_but_what_opens_something(
     super_session: UserSession, make_user: MakeUser, make_wallet: MakeWallet
 ) -> None:
@@ -224,6 +230,19 @@ async def test_everything_is_in_the_file_but_what_opens_something(
     everything = "".join(files.values())
     assert code not in everything
     assert "nsec_encrypted" not in everything
+    told = {
+        (name.removesuffix(".csv"), column)
+        for name, text in files.items()
+        for column in text.splitlines()[0].split(",")
+        if OPENS.search(column) and column not in NO_SECRETS
+    }
+    # what a customer types to pay less is told to everybody whom it is for; the other
+    # two are why a machine was refused
+    assert told <= {
+        ("dca_discounts", "code"),
+        ("dca_line_events", "code"),
+        ("dca_machine_requests", "code"),
+    }
     shown = (await super_session.api.get("/super/everything")).json()
     assert shown["exported_at"]
     refused = await super_session.api.post(
