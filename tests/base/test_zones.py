@@ -17,8 +17,6 @@ from satmachineadmin.base.zones import (
     zone_or_utc,
 )
 
-pytestmark = pytest.mark.pure
-
 # Guatemala has no summer time; Berlin's and Auckland's change in different months;
 # Kolkata is half an hour off, Chatham three quarters; Asuncion's and Havana's clocks
 # change at midnight itself.

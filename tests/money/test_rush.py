@@ -13,8 +13,6 @@ from satmachineadmin.money import rounds, rush
 
 from conftest import wait_for
 
-pytestmark = pytest.mark.pure
-
 
 async def test_one_sale_waits_for_nobody() -> None:
     alone = rush.PayoutDebouncer()
