@@ -171,7 +171,7 @@ class Watched:
         """The layout follows a new width a moment later, a chart after it."""
         try:
             await self.page.wait_for_function(
-                f"() => !({CUT_OFF})().length && !({SIDEWAYS})()", timeout=1500
+                f"() => !({CUT_OFF})().length && !({SIDEWAYS})()", timeout=15_000
             )
         except PlaywrightTimeoutError:
             return  # it stays like that: `cut_off` and `sideways` tell
