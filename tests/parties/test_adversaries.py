@@ -51,9 +51,11 @@ class Adversaries(Desk):
 
     def read(self) -> None:
         super().read()
-        self.deposits = self.reader.rows(
-            "SELECT * FROM satoshimachine.dca_deposits WHERE machine_id = :m "
-            "ORDER BY created_at, amount, id",
+        (self.deposits,) = self.reader.rows(
+            (
+                "SELECT * FROM satoshimachine.dca_deposits WHERE machine_id = :m "
+                "ORDER BY created_at, amount, id",
+            ),
             {"m": self.machine.id},
         )
 

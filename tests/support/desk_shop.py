@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from decimal import Decimal
@@ -38,6 +38,27 @@ from satmachineadmin.base.refusals import RefusedError
 from satmachineadmin.models import Client, CommissionSplit, LpProfile, Machine, utc_now
 from satmachineadmin.money import rounds
 
+READ = (
+    # in an order that does not depend on random ids, so that a failure shrinks
+    "SELECT * FROM satoshimachine.dca_settlements WHERE machine_id = :m "
+    "ORDER BY created_at, wire_sats, id",
+    "SELECT * FROM satoshimachine.dca_payments WHERE machine_id = :m "
+    "ORDER BY created_at, leg_type, leg_key, id",
+    "SELECT l.payout_id, l.leg_id, o.status "
+    "FROM satoshimachine.dca_payout_legs l "
+    "JOIN satoshimachine.dca_payments p ON p.id = l.leg_id "
+    "JOIN satoshimachine.dca_payouts o ON o.id = l.payout_id "
+    "WHERE p.machine_id = :m",
+    LINES_SQL,
+    "SELECT c.id, COALESCE(t.debited_cents, 0) AS debited, "
+    "COALESCE((SELECT SUM(CAST(ROUND(d.amount * 100) AS BIGINT)) "
+    "FROM satoshimachine.dca_deposits d WHERE d.client_id = c.id "
+    "AND d.status = 'confirmed'), 0) AS deposited "
+    "FROM satoshimachine.dca_clients c "
+    "LEFT JOIN satoshimachine.dca_client_totals t ON t.client_id = c.id "
+    "WHERE c.machine_id = :m",
+)
+
 
 class Reader:
     """Reads our tables after every step: on SQLite past the event loop, which costs
@@ -47,15 +68,27 @@ class Reader:
         self.loop = loop
         self.connection: sqlite3.Connection | None = None
 
-    def rows(self, sql: str, params: dict[str, Any]) -> list[Any]:
+    def rows(self, sqls: Sequence[str], params: dict[str, Any]) -> list[list[Any]]:
+        """The rows of each query, all as they are at one moment: the server's own
+        turns go on meanwhile."""
         if db.type == SQLITE:
-            return [dict(row) for row in self._sqlite().execute(sql, params)]
-        work = self._rows(sql, params)
+            connection = self._sqlite()
+            connection.execute("BEGIN")
+            try:
+                return [
+                    [dict(r) for r in connection.execute(sql, params)] for sql in sqls
+                ]
+            finally:
+                connection.execute("COMMIT")
+        work = self._rows(sqls, params)
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
 
-    async def _rows(self, sql: str, params: dict[str, Any]) -> list[Any]:
+    async def _rows(
+        self, sqls: Sequence[str], params: dict[str, Any]
+    ) -> list[list[Any]]:
         async with db.connect() as conn:
-            return list(await fetch_all(conn, sql, params))
+            await execute(conn, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            return [list(await fetch_all(conn, sql, params)) for sql in sqls]
 
     def _sqlite(self) -> sqlite3.Connection:
         if self.connection is None:
@@ -237,36 +270,13 @@ class DeskShop(RuleBasedStateMachine):
 
     def read(self) -> None:
         own = {"m": self.machine.id}
-        self.settlements = self.reader.rows(
-            # in an order that does not depend on random ids, so that a failure shrinks
-            "SELECT * FROM satoshimachine.dca_settlements WHERE machine_id = :m "
-            "ORDER BY created_at, wire_sats, id",
-            own,
-        )
-        self.legs = self.reader.rows(
-            "SELECT * FROM satoshimachine.dca_payments WHERE machine_id = :m "
-            "ORDER BY created_at, leg_type, leg_key, id",
-            own,
-        )
-        self.tries = self.reader.rows(
-            "SELECT l.payout_id, l.leg_id, o.status "
-            "FROM satoshimachine.dca_payout_legs l "
-            "JOIN satoshimachine.dca_payments p ON p.id = l.leg_id "
-            "JOIN satoshimachine.dca_payouts o ON o.id = l.payout_id "
-            "WHERE p.machine_id = :m",
-            own,
-        )
-        self.lines = self.reader.rows(LINES_SQL, own)
-        self.totals = self.reader.rows(
-            "SELECT c.id, COALESCE(t.debited_cents, 0) AS debited, "
-            "COALESCE((SELECT SUM(CAST(ROUND(d.amount * 100) AS BIGINT)) "
-            "FROM satoshimachine.dca_deposits d WHERE d.client_id = c.id "
-            "AND d.status = 'confirmed'), 0) AS deposited "
-            "FROM satoshimachine.dca_clients c "
-            "LEFT JOIN satoshimachine.dca_client_totals t ON t.client_id = c.id "
-            "WHERE c.machine_id = :m",
-            own,
-        )
+        (
+            self.settlements,
+            self.legs,
+            self.tries,
+            self.lines,
+            self.totals,
+        ) = self.reader.rows(READ, own)
 
     def a_settlement(self, pick: int) -> str:
         if not self.settlements:

@@ -118,6 +118,7 @@ NOT_THE_MONEY_PATH = {
     "line.nostr": "reads and writes events",
     "line.relays": "connects to relays",
     "migrations": "has tests of its own, which kill it after every statement",
+    "money.owed_crud": "asks whether anything is owed, for the term of the lease",
     "money.resizing_crud": (
         "after an attempt that failed, what is planned anew: see desk/test_dispense"
     ),
