@@ -33,3 +33,16 @@ def test_every_list_of_a_screen_keeps_its_state_in_the_address() -> None:
         for opening in re.findall(r"<satm-list\b[^>]*>", template.read_text()):
             assert re.search(r"\burl\b", opening), template.stem
             assert re.search(r"\bcsv\b", opening), template.stem
+
+
+MEMBER = re.compile(r"^      (?:async )?(\w+)\([^)]*\) \{$", re.M)
+
+
+def test_no_component_takes_a_name_that_all_of_them_have() -> None:
+    """Vue lets a computed value of all hide a method of one, without a word."""
+    text = (STATIC / "lib" / "components.js").read_text()
+    shared = set(MEMBER.findall(text[: text.index("const isTransient")]))
+    assert {"narrow", "phone", "words", "go"} <= shared
+    for script in (*STATIC.glob("components/*.js"), *STATIC.glob("screens/*.js")):
+        taken = shared & set(MEMBER.findall(script.read_text()))
+        assert not taken, f"{script.stem}: {sorted(taken)}"

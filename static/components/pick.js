@@ -19,7 +19,7 @@
       }
     },
     methods: {
-      narrow(typed, update) {
+      filterOptions(typed, update) {
         update(() => (this.typed = this.many ? typed : ''))
       }
     }
