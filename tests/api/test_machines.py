@@ -437,7 +437,7 @@ async def test_14_a_machine_with_history_is_switched_off_not_deleted(
 ) -> None:
     desk = await make_desk(make_user, make_wallet)
     path = f"/machines/{desk.machine['id']}"
-    refused(await desk.operator.api.delete(path), 409, "is_active")
+    refused(await desk.operator.api.delete(path), 409, "Switch it off")
     ok(await desk.operator.api.put(path, json={"is_active": False}))
 
 
