@@ -238,7 +238,7 @@ async def test_a_cash_in_that_came_to_nothing_may_be_why(desk: Desk) -> None:
     slip = await desk.operator.core.get(
         f"/satmachineadmin/visits/{visit_id}/slip?lang=es"
     )
-    assert "conteo de la caja: 2, 80.00 GTQ" in slip.text
+    assert "conteo de la caja: 2, 80,00 GTQ" in slip.text
     # fewer than expected: no cash-in explains that
     _, found, _ = await counted({"20": 2})
     assert found[0]["likely_reason"] is None
