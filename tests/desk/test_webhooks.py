@@ -29,6 +29,7 @@ from satmachineadmin.desk import courier as courier_module
 from satmachineadmin.desk import webhook_events, webhooks
 from satmachineadmin.desk.courier import Courier, backoff, deliver, pause
 from satmachineadmin.host import outside
+from satmachineadmin.host.written import Rest
 from satmachineadmin.models import utc_now
 
 from conftest import wait_for
@@ -217,6 +218,7 @@ async def test_attention_is_told_as_it_opens_and_closes(
     async def stopped(reason: str | None) -> list[dict[str, Any]]:
         await update("dca_machines", machine_id, payouts_stopped_reason=reason)
         alone.next_attention = 0.0
+        alone.rest = Rest()  # PostgreSQL tells of what was written with the next poll
         await run(alone)
         found = [e for e in shop.told() if e["type"].startswith("attention")]
         return [e for e in found if e["data"]["kind"] == "payouts_stopped"]
