@@ -295,10 +295,16 @@ async def test_a_key_that_cannot_be_decrypted_is_not_replaced(
         ring = await line_keys.key_ring()
         assert (ring.current, ring.current_pubkey) == (None, before.current_pubkey)
         assert "cannot be decrypted" in str(ring.problem)
-        health = answer(await super_session.api.get("/health"))
-        assert "cannot be decrypted" in health["relays"]["problem"]
+        line.wake()  # it reads its keys when they change
+
+        async def problem() -> str:
+            health = answer(await super_session.api.get("/health"))
+            return health["relays"]["problem"] or ""
+
+        assert "cannot be decrypted" in await wait_for(problem)
         shown = answer(await super_session.api.get("/super/nostr"))
         assert "cannot be decrypted" in shown["problem"]
+    line.wake()
     after = await line_keys.key_ring()
     assert after.current and after.current_pubkey == before.current_pubkey
 
