@@ -93,7 +93,7 @@ async def test_a_past_is_given_up_together_and_reserves_nothing(
     items = ok(await world.operator.api.get("/overview"))["needs_attention"]
     (item,) = [x for x in items if x["kind"] in ("past", "quarantined")]
     assert (item["kind"], item["subject_id"]) == ("past", world.machine.id)
-    assert "3 payments of 324000 sat" in item["message"]
+    assert "3, 324000 sat in all" in item["message"]
     other = await world.make_user("other")
     refused(await other.api.post(path, json=why), 404)
     refused(await world.operator.api.post(path, json={}), 400, "reason")
