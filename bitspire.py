@@ -481,18 +481,6 @@ def report_conflict(fields: Mapping[str, Any], landed: Settlement) -> str | None
     return None
 
 
-def is_same_trade(fields: Mapping[str, Any], landed: Settlement) -> bool:
-    """Whether a report that contradicts what landed still speaks of that trade: its
-    direction, its currency, its txid. Then its notes are those of the trade."""
-    txid = _txid(fields)
-    return (
-        bool(landed.tx_type)
-        and fields.get("tx_type") == landed.tx_type
-        and fields.get("fiat_code") in (landed.fiat_code, None)
-        and (not txid or not landed.bitspire_txid or txid == landed.bitspire_txid)
-    )
-
-
 def network_fee_sats(payment: Payment) -> int:
     """What LNbits booked as a fee on the payment itself, in whole sats, rounded up.
 

@@ -125,9 +125,10 @@ def _chunks(file: IO[bytes]) -> Iterator[bytes]:
 async def api_everything_zip(account: Super) -> Any:
     # kept in memory while it is small; the other file is gone when it is closed
     file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)
+    began = utc_now()
     await _write_all(file)
     async with transaction() as conn:
-        await erasing.note_export(conn, account.id)
+        await erasing.note_export(conn, account.id, began)
     file.seek(0)
     name = f"satoshi-machine-{utc_now():%Y-%m-%d-%H%M}.zip"
     return StreamingResponse(

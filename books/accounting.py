@@ -15,7 +15,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any
 
 from lnbits.db import Connection
@@ -30,6 +30,7 @@ from .trade_lines import COMPLETED, Figure, Key, Trade, lines_between, status_of
 S = "satoshimachine"
 PAGE = 500
 ENTRIES = 2_000
+NEVER = datetime.max.replace(tzinfo=timezone.utc)
 DISCOUNTS = ("discount_code", "operator_discount_sats", "platform_discount_sats")
 # what came later stands last
 ADDED = ("fiat", "wallet_sats", "is_test", "recorded_at")
@@ -186,7 +187,7 @@ def _add(subject: Subject, row: Row) -> None:
         subject.began_before = True
         return
     at = from_db_time(row["at"])
-    if at and at < subject.times.get(payment, at.replace(year=9999)):
+    if at and at < subject.times.get(payment, NEVER):
         subject.times[payment] = at
 
 

@@ -92,8 +92,11 @@ def _check(now: Standing) -> None:
         raise ConflictError(CHANGED_SINCE)
 
 
-async def note_export(conn: Connection, user_id: str) -> None:
-    """Everything was written into a file for this person."""
+async def note_export(conn: Connection, user_id: str, began: datetime) -> None:
+    """Everything was written into a file for this person, from that moment on. What
+    came meanwhile may be missing in it: then it is no file to delete after."""
+    if await sql.has_changed_since(conn, began):
+        return
     await write_audit(conn, user_id, "extension.export", "extension", "all")
 
 

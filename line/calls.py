@@ -551,8 +551,10 @@ async def _book_refused(
     settlement: Settlement, body: Mapping[str, Any], event: Incoming
 ) -> None:
     """A report whose money is refused still says which notes moved, where it speaks of
-    this trade; its own amount is what they come to, where it names no notes."""
-    if not bitspire.is_same_trade(body, settlement):
+    this trade (its direction, its currency, its txid); its own amount is what they come
+    to, where it names no notes."""
+    of_the_trade = {x: body.get(x) for x in ("tx_type", "fiat_code", "txid")}
+    if not settlement.tx_type or bitspire.report_conflict(of_the_trade, settlement):
         return
     has_left = body.get("dispense") == bitspire.CONFIRMED
     if settlement.dispense_state == bitspire.AWAITING and not has_left:

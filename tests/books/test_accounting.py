@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from api_world import ok, refused
 from world import MakeWorld, World, update
 
@@ -202,3 +204,23 @@ async def test_books_of_more_than_a_page(
 
 def _an_instant() -> Any:
     return db_time(utc_now().replace(minute=0, second=0, microsecond=0))
+
+
+@pytest.mark.pure
+def test_an_entry_of_a_leap_day_is_a_line_like_others() -> None:
+    """There is no 29 February in the year 9999."""
+    subject = accounting.Subject("a trade", "a machine")
+    row = {
+        "is_test": False,
+        "payment_id": None,
+        "account": "customer",
+        "sats": 1,
+        "cents": 0,
+        "client_id": None,
+        "is_before": 0,
+    }
+    days = (datetime(2028, 3, 1), datetime(2028, 2, 29), datetime(2028, 3, 2))
+    for day in days:
+        at = day.replace(tzinfo=timezone.utc)
+        accounting._add(subject, {**row, "at": db_time(at)})
+    assert subject.times[None] == datetime(2028, 2, 29, tzinfo=timezone.utc)

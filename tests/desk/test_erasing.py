@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from satmachineadmin.base import database, tables
 from satmachineadmin.base.cursors import BEGAN
 from satmachineadmin.base.refusals import BadInputError, ConflictError
 from satmachineadmin.desk import erasing
+from satmachineadmin.models import utc_now
 
 from conftest import MakeUser, MakeWallet
 from dev.accounts import UserSession
@@ -98,7 +100,7 @@ class Books:
 
     async def download(self) -> None:
         async with self.transaction() as conn:
-            await erasing.note_export(conn, SUPER)
+            await erasing.note_export(conn, SUPER, utc_now())
 
     async def erase(self) -> None:
         async with self.transaction() as conn:
@@ -142,6 +144,12 @@ async def test_what_is_open_is_said_and_nothing_is_deleted(books: Books) -> None
 
 async def test_everything_is_downloaded_first_and_as_it_is(books: Books) -> None:
     await books.run("DELETE FROM satoshimachine.dca_audit")
+    with pytest.raises(ConflictError, match="Download everything first"):
+        await books.erase()
+    began = utc_now() - timedelta(hours=1)
+    await books.run("UPDATE satoshimachine.dca_settlements SET created_at = {now}")
+    async with books.transaction() as conn:  # a sale landed while it was written
+        await erasing.note_export(conn, SUPER, began)
     with pytest.raises(ConflictError, match="Download everything first"):
         await books.erase()
     await books.download()
