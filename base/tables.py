@@ -24,6 +24,7 @@ FIRST_ROWS: tuple[tuple[str, str, str], ...] = (
     ("dca_lease", "id", "'engine'"),
     ("dca_locks", "id", "'cash'"),
     ("dca_locks", "id", "'ledger'"),
+    ("insight_state", "id", "'days'"),
     ("dca_cursors", "id, value, updated_at", "'cash_book_began', '', {now}"),
 )
 
