@@ -3,7 +3,8 @@
 One folder, `host/`, knows LNbits' insides; what extensions are meant to use (its
 `db`, `decorators`, `helpers`, `task_manager`, `exceptions`) is free. And SQL stands in
 modules named `crud` or `..._crud`, in `books/`, `base/` and `host/`, and in the
-migrations.
+migrations. The root has the modules that LNbits and the world call by name, and no
+others; and no module but the migrations is longer than `MOST_LINES`.
 """
 
 from __future__ import annotations
@@ -35,13 +36,22 @@ _SQL = re.compile(r"\b(SELECT|INSERT INTO|DELETE FROM)\b|\bUPDATE \S+ SET\b")
 # Modules that mix SQL with their question, and what keeps it there.
 STILL_MIXED: dict[str, str] = {}
 
+FIXED = "__init__ migrations models crud calculations bitspire distribution tasks views"
+IN_ROOT = {*FIXED.split(), "views_api"}
+MOST_LINES = 700
+
 
 def problems(root: Path = ROOT) -> list[str]:
     """One sentence for each thing that stands in the wrong folder."""
     found, mixed = [], set()
     for path in package_sources(root):
         name = ".".join(path.relative_to(root).with_suffix("").parts)
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        tree = ast.parse(text)
+        if "." not in name and name not in IN_ROOT:
+            found.append(f"{name}: the root has the modules with fixed names alone.")
+        if text.count("\n") > MOST_LINES and name != "migrations":
+            found.append(f"{name}: longer than {MOST_LINES} lines; split it.")
         if name.partition(".")[0] != HOST:
             found += [f"{name}: {said}" for said in _reaches_in(tree)]
         line = _first_sql(tree)

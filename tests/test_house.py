@@ -123,3 +123,12 @@ def test_an_exception_that_is_none_any_more_is_seen(
     assert house.problems(copy) == [
         "money.planning: holds no SQL any more; take it off STILL_MIXED."
     ]
+
+
+def test_a_new_module_of_the_root_and_one_that_grew_are_seen(copy: Path) -> None:
+    (copy / "router.py").write_text("ROUTER = 1\n")
+    plant(copy / "models.py", "\n" * house.MOST_LINES)
+    assert house.problems(copy) == [
+        "models: longer than 700 lines; split it.",
+        "router: the root has the modules with fixed names alone.",
+    ]

@@ -1,5 +1,4 @@
-"""
-The schema, and how databases of every older shape come to have it.
+"""The schema, and how databases of every older shape come to have it.
 
 Each upgrade starts from rows that the fixtures spell out, and accounts for every one
 of them afterwards. What a kill in between does is in `test_migrations_killed.py`.
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from fixtures import databases, older_databases, schema
+from fixtures import databases, older_databases, schema, schema_added
 from fixtures.databases import dump, migrate, opened, row_of, schema_lines
 from fixtures.older_databases import T0, build, database_at, insert, lamassu_database
 from fixtures.upgraded import assert_every_row_accounted_for
@@ -93,22 +92,13 @@ async def test_schema_after_m010_is_what_the_engine_needs(conn: Connection) -> N
 
 async def test_later_migrations_only_add_to_the_schema(conn: Connection) -> None:
     await migrate(conn)
-    # what deleting everything leaves is what a first installation has
+    # deleting everything leaves what a first installation has
     rows = {name: len(found) for name, found in (await dump(conn)).items() if found}
     assert rows == Counter(table for table, *_ in tables.FIRST_ROWS)
     lines = await schema_lines(conn)
     for table, expected in schema.at_m010(conn.type == POSTGRES).items():
         assert expected <= lines[table]
-    for added in (
-        schema.ADDED_BY_M020,
-        schema.ADDED_BY_M022,
-        schema.ADDED_BY_M023,
-        schema.ADDED_BY_M024,
-        schema.ADDED_BY_M025,
-        schema.ADDED_BY_M027,
-        schema.ADDED_BY_M028,
-        schema.ADDED_BY_M029,
-    ):
+    for added in schema_added.ALL:
         for table, expected in schema.lines(added).items():
             assert expected <= lines[table]
 
