@@ -15,6 +15,7 @@ Not guaranteed: that one that is not leaves it.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -143,15 +144,38 @@ def of_both() -> object | None:
     return None if there is None else (here, there)
 
 
+# A file that was looked at stays open. The system takes every lock of a process off a
+# file as soon as that process closes it anywhere (POSIX), those of SQLite in the middle
+# of a commit too, and another process would write into it ("How To Corrupt An SQLite
+# Database File", 2.2).
+_files: dict[Path, tuple[tuple[int, int], int]] = {}
+
+
 def position_of(path: Path) -> bytes | None:
+    """The counter of a SQLite file; None if it cannot be read, or tells nothing."""
     try:
-        with path.open("rb") as file:
-            header = file.read(_HEADER_BYTES)
+        header = os.pread(_file(path), _HEADER_BYTES, 0)
     except OSError:
         return None
     if header[_MODES] != _ROLLBACK_JOURNAL:
         return None
     return header[_COUNTER]
+
+
+def _file(path: Path) -> int:
+    """The file that is at this path now, for reading; another one may have been put
+    there, and the one before is closed once it is nowhere any more."""
+    there = os.stat(path)
+    which = (there.st_dev, there.st_ino)
+    known, number = _files.get(path, (None, -1))
+    if known == which:
+        return number
+    if known and not os.fstat(number).st_nlink:
+        os.close(number)
+    number = os.open(path, os.O_RDONLY)
+    opened = os.fstat(number)
+    _files[path] = (opened.st_dev, opened.st_ino), number
+    return number
 
 
 class Rest:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,6 +45,50 @@ def test_each_commit_moves_the_position_and_nothing_else(tmp_path: Path) -> None
         assert written.position_of(path) == seen[-1]
     first.close()
     other.close()
+
+
+CAN_WRITE = """
+import sqlite3, sys
+other = sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None)
+try:
+    other.execute("BEGIN IMMEDIATE")
+except sqlite3.OperationalError as told:
+    print(told)
+"""
+
+
+def test_a_look_leaves_the_locks_of_a_transaction_alone(tmp_path: Path) -> None:
+    """Whoever closes a file takes the locks of the whole process off it: another
+    process could write into LNbits' database in the middle of a commit."""
+    path = tmp_path / "ours.sqlite3"
+    ours: Any = sqlite3.connect(path, isolation_level=None)
+    ours.execute("CREATE TABLE t (n INT)")
+    ours.execute("BEGIN IMMEDIATE")
+    for _ in range(2):
+        assert written.position_of(path) is not None
+        command = [sys.executable, "-c", CAN_WRITE, str(path)]
+        told = subprocess.check_output(command, text=True)  # noqa: S603 (our own)
+        assert told.strip() == "database is locked"
+    ours.execute("COMMIT")
+    ours.close()
+
+
+def test_a_file_that_was_put_in_its_place_is_the_one_that_is_read(
+    tmp_path: Path,
+) -> None:
+    path, other = tmp_path / "ours.sqlite3", tmp_path / "backup.sqlite3"
+    for file, times in ((path, 1), (other, 5)):
+        with sqlite3.connect(file) as made:
+            for number in range(times):
+                made.execute(f"CREATE TABLE t{number} (n INT)")
+                made.commit()
+        made.close()
+    first = written.position_of(path)
+    wanted = written.position_of(other)
+    other.rename(path)
+    assert written.position_of(path) == wanted != first
+    path.unlink()
+    assert written.position_of(path) is None
 
 
 def test_a_write_ahead_log_tells_nothing(tmp_path: Path) -> None:
