@@ -110,6 +110,16 @@ class MachineChanges(MachineSettings):
     fiat_code: FiatCode | None = None
 
 
+class ToOutside(Input):
+    """Names where sats go, perhaps to a server that is not this one."""
+
+    must_answer: bool = Field(
+        False,
+        description="refuse an address whose server says nothing now (409); without "
+        "it only one that is known to take no payments (400)",
+    )
+
+
 class SplitInput(Input):
     target: Target = Field(
         ..., description="Lightning address, LNURL, invoice key or wallet id"
@@ -119,7 +129,7 @@ class SplitInput(Input):
     sort_order: SortOrder | None = None
 
 
-class SplitsInput(Input):
+class SplitsInput(ToOutside):
     splits: list[SplitInput]
 
 
@@ -209,7 +219,7 @@ class DepositStatusInput(Input):
     reason: Reason | None = None
 
 
-class LpInput(Input):
+class LpInput(ToOutside):
     dca_wallet_id: RowId
     default_dca_mode: DcaMode | None = None
     fixed_mode_daily_limit: PositiveFiat | None = None

@@ -16,7 +16,7 @@ from ..books.payments import LEG_FIELDS, lp_legs_source
 from ..books.reports import DEPOSIT_FIELDS, lp_deposits_source
 from ..books.summaries import lp_history, lp_summary
 from ..host.wallets import wallets_of
-from ..money.targets import check_own_wallet
+from ..money.targets import check_own_wallet, check_receivers
 from ..parties import deposits, lps, lps_crud
 from ..parties.deposits_crud import NO_DEPOSIT
 from .inputs import AnswerInput, DepositClaim, LpChanges, LpInput, ReasonInput
@@ -50,6 +50,14 @@ async def _check_wallet(fields: Mapping[str, Any], user_id: str) -> None:
         await check_own_wallet(fields["dca_wallet_id"], user_id, "dca_wallet_id")
 
 
+async def _check_address(
+    fields: Mapping[str, Any], present: str | None, must_answer: bool
+) -> None:
+    address = fields.get("autoforward_ln_address")
+    if address and address != present:
+        await check_receivers([address], must_answer)
+
+
 @router.get(
     "/lp",
     summary="The caller's preferences as an LP",
@@ -69,7 +77,9 @@ async def api_lp(account: Caller) -> LpAnswer:
 )
 async def api_create_lp(account: Caller, body: LpInput) -> LpAnswer:
     fields = {k: v for k, v in named_fields(body, NULLABLE).items() if v is not None}
+    must_answer = fields.pop("must_answer", False)
     await _check_wallet(fields, account.id)
+    await _check_address(fields, None, must_answer)
     await lps.create_profile(account.id, fields)
     return await _answer(account.id)
 
@@ -83,8 +93,10 @@ async def api_create_lp(account: Caller, body: LpInput) -> LpAnswer:
 async def api_update_lp(account: Caller, body: LpChanges) -> LpAnswer:
     present = await _answer(account.id)
     changes = named_fields(body, NULLABLE)
+    must_answer = changes.pop("must_answer", False)
     if changes.get("dca_wallet_id") != present.dca_wallet_id:
         await _check_wallet(changes, account.id)
+    await _check_address(changes, present.autoforward_ln_address, must_answer)
     await lps.update_profile(account.id, changes)
     return await _answer(account.id)
 

@@ -21,13 +21,13 @@ from ..host.balances import balances_msat
 from ..host.people import usernames_of
 from ..models import CommissionSplit, Machine
 from ..money.funds import funds_of
-from ..money.targets import check_own_wallet, resolve_target
+from ..money.targets import check_own_wallet, check_receivers, resolve_target
 from ..parties import machines as registry
 from ..parties import machines_crud
 from ..parties import splits as split_sets
 from .advice import bearable_payments_a_day, payout_advice
 from .cash import counting
-from .inputs import MachineChanges, MachineInput, PreviewInput, SplitInput, SplitsInput
+from .inputs import MachineChanges, MachineInput, PreviewInput, SplitsInput
 from .lists import CSV_ANSWER, asked_of, csv_answer, filter_docs
 from .models import (
     MachineAnswer,
@@ -298,9 +298,11 @@ def _splits_answer(splits: Sequence[CommissionSplit]) -> SplitsAnswer:
 
 
 async def _resolved(
-    splits: Sequence[SplitInput], operator_user_id: str
+    body: SplitsInput, old: Sequence[CommissionSplit], operator_user_id: str
 ) -> list[CommissionSplit]:
-    """The splits with their targets recognised. `BadInputError` says which is not."""
+    """The splits with their targets recognised. `BadInputError` says which is not, or
+    cannot be paid; what is among the `old` is not asked again."""
+    splits = body.splits
     if len(splits) > split_sets.MAX_SPLITS:
         raise BadInputError(f"A set has at most {split_sets.MAX_SPLITS} splits.")
     resolved = []
@@ -321,6 +323,11 @@ async def _resolved(
                 sort_order=index if split.sort_order is None else split.sort_order,
             )
         )
+    # before anybody outside is asked: a set that does not add up is not kept anyway
+    split_sets.check_set(resolved)
+    known = {split.target for split in old}
+    new = [split.target for split in resolved if split.target not in known]
+    await check_receivers(new, body.must_answer)
     return resolved
 
 
@@ -344,7 +351,9 @@ async def api_splits(account: Caller) -> SplitsAnswer:
     responses=refusals(400),
 )
 async def api_replace_splits(account: Caller, body: SplitsInput) -> SplitsAnswer:
-    new = await _resolved(body.splits, account.id)
+    async with db.connect() as conn:
+        old = await split_sets.get_splits(conn, account.id, None)
+    new = await _resolved(body, old, account.id)
     return _splits_answer(await split_sets.replace_splits(account.id, None, new))
 
 
@@ -380,8 +389,8 @@ async def api_replace_machine_splits(
     account: Caller, machine_id: MachineId, body: SplitsInput
 ) -> SplitsAnswer:
     async with db.connect() as conn:
-        await machines_crud.get_own_machine(conn, machine_id, account.id)
-    new = await _resolved(body.splits, account.id)
+        old = await split_sets.get_splits(conn, account.id, machine_id)
+    new = await _resolved(body, old, account.id)
     return _splits_answer(await split_sets.replace_splits(account.id, machine_id, new))
 
 

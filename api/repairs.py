@@ -43,6 +43,7 @@ from .fields import (
     Target,
     Text,
 )
+from .inputs import ToOutside
 from .machines import machine_answer
 from .models import LegAnswer, MachineAnswer, SettlementDetail
 from .offers import OfferWaiting
@@ -100,7 +101,7 @@ class DispenseInput(WhyInput):
     dispensed_fiat: FiatFigure
 
 
-class RefundInput(WhyInput):
+class RefundInput(WhyInput, ToOutside):
     destination: Destination
     idempotency_key: IdempotencyKey
 
@@ -117,7 +118,7 @@ class MarkPaidInput(WhyInput):
     reference: Text = Field(..., description="what to find the payment by")
 
 
-class RedirectInput(WhyInput):
+class RedirectInput(WhyInput, ToOutside):
     target: Target
 
 
@@ -218,7 +219,12 @@ async def api_refund(
     account: Caller, settlement_id: SettlementId, body: RefundInput
 ) -> SettlementDetail:
     await refund.refund(
-        account.id, settlement_id, body.destination, body.reason, body.idempotency_key
+        account.id,
+        settlement_id,
+        body.destination,
+        body.reason,
+        body.idempotency_key,
+        body.must_answer,
     )
     return await settlement_detail(account.id, settlement_id)
 
@@ -362,7 +368,9 @@ async def api_mark_paid(
 async def api_redirect(
     account: Caller, leg_id: LegId, body: RedirectInput
 ) -> LegAnswer:
-    await legs.redirect_leg(account.id, leg_id, body.target, body.reason)
+    await legs.redirect_leg(
+        account.id, leg_id, body.target, body.reason, body.must_answer
+    )
     return await _own_leg(account.id, leg_id)
 
 

@@ -10,7 +10,7 @@ from ..base.refusals import BadInputError, ConflictError, ForbiddenError
 from ..books.payments import CLAIM_LAPSES
 from ..ledger.postings import post_legs
 from ..models import Leg, utc_now
-from ..money.targets import is_outside, resolve_target
+from ..money.targets import check_receivers, is_outside, resolve_target
 from . import consents_crud
 from . import repairs_crud as sql
 from .actions import (
@@ -103,8 +103,12 @@ async def _must_not_be_asked(conn: Connection, leg: Leg) -> None:
         )
 
 
-async def redirect_leg(user_id: str, leg_id: str, target: str, reason: str) -> None:
+async def redirect_leg(
+    user_id: str, leg_id: str, target: str, reason: str, must_answer: bool = False
+) -> None:
     """An operator's split goes to a target of now: the old one is gone, or was wrong.
+
+    `must_answer`: an address whose server says nothing now is refused.
 
     `ConflictError` for any other leg: what is owed to others goes where they say.
     """
@@ -112,6 +116,7 @@ async def redirect_leg(user_id: str, leg_id: str, target: str, reason: str) -> N
         to = await resolve_target(target, owner_user_id=user_id)
     except ValueError as exc:
         raise BadInputError(f"target: {exc}") from exc
+    await check_receivers([to.target], must_answer)
     address = to.target if to.wallet_id is None and is_outside(to.target) else None
     async with transaction() as conn:
         leg = await sql.get_own_leg(conn, leg_id, user_id)

@@ -16,14 +16,19 @@ from lnbits.helpers import urlsafe_short_hash
 from .. import crud, distribution
 from ..base.acting import acting
 from ..base.database import transaction
-from ..base.refusals import BadInputError, ConflictError, ForbiddenError
+from ..base.refusals import (
+    BadInputError,
+    ConflictError,
+    ForbiddenError,
+    RefusedError,
+)
 from ..host import payments as host_payments
 from ..host.limits import reserve_sats
 from ..host.wallets import local_wallet_of_address
 from ..models import Leg, WaitCode
 from ..money.planning import UNCLAIMED
 from ..money.replanning import Resize, is_open, next_number
-from ..money.targets import normalise_address
+from ..money.targets import normalise_address, refusal_of
 from ..parties.preferences_crud import get_preferences
 from . import repairs_crud as sql
 from .actions import (
@@ -77,11 +82,19 @@ def read_refund_target(destination: str) -> RefundTarget:
 
 
 async def refund(
-    user_id: str, settlement_id: str, destination: str, reason: str, key: str
+    user_id: str,
+    settlement_id: str,
+    destination: str,
+    reason: str,
+    key: str,
+    must_answer: bool = False,
 ) -> None:
-    """Say where the customer's refund goes; it is paid once, at most what is owed."""
+    """Say where the customer's refund goes; it is paid once, at most what is owed.
+
+    `must_answer`: an address whose server says nothing now is refused.
+    """
     target = read_refund_target(destination)
-    problem, is_inside = await _destination_problem(target)
+    problem, is_inside = await _destination_problem(target, must_answer)
     async with transaction() as conn:
         await crud.lock_ledger(conn)
         settlement = await sql.get_own_settlement(conn, settlement_id, user_id)
@@ -94,7 +107,7 @@ async def refund(
             check_same_action(used, action)
             return
         if problem:
-            raise BadInputError(problem)
+            raise problem
         legs = await crud.legs_of(settlement_id, conn)
         await _check_staff_limit(conn, user_id, legs)
         open_legs = _refunds_to_claim(legs)
@@ -218,18 +231,20 @@ def _waits_to_be_paid(leg: Leg) -> bool:
     return bool(leg.target) and leg.attempts == 0 and leg.status == "pending"
 
 
-async def _destination_problem(target: RefundTarget) -> tuple[str | None, bool]:
-    """What LNbits knows against a destination, and whether it is an invoice of this
-    instance: read before our own database."""
+async def _destination_problem(
+    target: RefundTarget, must_answer: bool
+) -> tuple[RefusedError | None, bool]:
+    """What LNbits, or an address' own server, knows against a destination, and whether
+    it is an invoice of this instance: read before our own database."""
     wallets = await crud.machine_wallets()
     if target.payment_hash is None:
         wallet_id = await local_wallet_of_address(target.target)
         if wallet_id in wallets:
-            return "destination is the address of a machine's wallet.", False
-        return None, False
+            problem = "destination is the address of a machine's wallet."
+            return BadInputError(problem), False
+        return await refusal_of(target.target, must_answer), False
     sides = await host_payments.sides_of(target.payment_hash)
     is_inside = any(side["amount"] > 0 for side in sides)
-    problem = None
     if any(side["wallet_id"] in wallets for side in sides):
         problem = (
             "destination is an invoice of a machine on this server: the customer must "
@@ -237,7 +252,9 @@ async def _destination_problem(target: RefundTarget) -> tuple[str | None, bool]:
         )
     elif any(side["status"] == "success" for side in sides):
         problem = "destination: this invoice has been paid already; ask for a new one."
-    return problem, is_inside
+    else:
+        return None, is_inside
+    return BadInputError(problem), is_inside
 
 
 async def _check_refund(

@@ -7,16 +7,18 @@ connection given is passed on, so that a run of calls needs only one.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+import httpx
 from lnbits.core.crud.payments import (
     get_payment,
     update_payment,
     update_payment_checking_id,
 )
 from lnbits.core.models import Payment, PaymentState
-from lnbits.core.services.lnurl import get_pr_from_lnurl
+from lnbits.core.services.lnurl import get_pr_from_lnurl, handle
 from lnbits.core.services.payments import (
     check_payment_status,
     create_invoice,
@@ -24,7 +26,9 @@ from lnbits.core.services.payments import (
     update_pending_payment,
 )
 from lnbits.exceptions import InvoiceError
+from lnbits.settings import settings
 from lnbits.task_manager import task_manager
+from lnurl import LnurlException, LnurlPayResponse
 from loguru import logger
 
 from ..base.database import db_time, execute
@@ -37,12 +41,24 @@ INVOICE_EXPIRY_SECONDS = 10 * 365 * 24 * 3600
 INTERNAL_PREFIX = "internal_in_"
 # some clients of nodes wait for ever
 NODE_SECONDS = 30
+# how long somebody who saves an address waits for its server
+RECEIVER_SECONDS = 6
+# names that nobody can have, and names of the machine itself, whatever is asked
+NEVER_THERE = (".invalid", ".localhost")
 
 T = TypeVar("T")
 
 
 class NoInvoiceError(ValueError):
     """LNbits made no invoice, for the reason given."""
+
+
+class NoReceiverError(ValueError):
+    """Nobody can be paid at an address, for the reason given."""
+
+
+class SilentReceiverError(ValueError):
+    """Whether anybody can be paid at an address is not known now, and why."""
 
 
 async def make_invoice(
@@ -87,6 +103,33 @@ async def ask_for_invoice(target: str, amount_sats: int) -> str:
     """What the server of a Lightning address or LNURL gives. Whatever that server says
     may be raised, and nobody knows how long it takes."""
     return await get_pr_from_lnurl(target, amount_sats * 1000)
+
+
+async def ask_receiver(target: str) -> None:
+    """Ask the server of a Lightning address or LNURL whether it takes payments for it,
+    as it is asked when it is paid: private networks are refused unless LNbits'
+    administrator allows them. Raises `NoReceiverError` or `SilentReceiverError`."""
+    if target.rpartition("@")[2].lower().endswith(NEVER_THERE):
+        raise NoReceiverError("there is no such server")
+    try:
+        found = await asyncio.wait_for(
+            handle(target, user_agent=settings.user_agent, timeout=RECEIVER_SECONDS),
+            RECEIVER_SECONDS,
+        )
+    except asyncio.TimeoutError as exc:
+        raise SilentReceiverError("its server does not answer") from exc
+    except (LnurlException, ValueError) as exc:
+        # a host that is not found may be found tomorrow: this server's own connection
+        # may be what is missing
+        if isinstance(exc.__cause__, socket.gaierror):
+            raise SilentReceiverError("its server is not found") from exc
+        if isinstance(exc.__cause__, httpx.RequestError):
+            raise SilentReceiverError("its server does not answer") from exc
+        if "private" in str(exc):
+            raise NoReceiverError("its server is in a private network") from exc
+        raise NoReceiverError("its server takes no payments for it") from exc
+    if not isinstance(found, LnurlPayResponse):
+        raise NoReceiverError("its server takes no payments for it")
 
 
 async def pay(

@@ -83,17 +83,23 @@ def is_own_domain(address: str) -> bool:
     return domain in own
 
 
-async def local_wallet_of_address(address: str) -> str | None:
-    """The wallet behind an address of this instance, if it can be paid internally.
+def serves_address(address: str) -> bool:
+    """Whether LNbits itself says whose this address of its own domain is.
 
-    None when another extension serves `/.well-known/lnurlp`: its `alice` may be another
+    Not when another extension serves `/.well-known/lnurlp`: its `alice` may be another
     person than LNbits' own `alice`, and by default it answers first.
     """
     if not is_own_domain(address) or not settings.ln_address_creation_allowed:
+        return False
+    name = address.partition("@")[0]
+    return not settings.find_extension_redirect(f"/.well-known/lnurlp/{name}", [])
+
+
+async def local_wallet_of_address(address: str) -> str | None:
+    """The wallet behind an address of this instance, if it can be paid internally."""
+    if not serves_address(address):
         return None
     name = address.partition("@")[0]
-    if settings.find_extension_redirect(f"/.well-known/lnurlp/{name}", []):
-        return None
     wallet_id = await get_wallet_id_by_ln_address(name)
     if not wallet_id:
         return None

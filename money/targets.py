@@ -7,16 +7,26 @@ when it was written is checked again when it is paid.
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from lnurl import LnAddress, LnurlException
 from lnurl import decode as lnurl_decode
 
-from ..base.refusals import BadInputError
-from ..host.wallets import find_wallet, local_wallet_of_address, wallet_facts
+from ..base.refusals import BadInputError, ConflictError, RefusedError
+from ..host.paying import NoReceiverError, SilentReceiverError, ask_receiver
+from ..host.wallets import (
+    find_wallet,
+    local_wallet_of_address,
+    serves_address,
+    wallet_facts,
+)
 
+# servers of addresses that one request asks at a time
+ASKED_AT_ONCE = 8
 _KEY = re.compile(r"^[0-9a-f]{32}$")
 _LNURL = re.compile(r"^(lnurl1[02-9ac-hj-np-z]+|lnurlp://\S+)$")
 
@@ -71,6 +81,47 @@ def normalise_forwarding(text: str) -> str:
     if _LNURL.match(bare.lower()):
         return _normalise_lnurl(bare)
     return normalise_address(bare)
+
+
+async def refusal_of(target: str, must_answer: bool) -> RefusedError | None:
+    """Why a normalised address or LNURL is not kept: its own server, or this one, says
+    that nobody is paid there. A server that says nothing now is a refusal only for who
+    wants it to answer: whoever asks again without it has read why. None for the rest,
+    wallets and keys too.
+    """
+    if not is_outside(target):
+        return None
+    shown = repr(target[:80]) if "@" in target else "This LNURL"
+    if serves_address(target):
+        if await local_wallet_of_address(target) is None:
+            return BadInputError(
+                f"{shown} cannot be paid: nobody on this server has that address."
+            )
+        return None
+    try:
+        await ask_receiver(target)
+    except NoReceiverError as exc:
+        return BadInputError(f"{shown} cannot be paid: {exc}.")
+    except SilentReceiverError as exc:
+        if must_answer:
+            return ConflictError(
+                f"{shown} could not be checked: {exc}. Look at it once more; to keep "
+                "it unchecked, leave must_answer out."
+            )
+    return None
+
+
+async def check_receivers(targets: Iterable[str], must_answer: bool) -> None:
+    """Raise the first refusal (`refusal_of`) of these, all asked at once."""
+    limit = asyncio.Semaphore(ASKED_AT_ONCE)
+
+    async def ask(target: str) -> RefusedError | None:
+        async with limit:
+            return await refusal_of(target, must_answer)
+
+    for refusal in await asyncio.gather(*map(ask, dict.fromkeys(targets))):
+        if refusal is not None:
+            raise refusal
 
 
 def is_outside(target: str) -> bool:

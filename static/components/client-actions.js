@@ -70,8 +70,10 @@ satmachine.component('client-actions', {
           value: id,
           label: `${name} (${this.fmt.sats(sat)})`
         }))
-      // a rate that was refused as too high, until it is sent again
-      let meant = null
+      // a rate that is refused as too high, until it is sent again
+      const asked = satmachine.asksTwice('confirm_rate', true, () =>
+        this.t('lps.close_confirm')
+      )
       this.$refs.action.open({
         title: this.t('lps.close_title', {name: this.name}),
         lines: this.t('lps.close_text', {fiat}),
@@ -111,13 +113,10 @@ satmachine.component('client-actions', {
         },
         run: async ({wallet_id, exchange_rate, reason}, idempotency_key) => {
           const body = {wallet_id, reason, idempotency_key, exchange_rate}
-          if (meant === exchange_rate) body.confirm_rate = true
           const path = `${this.path}/close-balance`
-          const leg = await satmachine.api.post(path, body).catch(error => {
-            if (!error.message.includes('confirm_rate')) throw error
-            meant = exchange_rate
-            throw new Error(this.t('lps.close_confirm'))
-          })
+          const leg = await asked(exchange_rate, meant =>
+            satmachine.api.post(path, {...body, ...meant})
+          )
           if (leg.offer_id) {
             return this.t('lps.close_offered', {name: this.name})
           }

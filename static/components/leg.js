@@ -192,7 +192,10 @@ satmachine.component('leg', {
         sats: this.fmt.sats(this.leg.amount_sats)
       }
     },
-    ask(verb, fields, {key = verb, line, danger} = {}) {
+    ask(verb, fields, {key = verb, line, danger, receiver} = {}) {
+      const asked = receiver
+        ? satmachine.asksReceiver(this.t(`leg.${verb}`))
+        : (_, send) => send()
       const said = this.told()
       const path = `${this.path}/${verb.replace('_', '-')}`
       this.$emit('ask', {
@@ -202,7 +205,9 @@ satmachine.component('leg', {
         danger,
         fields,
         run: async values => {
-          await satmachine.api.post(path, values)
+          await asked(values, must =>
+            satmachine.api.post(path, {...values, ...must})
+          )
           return this.t(`leg.${verb}_done`, said)
         }
       })
@@ -229,7 +234,7 @@ satmachine.component('leg', {
         label: this.t('leg.redirect_target'),
         required: true
       }
-      this.ask('redirect', [target, this.reason()])
+      this.ask('redirect', [target, this.reason()], {receiver: true})
     },
     answerClaim(way) {
       const said = {

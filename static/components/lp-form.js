@@ -29,6 +29,9 @@ satmachine.component('lp-form', {
             notify_payouts: false
           }
       this.failure = ''
+      this.asked = satmachine.asksReceiver(
+        this.t(profile ? 'common.save' : 'lp.start')
+      )
       this.shown = true
     },
     required(value) {
@@ -59,9 +62,11 @@ satmachine.component('lp-form', {
     save() {
       return this.send(async () => {
         const {api} = satmachine
-        const saved = this.profile
-          ? await api.put('/lp', this.body())
-          : await api.post('/lp', this.body())
+        const way = this.profile ? api.put : api.post
+        const body = this.body()
+        const saved = await this.asked(body, must =>
+          way('/lp', {...body, ...must})
+        )
         this.shown = false
         this.say(this.t('lp.saved'))
         this.$emit('saved', saved)

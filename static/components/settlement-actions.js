@@ -90,6 +90,9 @@
         }
       },
       ask(verb, {path = verb, fields, lines, ...extra}) {
+        const asked = extra.receiver
+          ? satmachine.asksReceiver(this.t(`repair.${verb}`))
+          : (_, send) => send()
         this.$refs.action.open({
           title: this.t(`repair.${verb}_title`),
           lines: lines || this.t(`repair.${verb}_text`),
@@ -98,9 +101,11 @@
           run: async (values, key) => {
             const body = extra.body ? extra.body(values, key) : values
             const id = this.settlement.id
-            const now = await satmachine.api.post(
-              `/settlements/${id}/${path}`,
-              body
+            const now = await asked(body, must =>
+              satmachine.api.post(`/settlements/${id}/${path}`, {
+                ...body,
+                ...must
+              })
             )
             return extra.tell ? extra.tell(now) : this.t(`repair.${verb}_done`)
           },
@@ -254,6 +259,7 @@
             this.reason()
           ],
           once: 'paid',
+          receiver: true,
           body: (values, key) => ({...values, idempotency_key: key})
         })
       },

@@ -160,9 +160,10 @@
       },
       save() {
         return this.send(async () => {
-          const {splits} = await satmachine.api.put(this.path, {
-            splits: this.body
-          })
+          this.asked ??= satmachine.asksReceiver(this.t('splits.save'))
+          const {splits} = await this.asked(this.body, must =>
+            satmachine.api.put(this.path, {splits: this.body, ...must})
+          )
           this.show(splits)
           this.say(this.t('splits.saved'))
         })

@@ -26,6 +26,8 @@ window.i18n.global.mergeLocaleMessage('en', {
       not_an_amount: 'Type an amount such as 750.00.',
       two_readings:
         'This can be read as {one} and as {other}. Type one of the two.',
+      unanswered:
+        'The server of this address does not answer now, so nobody knows whether it can be paid. Look at the address once more; press “{ok}” again to keep it as it is.',
       whole_units: '{code} has no decimal places: type a whole number.',
       not_a_rate:
         'Type sats for one unit of the currency, with a point before decimals, such as 133.3333.',
@@ -372,6 +374,11 @@ window.i18n.global.mergeLocaleMessage('en', {
       paused: 'Paused by the operator',
       paused_text:
         'New cash-outs buy no sats for you until the operator resumes. What is owed to you is still paid, and your cash stays yours.',
+      used_up:
+        'All of your cash here has been turned into sats: nothing more comes until you hand over more.',
+      limit_reached:
+        'Today’s limit of {limit} is used up: nothing more comes before {time}.',
+      limit_left_of: '{left} of {limit}',
       into: 'into {wallet}',
       forwards: 'forwarded to {address}',
       not_enrolled: 'You are ready',

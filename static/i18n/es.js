@@ -26,6 +26,8 @@ window.i18n.global.mergeLocaleMessage('es', {
       not_an_amount: 'Escriba un importe como 750.00.',
       two_readings:
         'Esto puede leerse como {one} y como {other}. Escriba uno de los dos.',
+      unanswered:
+        'El servidor de esta dirección no contesta ahora, así que no se sabe si se le puede pagar. Revise la dirección; pulse «{ok}» otra vez para dejarla como está.',
       whole_units: '{code} no tiene decimales: escriba un número entero.',
       not_a_rate:
         'Escriba los sats por una unidad de la moneda, con punto antes de los decimales, como 133.3333.',
@@ -374,6 +376,11 @@ window.i18n.global.mergeLocaleMessage('es', {
       paused: 'En pausa por el operador',
       paused_text:
         'Los nuevos retiros no compran sats para usted hasta que el operador lo reanude. Lo que se le debe se sigue pagando, y su efectivo sigue siendo suyo.',
+      used_up:
+        'Todo su efectivo aquí ya se convirtió en sats: no llega nada más hasta que entregue más.',
+      limit_reached:
+        'El máximo de hoy, {limit}, está usado: no llega nada más antes del {time}.',
+      limit_left_of: '{left} de {limit}',
       into: 'a {wallet}',
       forwards: 'reenviado a {address}',
       not_enrolled: 'Todo listo',

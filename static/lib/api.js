@@ -47,6 +47,8 @@
     } catch (error) {
       const failure = new Error(sentence(error))
       failure.status = error.response?.status || 0
+      // as it was said, before it was translated: what the page itself goes by
+      failure.detail = String(error.response?.data?.detail || '')
       if (failure.status === 401) window.satmachine.store.loggedOut = true
       throw failure
     } finally {

@@ -192,6 +192,27 @@
     }
   }
 
+  // What the server asks about once more: `name` is the field of the answer, `yes` what
+  // it is for who has read why, in `words`, and sends the same again.
+  function asksTwice(name, yes, words) {
+    let read = null
+    return async (what, send) => {
+      const same = JSON.stringify(what)
+      try {
+        return await send({[name]: read === same ? yes : !yes})
+      } catch (error) {
+        if (!error.detail?.includes(name)) throw error
+        read = same
+        throw new Error(words())
+      }
+    }
+  }
+  // A Lightning address whose server says nothing now is kept on the second try.
+  const asksReceiver = ok =>
+    asksTwice('must_answer', false, () =>
+      window.i18n.global.t('satmachine.common.unanswered', {ok})
+    )
+
   // What was typed (`dirty`) is not left behind without a question: see index.js.
   const keepsTyped = {
     watch: {
@@ -228,6 +249,8 @@
     autoReload,
     saving,
     keepsTyped,
+    asksTwice,
+    asksReceiver,
     forPeople,
     inAddress
   })

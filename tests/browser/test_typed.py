@@ -10,6 +10,8 @@ import pytest
 from playwright.async_api import Page
 from stage import Desk, Stage
 
+from dev.accounts import answer
+
 pytest_plugins = ("browser_fixtures",)
 pytestmark = [
     pytest.mark.browser,
@@ -80,6 +82,62 @@ async def test_every_dialog_keeps_what_was_typed(stage: Stage, desk: Desk) -> No
     await _beside(watched.page)
     await dialog.get_by_text("Discard it?").wait_for()
     await watched.page.context.close()
+
+
+async def test_what_is_asked_about_is_meant_when_it_is_sent_again(
+    stage: Stage, desk: Desk
+) -> None:
+    """An address whose server says nothing, a rate that is far too high: a sentence
+    with what was typed still there; the same again is meant."""
+    person = await stage.person("forwards")
+    watched = await stage.open(person, "welcome", language="es")
+    page = watched.page
+    await page.get_by_role("button", name="Empezar mi DCA").click()
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_text("Reenviar").first.click()
+    address = dialog.get_by_role("textbox", name="Dirección Lightning")
+    save = dialog.get_by_role("button", name="Empezar mi DCA")
+    await address.fill("nadie@nowhere.invalid")
+    await save.click()
+    await watched.refused("no existe ese servidor")
+    await address.fill("alguien@example.test")
+    await page.context.set_offline(True)
+    await save.click()
+    await dialog.get_by_role("alert").filter(has_text="conexión").wait_for()
+    await page.context.set_offline(False)
+    await save.click()
+    await watched.refused("pulse «Empezar mi DCA» otra vez")
+    assert await address.input_value() == "alguien@example.test"
+    await save.click()
+    await dialog.wait_for(state="detached")
+    kept = answer(await person.api.get("/lp"))
+    assert kept["autoforward_ln_address"] == "alguien@example.test"
+    watched.expected += ["ERR_INTERNET_DISCONNECTED"]
+    watched.assert_clean()
+    await page.context.close()
+    for language, button, rate, why, words in (
+        ("en", "Close the balance", "Rate", "Why?", "press again"),
+        ("es", "Liquidar el saldo", "Tipo", "¿Por qué?", "pulse otra vez"),
+    ):
+        watched = await stage.open(
+            desk.operator, f"lps/{desk.client_id}", language=language
+        )
+        page = watched.page
+        await page.get_by_role("button", name=button, exact=True).click()
+        dialog = page.get_by_role("dialog")
+        await dialog.get_by_role("combobox").first.click()
+        await page.get_by_role("option").first.click()
+        await dialog.get_by_label(rate).fill("9000")
+        await dialog.get_by_label(why).fill("moved away")
+        ok = dialog.locator(".satm-dialog__foot button[type=submit]")
+        await ok.click()
+        await watched.refused(words)
+        # now it is meant, and the wallet has nothing like it
+        await ok.click()
+        await watched.refused("sat")
+        assert await dialog.get_by_text(words).count() == 0
+        watched.assert_clean()
+        await page.context.close()
 
 
 async def test_what_is_not_saved_is_not_left_without_a_question(

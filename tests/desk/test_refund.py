@@ -35,11 +35,19 @@ async def test_what_a_refund_is_not_paid_to(make_world: MakeWorld) -> None:
         (paid, "paid already"),
         ("not an invoice", "neither"),
         ("a@@b", "address"),
+        ("nobody@nowhere.invalid", "there is no such server"),
     ):
         body = {"destination": destination, "idempotency_key": uuid4().hex}
         refused(await act(world, settlement_id, "refund", **body), 400, word)
     bolt11 = await customer_invoice(world, 1_000)
     refused(await act(world, settlement_id, "refund", destination=bolt11), 400, "key")
+    # whose server says nothing waits for a second word, if one is wanted
+    unheard = {"destination": "a@b.example", "idempotency_key": uuid4().hex}
+    first = await act(world, settlement_id, "refund", **unheard, must_answer=True)
+    refused(first, 409, "could not be checked")
+    ok(await act(world, settlement_id, "refund", **unheard))
+    again = await act(world, settlement_id, "refund", **unheard, must_answer=True)
+    assert ok(again)["id"] == settlement_id
 
 
 async def test_two_destinations_at_once_are_one_refund(

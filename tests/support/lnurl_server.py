@@ -29,6 +29,7 @@ class LnurlServer:
         self.max_sats = 100_000_000
         self.is_down = False
         self.is_silent = False  # takes the call and never answers
+        self.first: str | None = None  # said to who asks what it takes
         self.answer: str | None = None  # said instead of an invoice
         self.ask_more_sats = 0  # makes the invoice out for more than was asked
         self.always_pr: str | None = None  # hands out this one invoice again and again
@@ -82,6 +83,8 @@ class LnurlServer:
     async def _body(self, path: str) -> str:
         parsed = urlparse(path)
         if parsed.path == "/pay":
+            if self.first is not None:
+                return self.first
             return json.dumps(
                 {
                     "tag": "payRequest",

@@ -123,6 +123,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       client_id: 'LP',
       idempotency_key: 'key of the request',
       confirm_rate: 'confirmation',
+      must_answer: 'the demand for an answer',
       rows: 'rows',
       host: 'server',
       events: 'events',

@@ -123,6 +123,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       client_id: 'LP',
       idempotency_key: 'clave de la solicitud',
       confirm_rate: 'confirmación',
+      must_answer: 'la exigencia de respuesta',
       rows: 'filas',
       host: 'servidor',
       events: 'eventos',
