@@ -245,6 +245,14 @@ class ClientAnswer(BaseModel):
     sats_received: int
     sats_on_the_way: int
     created_at: datetime
+    person: str = Field(
+        ...,
+        description="the same of all enrolments of one person at this operator's "
+        "machines: the id of the first",
+    )
+    person_machines: int = Field(
+        ..., description="at how many of the operator's machines they are; 0: invited"
+    )
 
 
 class Summed(BaseModel):

@@ -80,6 +80,8 @@ HEADINGS: dict[str, tuple[str, str]] = {
     "client_id": ("LP's number", "Número del LP"),
     "client": ("LP", "LP"),
     "username": ("LP", "LP"),
+    "person": ("Person", "Persona"),
+    "person_machines": ("At machines", "En cajeros"),
     "has_profile": ("Chose a wallet", "Eligió billetera"),
     "dca_mode": ("Mode", "Modo"),
     "fixed_mode_daily_limit": ("Limit a day", "Límite al día"),

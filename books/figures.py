@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from pydantic import BaseModel, Field
 
 
@@ -46,6 +48,16 @@ class DayOfSeries(BaseModel):
     paid_to_lps_sats: int = 0
 
 
+class LimitToday(BaseModel):
+    """An LP's daily limit in a currency: over all machines of it, in the LP's day."""
+
+    limit: str
+    used: str
+    left: str = Field(..., description="0.00: nothing more is bought before ends_at")
+    ends_at: datetime
+    time_zone: str
+
+
 class LpMachineSummary(BaseModel):
     """What one machine did for the caller as an LP."""
 
@@ -63,7 +75,14 @@ class LpMachineSummary(BaseModel):
         None, description="fiat paid for one bitcoin; null before the first payment"
     )
     price_now: float | None = Field(
-        None, description="fiat for one bitcoin, if LNbits has heard a price lately"
+        None, description="fiat for one bitcoin, as heard last; null: none is known"
+    )
+    price_at: datetime | None = Field(None, description="when it was heard")
+    price_is_asked: bool = Field(
+        False, description="LNbits is being asked: look again in a few seconds"
+    )
+    limit_today: LimitToday | None = Field(
+        None, description="of who buys at most so much a day; null without a limit"
     )
     price_check: bool = Field(
         True, description="whether its sales are compared with the market's price"

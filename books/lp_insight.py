@@ -16,14 +16,14 @@ from typing import Any
 from lnbits.db import Connection
 
 from ..base.database import cents_sql, db_time, fetch_all, from_db_time
-from ..base.rates_crud import newest_prices
 from ..base.zones import Zone, day_of_number
 from ..calculations import round_half_up
 from ..crud import ARRIVED_SQL, RECEIVED_SQL
-from ..host.rates import HeardPrice, price_for_a_page
+from ..host.rates import HeardPrice
 from ..models import utc_now
 from ..parties.lps_crud import debited_cents_sql, deposited_cents_sql, received_sql
 from ..parties.positions_crud import OwnLimit, own_limit
+from .prices import page_prices
 
 S = "satoshimachine"
 Row = Mapping[str, Any]
@@ -105,23 +105,16 @@ async def lp_insight(
     if days:
         since = zone.start_of(zone.today() - timedelta(days=days - 1))
     machines = [_at_machine(r, now) for r in await _machines(conn, user_id, now)]
-    found = LpInsight(
+    by_currency = _by_currency(machines)
+    prices, asking = await page_prices(conn, by_currency, now)
+    return LpInsight(
         machines=machines,
         days=await _days(conn, user_id, since, zone, machines),
         limit=await own_limit(conn, user_id, now),
-        prices={},
-        asking=set(),
-        by_currency=_by_currency(machines),
+        prices=prices,
+        asking=asking,
+        by_currency=by_currency,
     )
-    kept = await newest_prices(conn, now)
-    for code in sorted(found.by_currency):
-        heard, is_asking = price_for_a_page(code)
-        if is_asking:
-            found.asking.add(code)
-        if heard is None and code in kept:
-            heard = HeardPrice(*kept[code])
-        found.prices[code] = heard
-    return found
 
 
 async def _machines(conn: Connection, user_id: str, now: datetime) -> list[Row]:

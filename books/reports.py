@@ -203,6 +203,8 @@ CLIENT_FIELDS = Fields(
         "sats_received": "int",
         "sats_on_the_way": "int",
         "created_at": "time",
+        "person": "text",
+        "person_machines": "int",
     },
     search=("username", "id", "currency"),
     elsewhere=(machine_elsewhere("c.machine_id"),),
@@ -222,6 +224,13 @@ def _clients_and_invited_sql() -> str:
          FROM {S}.dca_invitations
          WHERE {UNANSWERED_SQL} AND expires_at > :now)
         """  # noqa: S608
+
+
+# The enrolments of one person with one operator: nobody else's say who they are.
+_SAME_PERSON = f"""
+    FROM {S}.dca_clients x JOIN {S}.dca_machines y ON y.id = x.machine_id
+    WHERE x.user_id = c.user_id AND y.operator_user_id = m.operator_user_id
+    """
 
 
 def clients_source(user_id: str, is_all: bool, client_id: str | None = None) -> Source:
@@ -254,6 +263,13 @@ def clients_source(user_id: str, is_all: bool, client_id: str | None = None) -> 
             "sats_received": received_sql("c.id"),
             "sats_on_the_way": on_the_way_sql("c.id"),
             "created_at": "c.created_at",
+            "person": (
+                f"COALESCE((SELECT x.id {_SAME_PERSON} "
+                "ORDER BY x.created_at, x.id LIMIT 1), c.id)"
+            ),
+            "person_machines": (
+                f"(SELECT COUNT(DISTINCT x.machine_id) {_SAME_PERSON})"
+            ),
         },
         tables=(
             f"{_clients_and_invited_sql()} c "

@@ -19,7 +19,7 @@ from ..base.refusals import NotFoundError
 from ..base.zones import UTC, Zone, day_number, day_of_number
 from ..calculations import cents_text
 from ..crud import ARRIVED_SQL, RECEIVED_SQL
-from ..host.rates import price_now
+from ..host.rates import HeardPrice
 from ..ledger.entries import LP_PAID_OUTSIDE
 from ..models import CASH_OUT, WaitCode, utc_now
 from ..parties.invitations_crud import UNANSWERED_SQL
@@ -30,8 +30,17 @@ from ..parties.lps_crud import (
     on_the_way_sql,
     received_sql,
 )
+from ..parties.positions_crud import OwnLimit, own_limit
 from .coverage import coverages
-from .figures import Balance, DayOfSeries, LpHistoryDay, LpMachineSummary, Totals
+from .figures import (
+    Balance,
+    DayOfSeries,
+    LimitToday,
+    LpHistoryDay,
+    LpMachineSummary,
+    Totals,
+)
+from .prices import page_prices
 from .reports import own_machines_sql, whose
 
 S = "satoshimachine"
@@ -117,11 +126,40 @@ async def lp_summary(user_id: str) -> list[LpMachineSummary]:
             for operator in {r["operator_user_id"] for r in found if r["shows"]}
             for one in await coverages(conn, operator)
         }
-    return [_lp_machine(row, covered) for row in found]
+        now = utc_now()
+        prices, asking = await page_prices(conn, (r["fiat_code"] for r in found), now)
+        limit = await own_limit(conn, user_id, now)
+    return [
+        _lp_machine(
+            row,
+            covered,
+            prices[row["fiat_code"]],
+            row["fiat_code"] in asking,
+            _limit_today(limit, row["fiat_code"]),
+        )
+        for row in found
+    ]
+
+
+def _limit_today(limit: OwnLimit | None, currency: str) -> LimitToday | None:
+    if limit is None:
+        return None
+    used = limit.used_cents.get(currency, 0)
+    return LimitToday(
+        limit=cents_text(limit.limit_cents),
+        used=cents_text(used),
+        left=cents_text(max(0, limit.limit_cents - used)),
+        ends_at=limit.ends_at,
+        time_zone=limit.zone.name,
+    )
 
 
 def _lp_machine(
-    row: Mapping[str, Any], covered: Mapping[tuple[str, str], Decimal | None]
+    row: Mapping[str, Any],
+    covered: Mapping[tuple[str, str], Decimal | None],
+    price: HeardPrice | None,
+    is_asking: bool,
+    limit: LimitToday | None,
 ) -> LpMachineSummary:
     share = covered.get((row["operator_user_id"], row["fiat_code"]))
     deposited, debited = int(row["deposited"]), int(row["debited"])
@@ -137,7 +175,10 @@ def _lp_machine(
         sats_received=int(row["received"]),
         sats_on_the_way=int(row["on_the_way"]),
         average_price=_price(int(row["paid"]), int(row["received"])),
-        price_now=price_now(row["fiat_code"]),
+        price_now=price.price if price else None,
+        price_at=price.at if price else None,
+        price_is_asked=is_asking,
+        limit_today=limit,
         price_check=bool(row["price_check"]),
         market_factor=f"{Decimal(str(row['market_factor'])):.4f}",
         allow_stamped_invoices=bool(row["allow_stamped_invoices"]),

@@ -16,6 +16,8 @@ satmachine.component('list', {
     url: Boolean,
     scoped: Boolean,
     opens: Boolean,
+    // Rows are cards at every width: what is shown of one is no line of a table.
+    cards: Boolean,
     // The columns whose sums are shown, with their words: [[name, label], ...]
     sums: {type: Array, default: null}
   },
@@ -44,6 +46,9 @@ satmachine.component('list', {
   computed: {
     pages() {
       return Math.max(1, Math.ceil(this.total / this.size))
+    },
+    isCards() {
+      return this.cards || this.narrow
     },
     sortable() {
       return this.columns.filter(column => column.sortable)

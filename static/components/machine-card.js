@@ -6,6 +6,10 @@ satmachine.component('machine-card', {
     to() {
       return `/satmachineadmin/machines/${this.machine.id}`
     },
+    // The super sees everybody's machines; their operators run them.
+    theirs() {
+      return !this.isOwn(this.machine.id)
+    },
     status() {
       return satmachine.machineStatus(this.machine)
     },

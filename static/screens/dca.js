@@ -71,6 +71,9 @@ satmachine.component('screen-dca', {
       this.reload(true)
     }
   },
+  unmounted() {
+    clearTimeout(this.soon)
+  },
   methods: {
     async load(api) {
       if (!this.me.lp) return () => (this.profile = null)
@@ -93,7 +96,14 @@ satmachine.component('screen-dca', {
           })
         )
         this.series = this.byDay(history)
+        this.lookAgain()
       }
+    },
+    // LNbits is asked for a price in the background: it is there a moment later.
+    lookAgain() {
+      clearTimeout(this.soon)
+      if (!this.machines.some(one => one.price_is_asked)) return
+      this.soon = setTimeout(() => this.reload(true), 3000)
     },
     // One number a day, whatever machines and currencies it came from, and the
     // sum until then: what was received before the period is part of it.

@@ -2,7 +2,7 @@ satmachine.component('screen-lp', {
   mixins: [satmachine.autoReload],
   props: {id: String},
   data() {
-    return {client: null, balance: null}
+    return {client: null, balance: null, others: []}
   },
   computed: {
     mode() {
@@ -49,9 +49,14 @@ satmachine.component('screen-lp', {
         api.get(`/clients/${this.id}`),
         api.get(`/clients/${this.id}/balance`)
       ])
+      const theirs =
+        client.person_machines > 1
+          ? await api.all('/clients', {person: client.person})
+          : []
       return () => {
         this.client = client
         this.balance = balance
+        this.others = theirs.filter(({id}) => id !== client.id)
       }
     },
     changed() {

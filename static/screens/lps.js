@@ -50,6 +50,12 @@ satmachine.component('screen-lps', {
           label: this.t('lps.machine_id'),
           options: this.machineOptions()
         },
+        {
+          name: 'person',
+          label: this.t('lps.person'),
+          options: [],
+          hidden: true
+        },
         {name: 'created_at', type: 'range'}
       ]
     }
@@ -59,6 +65,13 @@ satmachine.component('screen-lps', {
       const name = this.words('dca_mode', code)
       if (code !== 'fixed' || !fixed_mode_daily_limit) return name
       return `${name}: ${this.fmt.fiat(fixed_mode_daily_limit, currency)}`
+    },
+    // One person at several machines is one person.
+    elsewhere({person_machines: n}) {
+      return n > 1 ? this.t('lps.at_machines', {n: this.fmt.number(n)}) : ''
+    },
+    others({person}) {
+      return {path: '/satmachineadmin/lps', query: {person}}
     },
     statusOf({status, has_profile}) {
       if (status === 'active' && !has_profile) {

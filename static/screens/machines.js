@@ -1,40 +1,56 @@
 satmachine.component('screen-machines', {
-  mixins: [satmachine.autoReload],
-  data() {
-    return {machines: [], total: 0, search: '', sort: 'name', limit: 24}
-  },
   computed: {
-    sorts() {
-      return ['name', '-created_at'].map(value => ({
-        value,
-        label: this.t(`machines.sort_${value.replace('-', '')}`)
+    columns() {
+      return ['name', 'created_at', 'last_seen_at', 'cash_fiat'].map(name => ({
+        name,
+        label: this.t(`machines.sort_${name}`),
+        sortable: true
       }))
     },
-    asked() {
-      return {search: this.search, sort: this.sort, limit: this.limit}
-    }
-  },
-  watch: {
-    asked() {
-      this.reload(true)
+    filters() {
+      const {machines, otherMachines} = this.store
+      const codes = [...machines, ...otherMachines].map(one => one.fiat_code)
+      const yesNo = ['true', 'false'].map(value => ({
+        value,
+        label: this.t(value === 'true' ? 'common.yes' : 'common.no')
+      }))
+      return [
+        {
+          name: 'status',
+          label: this.t('machines.status'),
+          options: ['online', 'quiet', 'offline'].map(value => ({
+            value,
+            label: this.words('machine_status', value)
+          }))
+        },
+        {
+          name: 'fiat_code',
+          label: this.t('machine.fiat_code'),
+          options: [...new Set(codes)].sort().map(value => ({
+            value,
+            label: value
+          }))
+        },
+        {
+          name: 'is_paired',
+          label: this.t('machines.is_paired'),
+          options: yesNo
+        },
+        {
+          name: 'is_active',
+          label: this.t('machines.is_active'),
+          options: yesNo
+        }
+      ]
     }
   },
   methods: {
-    async load(api) {
-      const page = await api.get('/machines', {
-        limit: this.limit,
-        sortby: this.sort.replace('-', ''),
-        direction: this.sort.startsWith('-') ? 'desc' : 'asc',
-        ...(this.search ? {search: this.search} : {})
-      })
-      return () => {
-        this.machines = page.data
-        this.total = page.total
-      }
+    refresh() {
+      this.$refs.list?.reload(true)
     },
     async added(machine) {
       await satmachine.live.loadMe()
-      this.reload(true)
+      this.refresh()
       if (!machine.is_paired) this.$refs.pairing.open(machine)
     }
   }

@@ -60,6 +60,36 @@ async def test_invitations_that_are_refused(
     refused(await operator.api.post("/clients", json=body), status, word)
 
 
+async def test_one_lp_at_two_machines_is_one_person(
+    make_user: MakeUser, make_wallet: MakeWallet
+) -> None:
+    """To their operator; what they are elsewhere is nobody's to know here."""
+    desk = await make_desk(make_user, make_wallet)
+    api = desk.operator.api
+    second = await add_machine(desk.operator, make_wallet)
+    again = await enrol(desk.operator, desk.lp, second["id"])
+    stranger = await make_user("stranger")
+    at_strangers = await add_machine(stranger, make_wallet)
+    elsewhere = await enrol(stranger, desk.lp, at_strangers["id"])
+    other = await make_user("other")
+    ok(await other.api.post("/lp", json={"dca_wallet_id": other.wallet.id}), 201)
+    alone = await enrol(desk.operator, other, second["id"])
+    name = {"machine_id": second["id"], "username": "nobody-yet"}
+    invited = ok(await api.post("/clients", json=name), 201)
+    rows = {row["id"]: row for row in ok(await api.get("/clients"))["data"]}
+    both = {desk.client["id"], again["id"]}
+    assert {rows[one]["person"] for one in both} == {desk.client["id"]}
+    assert {rows[one]["person_machines"] for one in both} == {2}
+    for one, count in ((alone["id"], 1), (invited["id"], 0)):
+        assert rows[one]["person"] == one
+        assert rows[one]["person_machines"] == count
+    asked = {"person": desk.client["id"]}
+    found = ok(await api.get("/clients", params=asked))
+    assert {row["id"] for row in found["data"]} == both and found["total"] == 2
+    theirs = ok(await stranger.api.get(f"/clients/{elsewhere['id']}"))
+    assert (theirs["person"], theirs["person_machines"]) == (elsewhere["id"], 1)
+
+
 async def test_an_lp_is_paused_and_renamed(
     make_user: MakeUser, make_wallet: MakeWallet
 ) -> None:
@@ -155,6 +185,9 @@ async def test_a_balance_counts_what_is_owed_and_not_what_was_given_back(
             "average_price": 45_597.01,
             # what the tests let LNbits believe: 133.3333 sat for a quetzal
             "price_now": 750_000.19,
+            "price_at": summary[0]["price_at"],
+            "price_is_asked": False,
+            "limit_today": None,
             # how this machine's payments are looked at
             "price_check": True,
             "market_factor": "1.0000",

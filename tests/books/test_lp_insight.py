@@ -93,6 +93,7 @@ async def test_what_was_received_is_worth_what_the_price_says(
     (summary,) = ok(await lp.api.get("/lp/summary"))
     assert summary["sats_received"] == total["sats_received"]
     assert summary["remaining"] == total["at_work"]
+    assert summary["limit_today"] is None
     assert answer["limits"] == []
 
 
@@ -136,6 +137,10 @@ async def test_what_is_left_of_todays_limit_is_what_a_plan_goes_by(
         assert Decimal(limit["used"]) == 150 - Decimal(left)
         # the zone that they chose today counts from tomorrow
         assert limit["time_zone"] == "UTC"
+        # the LP's own page says the same, at the machine where nothing comes
+        (seen,) = ok(await lp.user.api.get("/lp/summary"))
+        of_today = {**limit, "ends_at": seen["limit_today"]["ends_at"]}
+        assert {"currency": "GTQ", **seen["limit_today"]} == of_today
         await world.settle(await world.cash_out(fiat="100.00"))
     assert await world.remaining(lp) == Decimal("150.00")
     # a plan of tomorrow, and of the day that the LP has since

@@ -209,9 +209,10 @@ async def test_what_could_not_be_shared_out_is_shared_out_again(
     await page.context.close()
 
 
-async def test_an_lp_is_told_of_a_pause_and_sees_all_that_was_bought(
+async def test_an_lp_is_told_why_nothing_comes_and_sees_all_that_was_bought(
     stage: Stage, desk: Desk
 ) -> None:
+    """A pause, a day's limit that is used up, a price that nobody knows: in words."""
     path = f"/clients/{desk.client_id}"
     answer(await desk.operator.api.put(path, json={"status": "paused"}))
     watched = await stage.open(desk.lp, "dca", phone=True)
@@ -222,6 +223,62 @@ async def test_an_lp_is_told_of_a_pause_and_sees_all_that_was_bought(
     await page.get_by_role("button", name="All", exact=True).click()
     bought = f"{history[-1]['cumulative_sats']:,}"
     await page.locator(f"canvas[aria-label*='{bought}']").wait_for()
+    answer(await desk.operator.api.put(path, json={"status": "active"}))
+    await page.get_by_text("300.00 of GTQ").wait_for()
+    answer(await desk.lp.api.put("/lp", json={"fixed_mode_daily_limit": "200.00"}))
+    limit = page.get_by_text("is used up: nothing more comes before")
+    await limit.wait_for()
+    answer(await desk.lp.api.put("/lp", json={"fixed_mode_daily_limit": "500.00"}))
+    await limit.wait_for(state="detached")
+    # this server reaches nobody who would know: asked for, and then said
+    await page.get_by_text("No price known").first.wait_for()
     watched.assert_clean()
     await page.context.close()
-    answer(await desk.operator.api.put(path, json={"status": "active"}))
+
+
+async def test_one_lp_at_two_machines_is_one_person(stage: Stage, desk: Desk) -> None:
+    """And the machines' list is narrowed to those that need somebody."""
+    operator = await stage.person("two")
+    machines = []
+    for name in ("Harbour", "Station"):
+        wallet = await create_wallet(operator, name)
+        body = {
+            "machine_npub": wallet.id * 2,
+            "wallet_id": wallet.id,
+            "name": name,
+            "fiat_code": "GTQ",
+        }
+        machines.append(answer(await operator.api.post("/machines", json=body)))
+        await enrol(operator, desk.lp, machines[-1]["id"])
+    watched = await stage.open(operator, "lps")
+    page = watched.page
+    await page.get_by_role("link", name="at 2 machines").first.click()
+    await page.wait_for_url("**/lps?person=*")
+    assert await page.locator("tbody tr").count() == 2
+    await page.locator("tbody tr").first.click()
+    await page.get_by_role("heading", name="The same person").wait_for()
+    here = await page.locator(".satm-head").first.inner_text()
+    other = "Station" if "Harbour" in here else "Harbour"
+    await page.get_by_role("link", name=other).click()
+    await page.locator(".satm-head", has_text=other).wait_for()
+    await stage.turn(watched, "machines?is_paired=false")
+    chip = page.get_by_role("button", name="Remove the filter Paired: no")
+    await chip.wait_for()
+    assert await page.locator(".satm-card").count() == 2
+    await page.get_by_role("searchbox", name="Search").first.fill("station")
+    await page.locator(".satm-card", has_text="Harbour").wait_for(state="detached")
+    async with page.expect_download() as started:
+        await page.get_by_role("link", name="Download as CSV").click()
+    text = (await (await started.value).path()).read_text("utf-8-sig")
+    assert "Station" in text and "Harbour" not in text
+    watched.assert_clean()
+    await page.context.close()
+    # the super sees whose they are, and runs none of them
+    watched = await stage.open(stage.platform, "machines?q=station")
+    page = watched.page
+    card = page.locator(".satm-card", has_text=f"of {operator.username}")
+    await card.wait_for()
+    assert await card.get_by_role("button").count() == 0
+    await card.get_by_text("none yet", exact=False).first.wait_for()
+    watched.assert_clean()
+    await page.context.close()

@@ -60,6 +60,7 @@ NOT_THE_MONEY_PATH = {
     "books.operators": "adds up operators, for the super",
     "books.past": "reads a machine's past, for advice on a screen",
     "books.payments": "reads what was paid, for a screen",
+    "books.prices": "reads the price for a screen",
     "books.reports": "writes CSV files",
     "books.search": "looks for what somebody typed",
     "books.statement": "writes an LP's statement",

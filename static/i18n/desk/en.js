@@ -121,7 +121,12 @@ window.i18n.global.mergeLocaleMessage('en', {
       open_what: 'Details of {name}',
       more: 'Show more machines',
       sort_name: 'Name',
-      sort_created_at: 'Newest'
+      sort_created_at: 'Newest',
+      sort_last_seen_at: 'Last heard',
+      sort_cash_fiat: 'Cash inside',
+      status: 'Connection',
+      is_paired: 'Paired',
+      is_active: 'In use'
     },
     machine: {
       edit: 'Settings of the machine',
@@ -591,6 +596,10 @@ window.i18n.global.mergeLocaleMessage('en', {
         'At this rate {name} is asked first: nothing is paid until they say yes.',
       close_confirm:
         'This is more than 3 times the usual rate or the market’s. If it is meant, press again.',
+      at_machines: 'at {n} machines',
+      person: 'Person',
+      others: 'The same person at other machines',
+      others_text: 'What is still at work there, and what was received.',
       show_lps: 'LPs',
       show_deposits: 'Deposits',
       enrol: 'Invite an LP',

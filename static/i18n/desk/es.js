@@ -121,7 +121,12 @@ window.i18n.global.mergeLocaleMessage('es', {
       open_what: 'Detalles de {name}',
       more: 'Mostrar más cajeros',
       sort_name: 'Nombre',
-      sort_created_at: 'Más recientes'
+      sort_created_at: 'Lo más nuevo',
+      sort_last_seen_at: 'Última señal',
+      sort_cash_fiat: 'Efectivo dentro',
+      status: 'Conexión',
+      is_paired: 'Emparejado',
+      is_active: 'En uso'
     },
     machine: {
       edit: 'Ajustes del cajero',
@@ -595,6 +600,10 @@ window.i18n.global.mergeLocaleMessage('es', {
         'A este tipo de cambio se pregunta antes a {name}: no se paga nada hasta que diga que sí.',
       close_confirm:
         'Es más de 3 veces el tipo de cambio habitual o el de mercado. Si es lo que quiere, pulse otra vez.',
+      at_machines: 'en {n} cajeros',
+      person: 'Persona',
+      others: 'La misma persona en otros cajeros',
+      others_text: 'Lo que sigue trabajando ahí, y lo recibido.',
       show_lps: 'LP',
       show_deposits: 'Depósitos',
       enrol: 'Invitar a un LP',
