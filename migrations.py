@@ -1647,6 +1647,31 @@ async def m029_webhooks(db: Connection) -> None:
     )
 
 
+async def m031_booked_days(db: Connection) -> None:
+    """What entries come to in sales and fees, by quarters of an hour: the overview's
+    sums. Empty at first, and with it all days are summed up anew when somebody looks;
+    until then rows are read."""
+    keys = (
+        "currency TEXT NOT NULL,\ntx_type TEXT NOT NULL,\nis_test BOOLEAN NOT NULL,\n"
+        "second BIGINT NOT NULL,\ntrade_second BIGINT NOT NULL"
+    )
+    sums = (
+        *("n", "principal_sats", "principal_cents", "platform_sats"),
+        *("operator_sats", "lp_paid_sats"),
+    )
+    numbers = "".join(f",\n{name} BIGINT NOT NULL" for name in sums)
+    await _create_table(
+        db,
+        "insight_booked",
+        f"machine_id TEXT NOT NULL,\nday BIGINT NOT NULL,\n{keys}{numbers}",
+    )
+    columns = [line.split()[0] for line in f"{keys}{numbers}".split(",\n")]
+    await _create_index(
+        db, "insight_booked_idx", "insight_booked", ", ".join((_A_DAY, *columns))
+    )
+    await db.execute("UPDATE satoshimachine.insight_state SET until_day = 0")
+
+
 # Parts of single migrations ---------------------------------------------------------
 
 

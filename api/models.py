@@ -14,7 +14,7 @@ from typing import Any
 from lnbits.db import Page
 from pydantic import BaseModel, Field, root_validator, validator
 
-from ..books.figures import Balance, DayOfSeries, Totals
+from ..books.figures import Balance, Corrections, DayOfSeries, Totals
 from ..desk.attention import AttentionItem
 from ..models import SuperConfig
 
@@ -649,6 +649,7 @@ class Overview(BaseModel):
     needs_attention: list[AttentionItem]
     totals: Totals
     series: list[DayOfSeries]
+    corrections: Corrections
     time_zone: str = Field(..., description="whose days these are")
     since: datetime = Field(..., description="the first moment of the first day")
 

@@ -100,6 +100,7 @@ HEADINGS: dict[str, tuple[str, str]] = {
     "dispute_closed_at": ("Dispute closed", "Disputa cerrada"),
     "dispute_outcome": ("Outcome of the dispute", "Resultado de la disputa"),
     "reversal": ("Reversal", "Reversión"),
+    "booked_amount": ("In the books", "En los libros"),
     "reversal_amount": ("Reversed amount", "Importe revertido"),
     "reversal_reason": ("Why reversed", "Por qué se revierte"),
     "reversal_at": ("Reversal asked", "Reversión pedida"),

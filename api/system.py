@@ -12,9 +12,10 @@ from lnbits.decorators import check_super_user
 from .. import crud, tasks
 from ..base.database import db
 from ..base.zones import Zone
+from ..books.insight_sums import up_to_date
 from ..books.lists import ListQuery, fetch_page
 from ..books.log import AUDIT_FIELDS, audit_answer, audit_source
-from ..books.summaries import platform_counts, totals_and_series, version_of
+from ..books.summaries import SumsOfDays, platform_counts, sums_of_days, version_of
 from ..desk.attention import everything_that_waits
 from ..host.people import super_user, usernames_of
 from ..line import crud as line_crud
@@ -37,6 +38,8 @@ from .route import Caller, InScope, Super, acts_as_super, new_router, refusals
 from .zones import InZone
 
 router = new_router()
+# The first page that opens waits no longer for days that are not summed up yet.
+SUMMING_SECONDS = 2
 Days = Annotated[int, Query(ge=1, le=365, description="how many days, of the zone")]
 AskedOfAudit = Annotated[ListQuery, Depends(asked_of(AUDIT_FIELDS))]
 
@@ -138,16 +141,18 @@ async def api_changes(account: Caller) -> Changes:
 )
 async def api_overview(scope: InScope, zone: InZone, days: Days = 30) -> Overview:
     waiting = await everything_that_waits(scope.user_id, scope.is_all)
+    await up_to_date(SUMMING_SECONDS)
     async with db.connect() as conn:
-        totals, series = await totals_and_series(
-            conn, scope.user_id, scope.is_all, days, zone
-        )
-    return Overview(
-        needs_attention=waiting,
-        totals=totals,
-        series=series,
-        **_period(zone, days),
-    )
+        sums = await sums_of_days(conn, scope.user_id, scope.is_all, days, zone)
+    return Overview(needs_attention=waiting, **_sums(sums), **_period(zone, days))
+
+
+def _sums(sums: SumsOfDays) -> dict[str, Any]:
+    return {
+        "totals": sums.totals,
+        "series": sums.series,
+        "corrections": sums.corrections,
+    }
 
 
 def _period(zone: Zone, days: int) -> dict[str, Any]:
@@ -166,13 +171,10 @@ async def api_super_overview(
     account: Super, zone: InZone, days: Days = 30
 ) -> SuperOverview:
     waiting = await everything_that_waits(account.id, True)
+    await up_to_date(SUMMING_SECONDS)
     async with db.connect() as conn:
-        totals, series = await totals_and_series(conn, account.id, True, days, zone)
+        sums = await sums_of_days(conn, account.id, True, days, zone)
         counts = await platform_counts(conn)
     return SuperOverview(
-        needs_attention=waiting,
-        totals=totals,
-        series=series,
-        **_period(zone, days),
-        **counts,
+        needs_attention=waiting, **_sums(sums), **_period(zone, days), **counts
     )

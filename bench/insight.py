@@ -2,8 +2,9 @@
 
 The three routes over the last month and over the year, in UTC and in a zone whose days
 begin at a quarter to an hour; "first" is the very first answer, for which days are
-summed up. The rows are copies of one settlement that was really paid, at five machines
-of one operator, made by the database itself; each trade's LPs waited up to an hour.
+summed up. Then the overview, lists and files of the same year. The rows are copies of
+one settlement that was really paid, at five machines of one operator, made by the
+database itself; each trade's LPs waited up to an hour.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ async def measure(scene: Stage) -> None:
         for days in (month, year)
         for more in ("", "&tz=Asia/Kathmandu", f"&machine_id={world.machine.id}")
     ]
+    await _books(world)
     boss, lp = world.super_session, world.lps[0].user
     for user, path in (
         *((world.operator, path) for path in paths),
@@ -69,6 +71,39 @@ async def measure(scene: Stage) -> None:
             f"GET {path}: {median * 1000:.0f} ms{verdict}, {statements} statements; "
             f"first {first * 1000:.0f} ms"
         )
+
+
+# what a desk opens and files, of the month and of the year
+PAGES = (
+    *(
+        "/overview?days=30",
+        "/overview?days=365",
+        "/overview?days=365&tz=Asia/Kathmandu",
+    ),
+    *("/settlements?limit=20", "/settlements?limit=20&offset=50000"),
+    *("/settlements?limit=20&status=completed&sortby=wire_sats&direction=desc",),
+    *("/payments?limit=20", "/payments?limit=20&leg_type=dca", "/deposits"),
+    "/accounting/entries?limit=20",
+)
+
+
+async def _books(world: World) -> None:
+    for path in PAGES:
+        taken = await seconds_of(partial(_ask, world.operator, path), 5)
+        verdict = "" if taken <= LIMIT else f" (wanted: {LIMIT * 1000:.0f} ms)"
+        say(f"GET {path}: {taken * 1000:.0f} ms{verdict}")
+    today = utc_now().date()
+    month = f"from={today - timedelta(days=29)}"
+    for path in (
+        "/settlements.csv",
+        f"/accounting.csv?{month}",
+        f"/accounting.csv?by=entry&{month}",
+        f"/accounting.beancount?{month}",
+    ):
+        started = time.perf_counter()
+        size = len((await world.operator.api.get(path, timeout=600)).content)
+        seconds = time.perf_counter() - started
+        say(f"GET {path}: {size >> 20} MiB in {seconds:.1f} s")
 
 
 async def _ask(user: UserSession, path: str) -> None:

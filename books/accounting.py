@@ -22,10 +22,18 @@ from lnbits.db import Connection
 
 from ..base.database import cents_sql, db, db_time, fetch_all, from_db_time, in_lists
 from ..calculations import cents_text
-from ..ledger.entries import MACHINE_WALLET, Standing
+from ..ledger.entries import HELD_BACK, MACHINE_WALLET, Standing
 from .journal import lines_of_entries
 from .reports import own_machines_sql, whose
-from .trade_lines import COMPLETED, Figure, Key, Trade, lines_between, status_of
+from .trade_lines import (
+    COMPLETED,
+    QUARANTINED,
+    Figure,
+    Key,
+    Trade,
+    lines_between,
+    status_of,
+)
 
 S = "satoshimachine"
 PAGE = 500
@@ -277,6 +285,8 @@ def _trade(subject: Subject, facts: _Facts) -> tuple[Trade, bool]:
 def _lines(subject: Subject, facts: _Facts) -> Iterator[dict[str, Any]]:
     trade, is_closing = _trade(subject, facts)
     common = _common(subject, trade, facts)
+    # what its stamp says is not what it will be resolved to
+    unread = {**_UNREAD, "currency": _own_currency(subject, facts)}
     is_first = not subject.began_before
     for flag in sorted(subject.until):
         before, until = subject.before.get(flag, {}), subject.until[flag]
@@ -284,11 +294,20 @@ def _lines(subject: Subject, facts: _Facts) -> Iterator[dict[str, Any]]:
         status = status_of([until])
         for key, figure in found.items():
             line = {**common, **_line(subject, key, figure, facts, status)}
+            line |= unread if status == QUARANTINED else {}
             line["is_test"] = flag
             if is_first and subject.id in facts.settlements:
                 line |= _discounts(facts.settlements[subject.id])
             is_first = False
             yield line
+
+
+_UNREAD = {"tx_type": "", "exchange_rate": ""}
+
+
+def _own_currency(subject: Subject, facts: _Facts) -> str:
+    machine = facts.machines.get(subject.machine_id)
+    return machine["fiat_code"] if machine else ""
 
 
 def _common(subject: Subject, trade: Trade, facts: _Facts) -> dict[str, Any]:
@@ -298,7 +317,7 @@ def _common(subject: Subject, trade: Trade, facts: _Facts) -> dict[str, Any]:
     return {
         "machine": machine["machine"] if machine else "",
         "tx_type": sale.get("tx_type") or "",
-        "currency": sale.get("fiat_code") or (machine["fiat_code"] if machine else ""),
+        "currency": sale.get("fiat_code") or _own_currency(subject, facts),
         "exchange_rate": _rate(trade.principal_sats, trade.cents),
         "settlement_id": subject.id if row else "",
     }
@@ -351,8 +370,15 @@ async def entry_lines(asked: Asked) -> AsyncIterator[list[dict[str, Any]]]:
         found = await lines_of_entries([row["id"] for row in page])
         async with db.connect() as conn:
             named = await _named(conn, found)
+        # also the landing of an older database's, which is an entry of its own
+        held = {
+            (row["settlement_id"], row["at"])
+            for row in page
+            if any(x["account"] == HELD_BACK for x in found.get(row["id"], []))
+        }
         yield [
             _entry_line(row, line, named)
+            | (_UNREAD if (row["settlement_id"], row["at"]) in held else {})
             for row in page
             for line in found.get(row["id"], [])
         ]

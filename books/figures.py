@@ -18,7 +18,7 @@ class Balance(BaseModel):
 
 
 class Totals(BaseModel):
-    """Sums over a period, test settlements left out. Fiat is by currency."""
+    """Sums over a period's entries, tests left out. Fiat is by currency."""
 
     cash_out_count: int = 0
     cash_out_sats: int = Field(0, description="principal, as dispensed")
@@ -31,6 +31,20 @@ class Totals(BaseModel):
     paid_to_lps_sats: int = 0
     owed_to_lps_fiat: dict[str, str] = Field({}, description="now, not of the period")
     cash_in_machines_fiat: dict[str, str] = Field({}, description="now, as recorded")
+
+
+class Corrections(BaseModel):
+    """How much of the totals corrects sales of before the period: without it, they are
+    what the list of the period's sales adds up to."""
+
+    cash_out_count: int = 0
+    cash_out_sats: int = 0
+    cash_out_fiat: dict[str, str] = {}
+    cash_in_count: int = 0
+    cash_in_sats: int = 0
+    cash_in_fiat: dict[str, str] = {}
+    platform_fee_sats: int = 0
+    operator_fee_sats: int = 0
 
 
 class DayOfSeries(BaseModel):

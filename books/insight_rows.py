@@ -4,7 +4,7 @@ sums that are kept and for what is read from the rows themselves."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from lnbits.db import SQLITE
 
@@ -54,8 +54,18 @@ class Kept:
 
     table: str
     rows: Sequence[Rows]
-    # keys that are coarser in the sums than in the rows
-    rounded: Mapping[str, str] = field(default_factory=dict)
+    # keys, in seconds, that are quarters of an hour in the sums
+    by_quarters: Sequence[str] = ()
+
+    def summed_keys(self, rows: Rows) -> Sequence[str]:
+        return [
+            (
+                f"{sql} / {QUARTER_SECONDS} * {QUARTER_SECONDS}"
+                if name in self.by_quarters
+                else sql
+            )
+            for name, sql in rows.keys.items()
+        ]
 
     @property
     def keys(self) -> Sequence[str]:
@@ -74,21 +84,25 @@ def seconds_sql(column: str) -> str:
 
 
 def worth_sql(sats: str) -> str:
-    """`sats` in minor units at the trade's own rate, half up, in integers. Split so
-    that SQLite, which goes over to floats beyond 64 bits, stays below for trades up to
-    60 bitcoin."""
-    cents, principal = cents_sql("s.fiat_amount"), "s.principal_sats"
+    """`sats` in minor units at the trade's own rate, half up."""
+    return _share_sql(sats, cents_sql("s.fiat_amount"), "s.principal_sats")
+
+
+def _share_sql(amount: str, numerator: str, denominator: str) -> str:
+    """`amount` times a fraction, half up, in integers; 0 without a denominator. Split
+    so that SQLite, which goes over to floats beyond 64 bits, stays below for trades up
+    to 60 bitcoin."""
     if db.type == SQLITE:
         value = (
-            f"({sats}) * ({cents} / {principal}) + (2 * ({sats}) * "
-            f"({cents} % {principal}) + {principal}) / (2 * {principal})"
+            f"({amount}) * ({numerator} / {denominator}) + (2 * ({amount}) * "
+            f"({numerator} % {denominator}) + {denominator}) / (2 * {denominator})"
         )
     else:
         value = (
-            f"DIV(CAST(2 AS NUMERIC) * ({sats}) * {cents} + {principal}, "
-            f"CAST(2 AS NUMERIC) * {principal})"
+            f"DIV(CAST(2 AS NUMERIC) * ({amount}) * {numerator} + {denominator}, "
+            f"CAST(2 AS NUMERIC) * {denominator})"
         )
-    return f"CASE WHEN {principal} > 0 THEN {value} ELSE 0 END"
+    return f"CASE WHEN {denominator} > 0 THEN {value} ELSE 0 END"
 
 
 def _waited_sql(column: str) -> str:
@@ -154,7 +168,7 @@ _SECOND = seconds_sql("s.transaction_time")
 QUARTERS = Kept(
     "insight_quarters",
     [_trades({"second": _SECOND}, {})],
-    {"second": f"{_SECOND} / {QUARTER_SECONDS} * {QUARTER_SECONDS}"},
+    ("second",),
 )
 
 # what was paid, kept or lost, and what LPs received
@@ -203,4 +217,140 @@ WAITS = Kept(
         ),
     ],
 )
-ALL_KEPT = (TRADES, QUARTERS, JOURNAL, WAITS)
+
+
+# What entries come to in sales, fees and sats that arrived, by the time of the entry:
+# the overview's sums. A trade counts whole from when it landed until it is planned, and
+# then as its cash says, as in `trade_lines.py`.
+
+
+def _is(*accounts: str) -> str:
+    return f"l.account IN ({', '.join(repr(x) for x in accounts)})"
+
+
+_DIRECTION = (
+    "CASE WHEN s.is_outgoing = true OR (s.is_outgoing IS NULL AND "
+    "s.tx_type = 'cash_in') THEN -1 ELSE 1 END"
+)
+# 1 where the line is what landing does to the wallet, -1 where it undoes that
+_SIGN = f"(CASE WHEN l.sats > 0 THEN 1 ELSE -1 END * {_DIRECTION})"
+_CASH = _is("cash_dispensed", "cash_taken")
+_HANDED = (
+    "CASE WHEN {0}.account = 'cash_taken' THEN {0}.fiat_cents ELSE -{0}.fiat_cents END"
+)
+_SALES_CENTS = cents_sql("s.fiat_amount")
+# the trade's cash by its entries before this one
+_CASH_BEFORE = f"""(
+    SELECT COALESCE(SUM({_HANDED.format("b")}), 0)
+    FROM {S}.journal e CROSS JOIN {S}.journal_lines b
+    WHERE e.settlement_id = j.settlement_id AND e.payment_id IS NULL
+      AND e.is_test = j.is_test AND (e.at < j.at OR (e.at = j.at AND e.id < j.id))
+      AND b.journal_id = e.id AND b.account IN ('cash_dispensed', 'cash_taken'))
+    """  # noqa: S608
+
+
+def _principal_sql() -> str:
+    """Sats that go with the cash of a line: the part of all cash until then less that
+    of the cash before, so that corrections add up to the sat."""
+    handed = _HANDED.format("l")
+    after = f"{_CASH_BEFORE} + {handed}"
+    before, after = (
+        _share_sql(cents, "s.principal_sats", _SALES_CENTS)
+        for cents in (_CASH_BEFORE, after)
+    )
+    return (
+        f"WHEN NOT {_CASH} THEN 0 "
+        # all of it at once, as nearly always
+        f"WHEN {handed} = {_SALES_CENTS} THEN s.principal_sats "
+        f"WHEN {handed} = -{_SALES_CENTS} THEN -s.principal_sats "
+        f"ELSE ({after}) - ({before})"
+    )
+
+
+def _of_customer(figure: str, otherwise: str) -> str:
+    """`figure` while the sats are the customer's; then what the line says."""
+    return f"CASE WHEN {_is('customer')} THEN -{_SIGN} * {figure} {otherwise} END"
+
+
+def _minus(account: str, paid: str) -> str:
+    return (
+        f"WHEN l.account = '{paid}' THEN l.sats WHEN {_is(*account.split())} "
+        "THEN -l.sats ELSE 0"
+    )
+
+
+_TRADED_AT = seconds_sql("COALESCE(s.transaction_time, s.created_at)")
+_BOOKED_AT = seconds_sql("j.at")
+
+
+BOOKED = Kept(
+    "insight_booked",
+    [
+        Rows(
+            tables=f"{S}.journal j CROSS JOIN {S}.dca_settlements s "
+            f"CROSS JOIN {S}.journal_lines l",
+            machine="j.machine_id",
+            at="j.at",
+            # what paid legs did is theirs
+            where="s.id = j.settlement_id AND j.payment_id IS NULL AND l.journal_id = "
+            "j.id AND "
+            + _is(
+                *("machine_wallet", "held_back", "customer", "let_go", "loss"),
+                *("cash_dispensed", "cash_taken", "platform", "platform_paid"),
+                *("splits", "splits_paid", "operator_fees"),
+            ),
+            keys={
+                "currency": "j.currency",
+                "tx_type": "s.tx_type",
+                "is_test": "j.is_test",
+                "second": _BOOKED_AT,
+                "trade_second": _TRADED_AT,
+            },
+            sums={
+                # a sale is one, but while it is held back, and until it is voided
+                # before it was planned
+                "n": f"CASE WHEN {_is('machine_wallet', 'held_back')} OR "
+                f"({_is('let_go', 'loss')} AND s.planned_at IS NULL) "
+                f"THEN {_SIGN} ELSE 0 END",
+                "principal_sats": _of_customer("s.principal_sats", _principal_sql()),
+                "principal_cents": _of_customer(
+                    _SALES_CENTS,
+                    f"WHEN {_CASH} THEN {_HANDED.format('l')} ELSE 0",
+                ),
+                "platform_sats": _of_customer(
+                    "s.platform_fee_sats", _minus("platform", "platform_paid")
+                ),
+                "operator_sats": _of_customer(
+                    "s.operator_fee_sats", _minus("splits operator_fees", "splits_paid")
+                ),
+                "lp_paid_sats": "0",
+            },
+        ),
+        Rows(
+            tables=f"{S}.journal j CROSS JOIN {S}.journal_lines l",
+            machine="j.machine_id",
+            at="j.at",
+            where="l.journal_id = j.id AND l.account = 'lp_paid'",
+            keys={
+                "currency": "j.currency",
+                # LPs are paid of these alone, and when their balance is closed
+                "tx_type": "'cash_out'",
+                "is_test": "j.is_test",
+                "second": _BOOKED_AT,
+                "trade_second": _BOOKED_AT,
+            },
+            sums={
+                **dict.fromkeys(
+                    (
+                        *("n", "principal_sats", "principal_cents"),
+                        *("platform_sats", "operator_sats"),
+                    ),
+                    "0",
+                ),
+                "lp_paid_sats": "l.sats",
+            },
+        ),
+    ],
+    ("second", "trade_second"),
+)
+ALL_KEPT = (TRADES, QUARTERS, JOURNAL, WAITS, BOOKED)

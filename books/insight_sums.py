@@ -318,7 +318,7 @@ async def _sum_up_days(conn: Connection, first: int, last: int) -> None:
         names = ", ".join(("machine_id", "day", *kept.keys, *kept.sums))
         groups = ", ".join(str(n) for n in range(1, len(kept.keys) + 3))
         for rows in kept.rows:
-            keys = ", ".join({**rows.keys, **kept.rounded}.values())
+            keys = ", ".join(kept.summed_keys(rows))
             sums = ", ".join(f"SUM({sql})" for sql in rows.sums.values())
             await execute(
                 conn,

@@ -272,7 +272,10 @@ def _leg_source(
     params["claims_since"] = db_time(utc_now() - CLAIM_LAPSES)
     columns |= _CONSENT
     params["consents_now"] = db_time(utc_now())
-    columns["paid_at"] = f"CASE WHEN {_PAID} THEN p.completed_at END"
+    # of rows of long ago only the sale's time is known: so they stand in the journal
+    columns["paid_at"] = (
+        f"CASE WHEN {_PAID} THEN COALESCE(p.completed_at, p.transaction_time) END"
+    )
     columns["arrived_sats"] = (
         f"CASE WHEN {_PAID} AND p.paid_outside = false "
         "THEN COALESCE(p.sent_sats, p.amount_sats) END"

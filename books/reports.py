@@ -16,6 +16,7 @@ from typing import Any
 from lnbits.db import SQLITE
 
 from ..base.database import db, db_time
+from ..ledger.entries import LP_DEPOSITS
 from ..models import utc_now
 from ..parties.invitations_crud import UNANSWERED_SQL
 from ..parties.lps_crud import (
@@ -308,11 +309,13 @@ DEPOSIT_FIELDS = Fields(
         "reversal_reason": "text",
         "reversal_at": "time",
         "part_of": "text",
+        # what its entries come to: confirmed, less what was taken back
+        "booked_amount": "fiat",
     },
     search=("username", "notes", "reason", "currency", "status", "id"),
     elsewhere=(machine_elsewhere("d.machine_id"),),
     cash=("amount",),
-    sums=("amount",),
+    sums=("amount", "booked_amount"),
     currency="currency",
 )
 
@@ -323,6 +326,11 @@ def _deposit_columns() -> dict[str, str]:
     # what the answers show as objects is filtered and sorted by its state
     columns["dispute"] = "d.dispute_state"
     columns["reversal"] = "d.reversal_state"
+    columns["booked_amount"] = f"""(
+        SELECT COALESCE(SUM(-l.fiat_cents), 0) FROM {S}.journal j
+        JOIN {S}.journal_lines l ON l.journal_id = j.id
+        WHERE j.deposit_id = d.id AND l.account = '{LP_DEPOSITS}') / 100.0
+        """  # noqa: S608
     return columns
 
 

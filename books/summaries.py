@@ -1,13 +1,15 @@
 """SQL of sums: balances of LPs, and the totals of operators and of the platform.
 
 Guaranteed: a constant number of statements, whatever the number of machines, LPs and
-settlements; test settlements are in no total; fiat is never added across currencies.
+settlements; tests are in no total; fiat is never added across currencies; totals of
+days are sums over the journal's entries, each on the day that it happened.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -20,7 +22,6 @@ from ..base.zones import UTC, Zone, day_number, day_of_number
 from ..calculations import cents_text
 from ..crud import ARRIVED_SQL, RECEIVED_SQL
 from ..host.rates import HeardPrice
-from ..ledger.entries import LP_PAID_OUTSIDE
 from ..models import CASH_OUT, WaitCode, utc_now
 from ..parties.invitations_crud import UNANSWERED_SQL
 from ..parties.lps_crud import (
@@ -34,12 +35,15 @@ from ..parties.positions_crud import OwnLimit, own_limit
 from .coverage import coverages
 from .figures import (
     Balance,
+    Corrections,
     DayOfSeries,
     LimitToday,
     LpHistoryDay,
     LpMachineSummary,
     Totals,
 )
+from .insight_rows import BOOKED
+from .insight_sums import Reader, Span, summed_until
 from .prices import page_prices
 from .reports import own_machines_sql, whose
 
@@ -272,14 +276,15 @@ class _Sum:
         of_code = self.fiat_cents.setdefault(name, {})
         of_code[code] = of_code.get(code, 0) + int(cents or 0)
 
-    def add_settlements(self, row: Mapping[str, Any]) -> None:
+    def add_booked(self, row: Mapping[str, Any]) -> None:
         kind = "cash_out" if row["tx_type"] == CASH_OUT else "cash_in"
         self.add(f"{kind}_count", row["n"])
-        self.add(f"{kind}_sats", row["principal"])
-        self.add("platform_fee_sats", row["platform"])
-        self.add("operator_fee_sats", row["operator"])
-        self.add("paid_to_lps_sats", row["paid_to_lps"])
-        self.add_fiat(f"{kind}_fiat", row["fiat_code"], row["cents"])
+        self.add(f"{kind}_sats", row["principal_sats"])
+        self.add("platform_fee_sats", row["platform_sats"])
+        self.add("operator_fee_sats", row["operator_sats"])
+        self.add("paid_to_lps_sats", row["lp_paid_sats"])
+        if row["n"] or row["principal_cents"]:
+            self.add_fiat(f"{kind}_fiat", row["currency"], row["principal_cents"])
 
     def fields(self) -> dict[str, Any]:
         fiat = {
@@ -289,27 +294,32 @@ class _Sum:
         return {**self.sats, **fiat}
 
 
-async def totals_and_series(
+@dataclass(frozen=True)
+class SumsOfDays:
+    """Sums of days, each day's, and how much of the sums corrects older sales."""
+
+    totals: Totals
+    series: list[DayOfSeries]
+    corrections: Corrections
+
+
+async def sums_of_days(
     conn: Connection, user_id: str, is_all: bool, days: int, zone: Zone = UTC
-) -> tuple[Totals, list[DayOfSeries]]:
-    """Sums of the last `days` days of the zone, today included, and each day's."""
+) -> SumsOfDays:
+    """Sums over the journal's entries of the last `days` days of the zone, today
+    included, and each day's: what is found out later stands on its own day, so that a
+    day that is over stays as it was."""
     today = zone.today()
     since = zone.start_of(today - timedelta(days=days - 1))
-    params = {**whose(user_id, is_all), "since": db_time(since)}
+    until = zone.start_of(today + timedelta(days=1))
     first = day_number(today) - days + 1
-    total, by_day = _Sum(), {first + n: _Sum() for n in range(days)}
-    span = (since, utc_now())
-    day = zone.day_sql("s.transaction_time", *span)
-    for row in await _settlement_sums(conn, is_all, params, day):
-        for one_sum in _sums_of(total, by_day, row):
-            one_sum.add_settlements(row)
-    for row in await _paid_outside(conn, is_all, params, day):
-        for one_sum in _sums_of(total, by_day, row):
-            one_sum.add("paid_to_lps_sats", -int(row["sats"]))
-    day = zone.day_sql("p.transaction_time", *span)
-    for row in await _closed_balances(conn, is_all, params, day):
-        for one_sum in _sums_of(total, by_day, row):
-            one_sum.add("paid_to_lps_sats", row["sats"])
+    total, older = _Sum(), _Sum()
+    by_day = {first + n: _Sum() for n in range(days)}
+    for row in await _booked(conn, user_id, is_all, since, until, zone):
+        for one_sum in (total, by_day[int(row["day"])]):
+            one_sum.add_booked(row)
+        if row["is_older"]:
+            older.add_booked(row)
     for row in await owed_to_lps(conn, user_id, is_all):
         total.add_fiat("owed_to_lps_fiat", row["fiat_code"], row["cents"])
     for row in await _cash_in_machines(conn, user_id, is_all):
@@ -318,79 +328,37 @@ async def totals_and_series(
         DayOfSeries(date=day_of_number(d).isoformat(), **s.fields())
         for d, s in by_day.items()
     ]
-    return Totals(**total.fields()), series
+    return SumsOfDays(Totals(**total.fields()), series, Corrections(**older.fields()))
 
 
-def _sums_of(
-    total: _Sum, by_day: Mapping[int, _Sum], row: Mapping[str, Any]
-) -> Iterable[_Sum]:
-    """The period and the day that a row counts for; none if it lies ahead."""
-    day = by_day.get(int(row["day"]))
-    return (total, day) if day else ()
-
-
-async def _settlement_sums(
-    conn: Connection, is_all: bool, params: Mapping[str, Any], day: str
+async def _booked(
+    conn: Connection,
+    user_id: str,
+    is_all: bool,
+    since: datetime,
+    until: datetime,
+    zone: Zone,
 ) -> list[Mapping[str, Any]]:
-    fiat = cents_sql("COALESCE(s.dispensed_fiat, s.fiat_amount)")
-    return await fetch_all(
-        conn,
-        f"""
-        SELECT {day} AS day, s.tx_type, s.fiat_code, COUNT(*) AS n,
-            SUM(COALESCE(s.dispensed_principal_sats, s.principal_sats)) AS principal,
-            SUM(COALESCE(s.dispensed_platform_fee_sats, s.platform_fee_sats))
-                AS platform,
-            SUM(COALESCE(s.dispensed_operator_fee_sats, s.operator_fee_sats))
-                AS operator,
-            SUM({fiat}) AS cents, SUM(s.paid_to_lps_sats) AS paid_to_lps
-        FROM {S}.dca_settlements s
-        WHERE s.machine_id IN {own_machines_sql(is_all)}
-          AND s.transaction_time >= :since
-          AND s.status NOT IN ('quarantined', 'voided') AND s.is_test = false
-        GROUP BY {day}, s.tx_type, s.fiat_code
-        """,  # noqa: S608
-        params,
+    """Without tests, by the zone's day, currency and kind; apart for entries of sales
+    that were before `since`."""
+    until_day, _ = await summed_until(conn)
+    if not zone.is_by_quarters(since, until):
+        until_day = 0
+    reader = Reader(
+        Span((since, until), until_day),
+        lambda column: f"{column} IN {own_machines_sql(is_all)}",
+        whose(user_id, is_all),
+        tests=False,
     )
-
-
-async def _paid_outside(
-    conn: Connection, is_all: bool, params: Mapping[str, Any], day: str
-) -> list[Mapping[str, Any]]:
-    """What LPs said yes to that came to them in another way: it never arrived."""
-    return await fetch_all(
-        conn,
-        f"""
-        SELECT {day} AS day, -SUM(l.sats) AS sats
-        FROM {S}.journal_lines l JOIN {S}.journal j ON j.id = l.journal_id
-        JOIN {S}.dca_settlements s ON s.id = j.settlement_id
-        WHERE l.account = '{LP_PAID_OUTSIDE}' AND l.client_id IN (
-            SELECT id FROM {S}.dca_clients
-            WHERE machine_id IN {own_machines_sql(is_all)})
-          AND s.transaction_time >= :since
-          AND s.status NOT IN ('quarantined', 'voided') AND s.is_test = false
-        GROUP BY {day}
-        """,  # noqa: S608
-        params,
-    )
-
-
-async def _closed_balances(
-    conn: Connection, is_all: bool, params: Mapping[str, Any], day: str
-) -> list[Mapping[str, Any]]:
-    """What LPs got when their balance was closed: legs without a settlement."""
-    owner = "" if is_all else "AND p.operator_user_id = :me"
-    return await fetch_all(
-        conn,
-        f"""
-        SELECT {day} AS day, SUM({ARRIVED_SQL}) AS sats
-        FROM {S}.dca_payments p
-        WHERE p.settlement_id IS NULL AND p.leg_type = 'settlement'
-          AND p.transaction_time >= :since AND {RECEIVED_SQL}
-          AND p.paid_outside = false {owner}
-        GROUP BY {day}
-        """,  # noqa: S608
-        params,
-    )
+    day = zone.day_of_second_sql("u.second", since, until)
+    summed = ", ".join(f"CAST(SUM(u.{x}) AS BIGINT) AS {x}" for x in BOOKED.sums)
+    sql = f"""
+        SELECT {day} AS day, u.currency, u.tx_type,
+            CASE WHEN u.trade_second < {int(since.timestamp())} THEN 1 ELSE 0 END
+                AS is_older, {summed}
+        FROM {reader.rows_sql(BOOKED)} u GROUP BY 1, 2, 3, 4
+        """  # noqa: S608
+    return await fetch_all(conn, sql, reader.named(sql))
 
 
 async def _cash_in_machines(

@@ -46,6 +46,7 @@ from ..ledger.entries import (
 )
 
 PENDING = "pending"
+QUARANTINED = "quarantined"
 COMPLETED = "completed"
 OUTSIDE = "paid outside"
 # in the order in which they stand in the file
@@ -57,6 +58,7 @@ LEGS = {
 }
 CLOSING = "leg: settlement"
 LENT = "paid for another machine"
+HELD = "held back"
 NOTHING = Amount()
 
 
@@ -255,11 +257,12 @@ def _of_the_trade(
     lines.add(Key("fee: platform share"), shares[0], worth[0])
     lines.add(Key("fee: operator share"), shares[1], worth[1])
     lines.add(Key("fee: surplus"), shares[2], worth[2])
+    # worth nothing yet: who decides about it may say something else than its stamp
+    lines.add(Key(HELD), -_sats(own, HELD_BACK))
     for record, sats in (
         # of the platform's share, what was not charged: the operator owes it
         ("fee: shortfall", parts.shortfall),
         ("network fee of the payment", _sats(own, ROUTING)),
-        ("held back", -_sats(own, HELD_BACK)),
         ("let go", -_sats(own, LET_GO)),
         ("loss", parts.loss),
     ):
@@ -328,7 +331,7 @@ def status_of(states: Iterable[State]) -> str:
     total = added_up(s for state in states for s in state.values())
     accounts = {account for (account, _), amount in total.items() if amount.sats}
     if HELD_BACK in accounts:
-        return "quarantined"
+        return QUARANTINED
     if CUSTOMER in accounts:
         return "pending"
     if (CASH_TAKEN, None) not in total and (CASH_DISPENSED, None) not in total:

@@ -29,7 +29,10 @@ satmachine.component('deposits', {
       ].filter(Boolean)
     },
     sums() {
-      return [['amount', this.t('deposits.amount')]]
+      return [
+        ['booked_amount', this.t('deposits.booked')],
+        ['amount', this.t('deposits.amount')]
+      ]
     },
     filters() {
       return [

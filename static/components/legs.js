@@ -80,6 +80,13 @@ satmachine.component('legs', {
           options: [],
           hidden: true
         },
+        // By it, too: what arrived in its days, whenever the sale was.
+        this.url && {
+          name: 'paid_at[ge]',
+          label: this.t('payments.paid_from'),
+          options: [],
+          hidden: true
+        },
         {name: 'transaction_time', type: 'range'}
       ].filter(Boolean)
     }

@@ -314,6 +314,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       autoforward: 'Forwarded to your address'
     },
     payments: {
+      paid_from: 'Paid from',
       transaction_time: 'Time',
       machine_id: 'Machine',
       leg_type: 'For',
@@ -333,6 +334,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       nobody: 'No LP has chosen a wallet yet, so no deposit can be recorded.',
       from: 'From',
       amount: 'Amount',
+      booked: 'In the books',
       notes: 'Note',
       status: 'State',
       created_at: 'Recorded',

@@ -315,6 +315,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       autoforward: 'Reenviado a su dirección'
     },
     payments: {
+      paid_from: 'Pagado desde',
       transaction_time: 'Hora',
       machine_id: 'Cajero',
       leg_type: 'Concepto',
@@ -335,6 +336,7 @@ window.i18n.global.mergeLocaleMessage('es', {
         'Ningún LP ha elegido billetera todavía, así que no se puede anotar ningún depósito.',
       from: 'De',
       amount: 'Importe',
+      booked: 'En los libros',
       notes: 'Nota',
       status: 'Estado',
       created_at: 'Anotado',

@@ -22,25 +22,31 @@ satmachine.component('screen-overview', {
         {
           label: this.t('overview.cash_out'),
           value: this.fmt.sats(sum.cash_out_sats),
-          notes: this.volumeNotes(sum.cash_out_fiat, sum.cash_out_count),
+          notes: this.volumeNotes('cash_out'),
           to: of({tx_type: 'cash_out'})
         },
         {
           label: this.t('overview.cash_in'),
           value: this.fmt.sats(sum.cash_in_sats),
-          notes: this.volumeNotes(sum.cash_in_fiat, sum.cash_in_count),
+          notes: this.volumeNotes('cash_in'),
           to: of({tx_type: 'cash_in'})
         },
         {
           label: this.t('overview.your_fees'),
           value: this.fmt.sats(sum.operator_fee_sats),
-          notes: this.arrived('fees_received_sats'),
+          notes: [
+            this.arrived('fees_received_sats'),
+            this.corrects('operator_fee_sats')
+          ],
           to: of({})
         },
         {
           label: this.t('overview.platform_fees'),
           value: this.fmt.sats(sum.platform_fee_sats),
-          notes: this.arrived('platform_paid_sats'),
+          notes: [
+            this.arrived('platform_paid_sats'),
+            this.corrects('platform_fee_sats')
+          ],
           to: of({})
         },
         {
@@ -49,7 +55,7 @@ satmachine.component('screen-overview', {
           to: {
             path: '/satmachineadmin/payments',
             query: {
-              from,
+              'paid_at[ge]': from,
               leg_type: 'dca,settlement',
               status: 'completed,skipped',
               is_test: 'false'
@@ -128,7 +134,7 @@ satmachine.component('screen-overview', {
       }
     },
     arrived(name) {
-      if (!this.received) return []
+      if (!this.received) return null
       const sats = this.received.reduce((sum, one) => sum + one[name], 0)
       return this.t('overview.received', {sats: this.fmt.sats(sats)})
     },
@@ -141,11 +147,21 @@ satmachine.component('screen-overview', {
       if (!parts.length) return this.fmt.NOTHING
       return parts.map(([code, sum]) => this.fmt.fiat(sum, code)).join(' + ')
     },
-    volumeNotes(sums, count) {
+    volumeNotes(kind) {
+      const {totals} = this.overview
+      const sums = totals[`${kind}_fiat`]
+      const count = totals[`${kind}_count`]
       const times = this.t('overview.times', {n: this.fmt.number(count)}, count)
-      return Object.keys(sums || {}).length
-        ? [this.fiats(sums), times]
-        : [times]
+      return [
+        Object.keys(sums || {}).length && this.fiats(sums),
+        times,
+        this.corrects(`${kind}_sats`)
+      ]
+    },
+    // What the list behind a sum has not: its sales were before these days.
+    corrects(name) {
+      const sats = this.overview.corrections[name]
+      return sats && this.t('overview.corrects', {sats: this.fmt.sats(sats)})
     }
   }
 })

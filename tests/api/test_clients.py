@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import csv
+import io
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -253,6 +256,7 @@ async def test_a_deposit_from_recording_to_reversal(
     assert confirmed["status"] == "confirmed"
     assert confirmed["confirmed_at"] >= deposit["created_at"]
     assert (await _remaining(api, client_id)) == "350.05"
+    assert await _booked(api) == ("350.05", "350.05")
     refused(await api.put(path, json={"amount": 1}), 409, "pending")
     refused(await api.put(f"{path}/status", json={"status": "reversed"}), 400, "reason")
     reversed_ = ok(
@@ -262,6 +266,8 @@ async def test_a_deposit_from_recording_to_reversal(
     )
     assert (reversed_["status"], reversed_["reason"]) == ("reversed", "counted twice")
     assert (await _remaining(api, client_id)) == "300.00"
+    # the rows add up to what was ever written down, the books to what there is
+    assert await _booked(api) == ("350.05", "300.00")
     seen = ok(await desk.lp.api.get("/lp/deposits"))
     assert seen["total"] == 2
     assert seen["data"][0] == reversed_
@@ -273,6 +279,16 @@ async def test_a_deposit_from_recording_to_reversal(
         "deposit.create",
     ]
     assert log[0]["reason"] == "counted twice"
+
+
+async def _booked(api: Any) -> tuple[str, str]:
+    """What the list's rows and what their entries add up to; the file says the same."""
+    (total,) = ok(await api.get("/deposits?totals=true"))["totals"]
+    text = (await api.get("/deposits.csv")).text
+    lines = list(csv.DictReader(io.StringIO(text)))
+    booked = sum(Decimal(x["booked_amount"]) for x in lines)
+    assert booked == Decimal(total["booked_amount"])
+    return total["amount"], total["booked_amount"]
 
 
 async def _remaining(api: Any, client_id: str) -> str:

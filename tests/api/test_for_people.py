@@ -109,16 +109,17 @@ async def test_a_summer_time_day_is_whole(
         start = berlin.start_of(noon.date())
         for hour in range(-2, hours + 2):
             at = start + timedelta(hours=hour, minutes=30)
-            await add_settlement(desk.machine, transaction_time=at)
+            await add_settlement(desk.machine, transaction_time=at, planned_at=at)
+        await rebook(desk.machine["id"])
         monkeypatch.setattr(Zone, "today", lambda self, on=noon: self.day_of(on))
         monkeypatch.setattr(
             summaries, "utc_now", lambda end=start: end + timedelta(hours=25)
         )
         async with db.connect() as conn:
-            _, series = await summaries.totals_and_series(
+            sums = await summaries.sums_of_days(
                 conn, desk.operator.user_id, False, 2, berlin
             )
-        assert [day.cash_out_count for day in series] == [2, hours]
+        assert [day.cash_out_count for day in sums.series] == [2, hours]
 
 
 async def test_an_lps_limit_goes_by_their_own_day(people: People) -> None:

@@ -35,6 +35,9 @@ from satmachineadmin.models import utc_now
 WHY = {"reason": "as agreed"}
 BACK = timedelta(days=21)
 ZONES = ("UTC", "America/Guatemala", "Asia/Kolkata", "Pacific/Auckland")
+COUNTED = (
+    "is_test=false&status[in]=awaiting_dispense,pending,processing,completed,attention"
+)
 FILES = ("/accounting.csv", "/accounting.csv?by=entry", "/accounting.beancount")
 
 
@@ -79,10 +82,12 @@ async def exports(world: World, first: date, last: date, zone: str) -> dict[str,
         )
         assert answer.status_code == 200, answer.text
         found[path] = answer.text
-    days = Zone(zone)
+    zone_days = Zone(zone)
     ends = {
-        "[ge]": days.start_of(first).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "[lt]": days.start_of(last + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "[ge]": zone_days.start_of(first).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "[lt]": zone_days.start_of(last + timedelta(days=1)).strftime(
+            "%Y-%m-%dT%H:%M:%SZ"
+        ),
     }
     for path, column in (
         ("/accounting/entries.csv", "at"),
@@ -93,8 +98,15 @@ async def exports(world: World, first: date, last: date, zone: str) -> dict[str,
         answer = await operator.api.get(path, params=asked)
         assert answer.status_code == 200, answer.text
         found[path] = answer.text
+    days: dict[str, Any] = {"days": (utc_now().date() - first).days + 2, "tz": zone}
+    overview = ok(await operator.api.get("/overview", params=days))
+    found["days of the overview"] = [
+        day
+        for day in overview["series"]
+        if first.isoformat() <= day["date"] <= last.isoformat()
+    ]
     for lp in world.lps:
-        said = await lp_statement(lp.user.user_id, first, last, days)
+        said = await lp_statement(lp.user.user_id, first, last, zone_days)
         found[f"statement of {lp.client.id}"] = repr(said)
     return found
 
@@ -157,7 +169,7 @@ async def repaired(
         "tx_type": "cash_out",
         "principal_sats": 100_000,
         "fee_sats": 8_000,
-        "fiat_amount": "200.00",
+        "fiat_amount": "190.00",
         "fiat_code": world.machine.fiat_code,
         **WHY,
     }
@@ -184,6 +196,39 @@ async def accepted(world: World, folder: Path) -> None:
     in_lnbits = (await balances_msat([wallet]))[wallet] // 1000
     name = beancount_account("machine_wallet", world.machine.id, None)
     assert_accepted(folder, text, {name: in_lnbits})
+
+
+async def corrected(world: World, first: date) -> None:
+    """What was repaired stands on today, as the accounting file says, and beside it how
+    much of it is of sales of before: the rest is what the list behind the tile says."""
+    api, today = world.operator.api, utc_now().date()
+    for days in (2, (today - first).days + 2):
+        since = today - timedelta(days=days - 1)
+        overview = ok(await api.get(f"/overview?days={days}"))
+        answer = await api.get(f"/accounting.csv?from={since}&tests=false")
+        sums = {"cash_out": [0, 0], "cash_in": [0, 0]}
+        for line in rows(answer.text):
+            if line["record"] == "principal":
+                of = sums[line["tx_type"]]
+                of[0] += int(line["sats"])
+                of[1] += round(float(line["counter_value"]) * 100)
+        totals, older = overview["totals"], overview["corrections"]
+        code = world.machine.fiat_code
+        fiat = round(float(totals["cash_out_fiat"][code]) * 100)
+        assert sums["cash_out"] == [totals["cash_out_sats"], fiat]
+        asked = f"tx_type=cash_out&transaction_time[ge]={since}&limit=1&totals=true"
+        listed = ok(await api.get(f"/settlements?{asked}&{COUNTED}"))["totals"]
+        traded = sum(one["traded_sats"] for one in listed)
+        count = sum(one["rows"] for one in listed)
+        # one was paid from before it was marked as a test: it stays in the books
+        is_whole = days > 2
+        kept = 100_000 if is_whole else 0
+        assert totals["cash_out_sats"] - older["cash_out_sats"] == traded + kept
+        counted = totals["cash_out_count"] - older["cash_out_count"]
+        assert counted == count + is_whole
+        # one sale less that is a test since, and one more that was held back
+        corrects = older["cash_out_fiat"].get(code, "0.00")
+        assert corrects == ("0.00" if is_whole else "-10.00")
 
 
 async def explained(machine_id: str) -> None:
@@ -223,6 +268,7 @@ async def test_what_was_filed_stays_to_the_byte_and_days_add_up(
     await repaired(world, ids, engine_paused)
     await world.assert_ledger()
     await accepted(world, tmp_path)
+    await corrected(world, first)
     for zone in ZONES:
         again = await exports(world, first, last, zone)
         for name, said in filed[zone].items():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
@@ -17,7 +17,8 @@ from typing import Any
 from fake_lightning import FakeLightning
 
 from satmachineadmin.base.database import db, fetch_all, from_db_time
-from satmachineadmin.books import accounting
+from satmachineadmin.base.zones import Zone
+from satmachineadmin.books import accounting, summaries
 from satmachineadmin.ledger.entries import (
     LP_CASH_USED,
     LP_CLOSED,
@@ -32,6 +33,14 @@ Row = Mapping[str, Any]
 PARTS = ("sats", "fiat_cents", "counter_cents")
 BEGINNING = datetime(2000, 1, 1, tzinfo=timezone.utc)
 END = datetime(2100, 1, 1, tzinfo=timezone.utc)
+# the overview's figures: the lines of the accounting file that they are
+FIGURES = {
+    "principal": "{kind}_sats",
+    "fee: platform share": "platform_fee_sats",
+    "fee: operator share": "operator_fee_sats",
+    "leg: dca": "paid_to_lps_sats",
+    "leg: settlement": "paid_to_lps_sats",
+}
 OF_LP = (LP_DEPOSITS, LP_CASH_USED, LP_CLOSED)
 
 LINES_SQL = """
@@ -157,3 +166,40 @@ async def _add_lines(
             of[0] += line["sats"]
             of[1] += round(Decimal(line["counter_value"]) * 100)
             of[2] += line["wallet_sats"]
+
+
+async def assert_overview_is_the_books(operator: str, zone: Zone) -> None:
+    """The overview's sums, by SQL, are those of the accounting file's lines, by Python;
+    and its days add up to them."""
+    today = zone.today()
+    for days in (1, 30, 365):
+        first = today - timedelta(days=days - 1)
+        since, until = zone.start_of(first), zone.start_of(today + timedelta(days=1))
+        asked = accounting.Asked(operator, False, since, until, tests=False)
+        wanted: dict[str, int] = defaultdict(int)
+        async for page in accounting.lines(asked):
+            for line in page:
+                name = FIGURES.get(line["record"])
+                is_leg = line["record"].startswith("leg")
+                if name and (not is_leg or line["status"] == "completed"):
+                    wanted[name.format(kind=line["tx_type"])] += line["sats"]
+                if line["record"] == "principal":
+                    cents = round(Decimal(line["counter_value"]) * 100)
+                    wanted[f"{line['tx_type']}_fiat {line['currency']}"] += cents
+        async with db.connect() as conn:
+            found = await summaries.sums_of_days(conn, operator, False, days, zone)
+        assert _figures([found.totals]) == {k: v for k, v in wanted.items() if v}
+        series = _figures(found.series)
+        assert series == _figures([found.totals])
+
+
+def _figures(sums: Sequence[Any]) -> dict[str, int]:
+    total: dict[str, int] = defaultdict(int)
+    for one in sums:
+        for name in set(FIGURES.values()):
+            for kind in ("cash_out", "cash_in") if "{kind}" in name else ("",):
+                total[name.format(kind=kind)] += getattr(one, name.format(kind=kind))
+        for kind in ("cash_out_fiat", "cash_in_fiat"):
+            for code, amount in getattr(one, kind).items():
+                total[f"{kind} {code}"] += round(Decimal(amount) * 100)
+    return {name: sats for name, sats in total.items() if sats}

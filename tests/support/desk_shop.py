@@ -17,7 +17,12 @@ from typing import Any, ClassVar
 from uuid import uuid4
 
 import pytest
-from desk_journal import LINES_SQL, JournalWatch, assert_periods_add_up
+from desk_journal import (
+    LINES_SQL,
+    JournalWatch,
+    assert_overview_is_the_books,
+    assert_periods_add_up,
+)
 from fake_lightning import FakeLightning
 from hypothesis.stateful import RuleBasedStateMachine
 from lnbits.db import SQLITE, Connection
@@ -35,6 +40,7 @@ from satmachineadmin.base.database import (
     transaction,
 )
 from satmachineadmin.base.refusals import RefusedError
+from satmachineadmin.base.zones import Zone
 from satmachineadmin.models import Client, CommissionSplit, LpProfile, Machine, utc_now
 from satmachineadmin.money import rounds
 
@@ -218,6 +224,7 @@ class DeskShop(RuleBasedStateMachine):
     async def _close_shop(self) -> None:
         """Nothing is left behind for the engine of the other tests."""
         await assert_periods_add_up(self.operator, self.machine.id)
+        await assert_overview_is_the_books(self.operator, Zone("Asia/Kathmandu"))
         own = {"m": self.machine.id, "o": self.operator}
         async with transaction() as conn:
             await execute(

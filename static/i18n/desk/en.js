@@ -65,6 +65,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       cash_in: 'Cash-in',
       your_fees: 'Your share of the fees',
       received: 'received: {sats}',
+      corrects: 'of it corrections of earlier sales: {sats}',
       platform_fees: 'Platform’s share of the fees',
       paid_to_lps: 'Paid to LPs',
       owed_to_lps: 'Fiat of LPs still at work',

@@ -65,6 +65,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       cash_in: 'Efectivo recibido',
       your_fees: 'Su parte de las comisiones',
       received: 'recibido: {sats}',
+      corrects: 'de ello, correcciones de ventas anteriores: {sats}',
       platform_fees: 'Parte de la plataforma',
       paid_to_lps: 'Pagado a los LP',
       owed_to_lps: 'Efectivo de LP aún trabajando',
