@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bean_check import assert_accepted
 from burst import (
     AT_ONCE,
     Burst,
@@ -26,6 +27,8 @@ from burst import (
     until_settled,
 )
 from outside_view import Books
+
+from satmachineadmin.books.journal import beancount_account
 
 import environment
 from conftest import wait_for
@@ -191,6 +194,7 @@ async def test_a_backup_of_one_database_beside_a_newer_other_pays_nobody_twice(
                 await until_settled(shop.books, demo)
             new = shop.holdings()
             assert new["payments"] > old["payments"]
+            await assert_books_are_accepted(shop, tmp_path)
 
             # an older database of ours
             await shop.restart_with(OURS)
@@ -202,6 +206,7 @@ async def test_a_backup_of_one_database_beside_a_newer_other_pays_nobody_twice(
             await until_settled(shop.books, demo)
             assert shop.holdings() == new
             assert_everybody_was_paid_once(shop.books, demo)
+            await assert_books_are_accepted(shop, tmp_path)
 
             # the other way round: an older LNbits, and ours as new as it is
             await shop.restart_with(LNBITS)
@@ -226,6 +231,34 @@ async def test_a_backup_of_one_database_beside_a_newer_other_pays_nobody_twice(
             await demo.aclose()
             shop.server.kill9()
         server.kill9()
+
+
+# What is in a machine's wallet and is nobody's sale stands in the journal after ten
+# minutes: until then the books know nothing of it.
+NOT_POSTED_YET = """
+    SELECT COALESCE(SUM(amount - ABS(fee)), 0) / 1000 AS n FROM apipayments
+    WHERE wallet_id = '{wallet}' AND status = 'success'
+      AND payment_hash NOT IN (
+        SELECT payment_hash FROM satoshimachine.dca_settlements
+        UNION SELECT payment_hash FROM satoshimachine.dca_payouts
+        WHERE payment_hash IS NOT NULL
+        UNION SELECT payment_id FROM satoshimachine.journal
+        WHERE payment_id IS NOT NULL)
+    """
+
+
+async def assert_books_are_accepted(shop: Shop, folder: Path) -> None:
+    """bean-check takes the demo's whole journal, and the wallets of its machines hold in
+    it what LNbits says."""
+    text = (await shop.demo.operator.api.get("/accounting.beancount")).text
+    balances = {}
+    for machine_id, machine in (await shop.machines()).items():
+        wallet = machine["wallet_id"]
+        unknown = shop.books.number(NOT_POSTED_YET.format(wallet=wallet))
+        name = beancount_account("machine_wallet", machine_id, None)
+        balances[name] = shop.books.balance_sats(wallet) - unknown
+    assert len(balances) > 1 and any(balances.values())
+    assert_accepted(folder, text, balances)
 
 
 def _standing(shop: Shop) -> dict[str, str]:
