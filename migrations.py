@@ -1672,6 +1672,39 @@ async def m031_booked_days(db: Connection) -> None:
     await db.execute("UPDATE satoshimachine.insight_state SET until_day = 0")
 
 
+async def m032_messages(db: Connection) -> None:
+    """What people are told, kept until it went; when each wants to be left alone, and
+    when they want their day summed up."""
+    await _create_table(
+        db,
+        "dca_messages",
+        """
+        id TEXT PRIMARY KEY NOT NULL,
+        user_id TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        cause TEXT NOT NULL,
+        text TEXT NOT NULL,
+        status TEXT NOT NULL,
+        created_at TIMESTAMP NOT NULL,
+        is_held BOOLEAN NOT NULL DEFAULT false,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        next_try_at TIMESTAMP NOT NULL,
+        give_up_at TIMESTAMP NOT NULL,
+        claim TEXT,
+        ended_at TIMESTAMP,
+        said TEXT
+        """,
+    )
+    for name, columns in (
+        ("dca_messages_due_idx", "status, next_try_at"),
+        ("dca_messages_user_idx", "user_id, status, ended_at"),
+        ("dca_messages_claim_idx", "claim"),
+    ):
+        await _create_index(db, name, "dca_messages", columns)
+    names = ("quiet_from", "quiet_until", "digest_at")
+    await _add_columns(db, "dca_preferences", dict.fromkeys(names, "TEXT"))
+
+
 # Parts of single migrations ---------------------------------------------------------
 
 

@@ -106,6 +106,10 @@ class Preferences(BaseModel):
     staff_refund_limit_sats: int | None = None
     cash_difference_limit: dict[str, str] = {}
     show_coverage_to_lps: bool = False
+    # times of their day ("22:00"): told nothing between the first two; summed up then
+    quiet_from: str | None = None
+    quiet_until: str | None = None
+    digest_at: str | None = None
 
 
 class Machine(BaseModel):

@@ -29,6 +29,7 @@ from .base.database import CHUNK, db, db_time, transaction
 from .base.events import in_own_task, wait_for_event
 from .desk import consents, foreign, notices, reconciliation
 from .desk.courier import courier
+from .desk.outbox import outbox
 from .host import limits, written
 from .host.payments import as_payment, successful_page
 from .host.rates import ask_price
@@ -460,6 +461,19 @@ async def deliver_webhooks() -> None:
         await asyncio.sleep(IDLE_POLL_SECONDS)
 
 
+async def send_messages() -> None:
+    """Tell people: in a loop of its own, since a mail server may take its time, and no
+    payment waits for one."""
+    if not state.is_engine:
+        await asyncio.sleep(IDLE_POLL_SECONDS)
+        return
+    try:
+        await outbox.turn(distribution.INSTANCE_ID)
+    except (SQLAlchemyError, OSError):
+        logger.exception("satmachineadmin: messages")
+        await asyncio.sleep(IDLE_POLL_SECONDS)
+
+
 def is_ready() -> bool:
     """LNbits starts extensions before it sets its real funding source."""
     return limits.is_ready()
@@ -543,6 +557,7 @@ TASKS: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
     f"{PREFIX}_line": _every(SWEEP_SECONDS, keep_line),
     f"{PREFIX}_prices": _every(SWEEP_SECONDS, ask_prices),
     f"{PREFIX}_webhooks": _every(0, deliver_webhooks),
+    f"{PREFIX}_messages": _every(0, send_messages),
 }
 
 

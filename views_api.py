@@ -24,6 +24,7 @@ from .api import line as api_line
 from .api import lp as api_lp
 from .api import lp_insight as api_lp_insight
 from .api import machines as api_machines
+from .api import notifications as api_notifications
 from .api import offers as api_offers
 from .api import preferences as api_preferences
 from .api import repairs as api_repairs
@@ -63,6 +64,7 @@ PARTS = (
     api_staff,
     api_discounts,
     api_webhooks,
+    api_notifications,
 )
 
 for part in PARTS:

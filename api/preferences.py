@@ -15,8 +15,7 @@ from ..base.refusals import BadInputError
 from ..base.typed import typed_cents
 from ..base.zones import zone_named
 from ..calculations import cents_text
-from ..desk.cash_attention import TOLD_OF_CASH
-from ..desk.notices import NOTIFIED_KINDS
+from ..desk.told import ALL_KINDS
 from ..host.rates import is_currency
 from ..models import Preferences
 from ..parties.preferences_crud import (
@@ -28,7 +27,6 @@ from .fields import Choice, Input, Sats, Text
 from .route import Caller, named_fields, new_router, refusals
 
 router = new_router()
-TOLD = frozenset({*NOTIFIED_KINDS, *TOLD_OF_CASH})
 
 
 class NumberFormat(Choice):
@@ -45,7 +43,8 @@ class PreferencesAnswer(BaseModel):
     time_zone: str | None = Field(None, description="IANA; null: the browser's")
     number_format: str | None = Field(None, description="point or comma before cents")
     notify: dict[str, bool] = Field(
-        {}, description="false by kind of attention: not told; the others are"
+        {},
+        description="by kind: whether it is told. What nobody chose is, but for sales",
     )
     staff_refund_limit_sats: int | None = Field(
         None, description="what a manager may refund; null: no limit"
@@ -88,12 +87,12 @@ def _checked_limits(limits: Mapping[str, Any]) -> dict[str, str]:
     return kept
 
 
-def _checked_notify(notify: Mapping[str, bool]) -> dict[str, bool]:
+def checked_notify(notify: Mapping[str, bool]) -> dict[str, bool]:
     for kind in notify:
-        if kind not in TOLD:
+        if kind not in ALL_KINDS:
             raise BadInputError(
                 f"notify: {kind[:40]!r} is nothing that is told: "
-                f"{', '.join(sorted(TOLD))}."
+                f"{', '.join(sorted(ALL_KINDS))}."
             )
     return dict(notify)
 
@@ -133,7 +132,7 @@ async def api_update_preferences(
         limits = _checked_limits(changes["cash_difference_limit"])
         changes["cash_difference_limit"] = limits
     if "notify" in changes:
-        changes["notify"] = _checked_notify(changes["notify"])
+        changes["notify"] = checked_notify(changes["notify"])
     async with transaction() as conn:
         before = await get_preferences(conn, account.id)
         after = before.copy(update=changes)
@@ -141,11 +140,11 @@ async def api_update_preferences(
             await put_preferences(conn, account.id, after)
             if after.time_zone != before.time_zone:
                 await keep_zone_until_tomorrow(conn, account.id, before.time_zone)
-            await _audit(conn, account.id, before, after)
+            await audit_preferences(conn, account.id, before, after)
     return _answer(after)
 
 
-async def _audit(
+async def audit_preferences(
     conn: Connection, user_id: str, before: Preferences, after: Preferences
 ) -> None:
     old, new = changed(before.dict(), after.dict())

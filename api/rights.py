@@ -21,6 +21,9 @@ _LINES: dict[frozenset[str], str] = {
         POST /invitations/{code}/accept
         POST /invitations/{code}/decline
         POST /staff/{staff_id}/leave
+        GET /notifications
+        PUT /notifications
+        POST /notifications/test
     """,
     _ALL: """
         GET /changes

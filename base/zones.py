@@ -48,6 +48,11 @@ class Zone:
         local = datetime.combine(day, time(), self._info)
         return local.astimezone(timezone.utc)
 
+    def moment(self, day: date, time_of_day: time) -> datetime:
+        """When a clock there shows this, in UTC; for a time that is left out, as if
+        the clock had not been changed yet."""
+        return datetime.combine(day, time_of_day, self._info).astimezone(timezone.utc)
+
     def local(self, at: datetime) -> datetime:
         return at.astimezone(self._info)
 

@@ -166,6 +166,24 @@ async def a_year_with_its_journal(world: World, settlement_id: str) -> None:
         )
         own = {"client_id": here["client_id"]}
         await copy.many(conn, "journal_lines", lines, ("journal_id",), own, key=None)
+        await execute(conn, _TOTALS)
+
+
+# What LPs had in all is kept beside their payments: of the copies as well.
+_TOTALS = """
+    INSERT INTO satoshimachine.dca_client_totals (
+        client_id, debited_cents, received_sats, received_cents
+    )
+    SELECT client_id, SUM(cents), SUM(sats), SUM(cents) FROM (
+        SELECT client_id, COALESCE(sent_sats, amount_sats) AS sats,
+            CAST(ROUND(amount_fiat * 100) AS BIGINT) AS cents
+        FROM satoshimachine.dca_payments
+        WHERE leg_type = 'dca' AND status = 'completed') legs
+    WHERE client_id IS NOT NULL GROUP BY client_id
+    ON CONFLICT (client_id) DO UPDATE SET debited_cents = excluded.debited_cents,
+        received_sats = excluded.received_sats,
+        received_cents = excluded.received_cents
+    """
 
 
 class _Copy:

@@ -1,11 +1,12 @@
 """Telling people: one message for a cause, again each day while it lasts, then closed.
 
 What may be told is what `attention.py` shows (and a bay that runs low), plus what LPs
-are told: a deposit confirmed and, if they want, each payout. Messages go through
-LNbits' own notifications (e-mail, Nostr, Telegram, as each user set them up).
+are told: a deposit confirmed and, if they want, each payout. Who wants to be told of
+what, and when, is in `told.py`; the messages are sent by `outbox.py`.
 
-Guaranteed: one cause is one row, whichever process looks; it is marked as told before
-it is told, so that a crash repeats nothing.
+Guaranteed: one cause is one row, whichever process looks; its message is written in
+the transaction that opens it or repeats it, so that a crash neither loses nor doubles
+it.
 Not guaranteed: that a message arrives. Whoever is told can also see it in the overview.
 """
 
@@ -17,7 +18,6 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from lnbits.db import Connection
-from loguru import logger
 
 from ..base.currencies import money
 from ..base.database import (
@@ -27,17 +27,19 @@ from ..base.database import (
     transaction,
 )
 from ..books.reports import own_machines_sql
-from ..host.notices import tell_administrator, tell_user
 from ..host.people import super_user
-from ..models import utc_now
+from ..models import CASH_IN, Preferences, utc_now
 from ..parties.names import quoted
-from ..parties.preferences_crud import muted_kinds
-from . import notices_crud
+from ..parties.preferences_crud import all_wishes
+from . import notices_crud, outbox_crud
 from .attention import GRACE_PERIODS, KINDS, moments
 from .cash_attention import TOLD_OF_CASH, cash_rows
 from .gone import Gone, read_gone
 from .kinds import Kind
+from .notices_crud import Helper
+from .outbox import message_of, work
 from .party_news import party_news
+from .told import KINDS_OF_ROLE, NOTIFIED_KINDS, SALE, is_told
 from .unstamped import read_unstamped
 
 S = "satoshimachine"
@@ -47,19 +49,6 @@ COOLDOWN = timedelta(hours=1)
 # LPs are told of what happened within this time; older news is no news.
 NEWS_WINDOW = timedelta(days=1)
 RETENTION = timedelta(days=30)
-NOTIFIED_KINDS = (
-    "payouts_stopped",
-    "leg_failed",
-    "quarantined",
-    "dispense",
-    "less_arrived",
-    "wallet_short",
-    "payments_waiting",
-    "offline",
-    "balance_used_up",
-)
-# Telegram reads these as formatting, and refuses a message with half of a pair.
-_MARKUP = str.maketrans(dict.fromkeys("*_`[]{}", " "))
 
 
 @dataclass(frozen=True)
@@ -85,9 +74,11 @@ async def run_notices(trouble: Mapping[str, str] | None = None) -> int:
     gone = await read_gone("", True)
     unstamped = await read_unstamped("", True)
     async with db.connect() as conn:
+        wishes = await all_wishes(conn)
         causes = await _operators_causes(conn, now)
         causes += await _deposits_confirmed(conn, now)
         causes += await _payouts_received(conn, now)
+        causes += await _sales(conn, wishes, now)
         news = await party_news(conn, now - NEWS_WINDOW, super_user())
     causes += [Cause(**n._asdict(), is_news=True) for n in news]
     causes += [_gone(cause, user) for cause in gone for user in cause.tell if user]
@@ -98,9 +89,10 @@ async def run_notices(trouble: Mapping[str, str] | None = None) -> int:
         for user in cause.tell
     ]
     causes += [_trouble(name, text) for name, text in (trouble or {}).items()]
-    due = await _remember(causes, now)
-    for cause in due:
-        await _tell(cause)
+    causes = [c for c in causes if is_told(wishes.get(c.user_id), c.kind)]
+    due = await _remember(causes, wishes, now)
+    if due:
+        work.set()
     return len(due)
 
 
@@ -110,6 +102,7 @@ async def run_notices(trouble: Mapping[str, str] | None = None) -> int:
 async def _operators_causes(conn: Connection, now: datetime) -> list[Cause]:
     everybody = own_machines_sql(True)
     owners = await notices_crud.owners_of_machines(conn)
+    helpers = await notices_crud.helpers(conn)
     causes = []
     for kind in KINDS:
         if kind.name not in NOTIFIED_KINDS:
@@ -119,11 +112,30 @@ async def _operators_causes(conn: Connection, now: datetime) -> list[Cause]:
             latest = now - GRACE_PERIODS[kind.name]
             found = [r for r in found if (from_db_time(r["since"]) or now) <= latest]
         causes += [_cause(kind, row, owners) for row in found]
+        causes += _helpers_causes(kind, found, owners, helpers)
     for kind, rows in await cash_rows(conn, "", True):
         if kind.name in TOLD_OF_CASH:
             causes += [_cause(kind, r, owners, r.get("part") or "") for r in rows]
-    muted = await muted_kinds(conn)
-    return [c for c in causes if (c.user_id, c.kind) not in muted]
+            causes += _helpers_causes(kind, rows, owners, helpers)
+    return causes
+
+
+def _helpers_causes(
+    kind: Kind,
+    rows: Sequence[Mapping[str, Any]],
+    owners: Mapping[str, str],
+    helpers: Sequence[Helper],
+) -> list[Cause]:
+    """The same for those who work for the operator, of what their role may know."""
+    return [
+        replace(cause, key=f"{cause.key}:{who.user_id}", user_id=who.user_id)
+        for row in rows
+        for cause in [_cause(kind, row, owners, row.get("part") or "")]
+        for who in helpers
+        if who.operator == cause.user_id
+        and kind.name in KINDS_OF_ROLE[who.role]
+        and (who.machine_ids is None or cause.machine_id in who.machine_ids)
+    ]
 
 
 def _cause(
@@ -205,6 +217,35 @@ async def _payouts_received(conn: Connection, now: datetime) -> list[Cause]:
     ]
 
 
+async def _sales(
+    conn: Connection, wishes: Mapping[str, Preferences], now: datetime
+) -> list[Cause]:
+    """One piece of news for each payment to a machine whose operator asked for them."""
+    asking = [user for user, they in wishes.items() if is_told(they, SALE)]
+    found = await notices_crud.sales(conn, asking, now - NEWS_WINDOW) if asking else []
+    return [
+        Cause(
+            key=f"sale:{row['id']}",
+            kind=SALE,
+            user_id=row["operator_user_id"],
+            message=_sale_sentence(row),
+            subject_type="settlement",
+            subject_id=row["id"],
+            machine_id=row["machine_id"],
+            is_news=True,
+        )
+        for row in found
+    ]
+
+
+def _sale_sentence(row: Mapping[str, Any]) -> str:
+    amount = money(int(row["cents"] or 0), row["fiat_code"])
+    sats = abs(int(row["wire_sats"]))
+    if row["tx_type"] == CASH_IN:
+        return f"{row['machine']}: a customer brought {amount} for {sats} sat."
+    return f"{row['machine']}: a customer paid {sats} sat for {amount}."
+
+
 # -------------------------------------------------------------------------- the memory
 
 
@@ -216,7 +257,9 @@ class Changes(NamedTuple):
     over: list[str]
 
 
-async def _remember(causes: Sequence[Cause], now: datetime) -> list[Cause]:
+async def _remember(
+    causes: Sequence[Cause], wishes: Mapping[str, Preferences], now: datetime
+) -> list[Cause]:
     """Open, repeat and close causes in one transaction; those to be told now. Where
     nothing changed, nothing is locked or written: an engine at rest comes by here."""
     by_key = {cause.key: cause for cause in causes}
@@ -239,6 +282,7 @@ async def _remember(causes: Sequence[Cause], now: datetime) -> list[Cause]:
             over=over,
             forget_before=forget_before,
         )
+        await outbox_crud.put(conn, [_message(cause, wishes, now) for cause in due])
     return due
 
 
@@ -277,14 +321,8 @@ def _row(cause: Cause, now: datetime) -> dict[str, Any]:
     }
 
 
-# ------------------------------------------------------------------------- the telling
-
-
-async def _tell(cause: Cause) -> None:
-    """Hand a message to LNbits, which sends it in the background."""
-    message = f"Satoshi Machine: {cause.message}".translate(_MARKUP)
-    if cause.kind == "trouble":
-        await tell_administrator(message)
-        return
-    if not await tell_user(cause.user_id, message):
-        logger.warning(f"satmachineadmin: nobody to tell of {cause.key}")
+def _message(
+    cause: Cause, wishes: Mapping[str, Preferences], now: datetime
+) -> outbox_crud.Message:
+    they = wishes.get(cause.user_id)
+    return message_of(cause.user_id, cause.kind, cause.key, cause.message, they, now)

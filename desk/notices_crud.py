@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from lnbits.db import Connection
 
@@ -19,6 +20,7 @@ from ..base.database import (
     in_lists,
     insert_sql,
 )
+from .kinds import MACHINE_NAME
 
 __all__ = ["db"]
 
@@ -53,6 +55,57 @@ async def owners_of_machines(conn: Connection) -> dict[str, str]:
         conn, f"SELECT id, operator_user_id FROM {S}.dca_machines"  # noqa: S608
     )
     return {row["id"]: row["operator_user_id"] for row in found}
+
+
+class Helper(NamedTuple):
+    """Somebody who works for an operator, at all of their machines or at some."""
+
+    user_id: str
+    operator: str
+    role: str
+    machine_ids: frozenset[str] | None
+
+
+async def helpers(conn: Connection) -> list[Helper]:
+    found = await fetch_all(
+        conn,
+        "SELECT user_id, operator_user_id, role, machines_json "  # noqa: S608
+        f"FROM {S}.dca_staff WHERE status = 'active' AND user_id IS NOT NULL",
+    )
+    return [
+        Helper(
+            row["user_id"],
+            row["operator_user_id"],
+            row["role"],
+            (
+                frozenset(json.loads(row["machines_json"]))
+                if row["machines_json"]
+                else None
+            ),
+        )
+        for row in found
+    ]
+
+
+async def sales(
+    conn: Connection, operators: Sequence[str], since: datetime
+) -> list[Row]:
+    """What landed since then at machines of these operators, and stands."""
+    found: list[Row] = []
+    for listed, params in in_lists(operators, {"since": db_time(since)}):
+        found += await fetch_all(
+            conn,
+            f"""
+            SELECT s.id, s.machine_id, m.operator_user_id, {MACHINE_NAME}, s.tx_type,
+                s.wire_sats, s.fiat_code, {cents_sql("s.fiat_amount")} AS cents
+            FROM {S}.dca_machines m JOIN {S}.dca_settlements s ON s.machine_id = m.id
+            WHERE m.operator_user_id IN {listed} AND s.transaction_time >= :since
+              AND s.status NOT IN ('quarantined', 'voided')
+            ORDER BY s.transaction_time, s.id
+            """,  # noqa: S608
+            params,
+        )
+    return found
 
 
 async def items(conn: Connection, sql: str, params: Row) -> list[Row]:

@@ -111,6 +111,11 @@ TOLD: dict[str, tuple[tuple[str, ...], str]] = {
         (LP, OPERATOR),
         "{machine}: the dispute of a deposit of {amount} was decided. Reason: {reason}",
     ),
+    "visit.close": (
+        (OPERATOR,),
+        "{machine}: a visit was closed. What was counted differs by {difference} from "
+        "what was expected.",
+    ),
     "machine.key_lost": (
         (OPERATOR,),
         "{machine}: the machine has paired with another registration of its key.",
@@ -245,7 +250,11 @@ def _facts(row: Mapping[str, Any], names: Mapping[str, str | None]) -> dict[str,
     dispensed = "?"
     if after.get("dispensed_fiat") is not None:
         dispensed = money(fiat_cents(after["dispensed_fiat"]), currency).strip()
+    difference = "?"
+    if after.get("difference") is not None:
+        difference = money(fiat_cents(after["difference"]), currency).strip()
     return {
+        "difference": difference,
         "dispensed": dispensed,
         "refund": str(after.get("refund_sats", "?")),
         "factor": str(after.get("market_factor", "?")),

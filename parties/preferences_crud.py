@@ -33,6 +33,9 @@ async def get_preferences(conn: Connection, user_id: str) -> Preferences:
         staff_refund_limit_sats=None if limit is None else int(limit),
         cash_difference_limit=_object(row["cash_difference_limit"]),
         show_coverage_to_lps=bool(row["show_coverage_to_lps"]),
+        quiet_from=row["quiet_from"],
+        quiet_until=row["quiet_until"],
+        digest_at=row["digest_at"],
     )
 
 
@@ -53,9 +56,11 @@ async def put_preferences(
         f"""
         INSERT INTO {S}.dca_preferences (
             user_id, time_zone, number_format, notify_json, staff_refund_limit_sats,
-            cash_difference_limit, show_coverage_to_lps, updated_at
+            cash_difference_limit, show_coverage_to_lps, quiet_from, quiet_until,
+            digest_at, updated_at
         ) VALUES (
-            :id, :zone, :format, :notify, :refunds, :difference, :shows, :now
+            :id, :zone, :format, :notify, :refunds, :difference, :shows, :quiet_from,
+            :quiet_until, :digest_at, :now
         )
         ON CONFLICT (user_id) DO UPDATE SET
             time_zone = excluded.time_zone, number_format = excluded.number_format,
@@ -63,6 +68,8 @@ async def put_preferences(
             staff_refund_limit_sats = excluded.staff_refund_limit_sats,
             cash_difference_limit = excluded.cash_difference_limit,
             show_coverage_to_lps = excluded.show_coverage_to_lps,
+            quiet_from = excluded.quiet_from, quiet_until = excluded.quiet_until,
+            digest_at = excluded.digest_at,
             updated_at = excluded.updated_at
         """,  # noqa: S608
         {
@@ -73,6 +80,9 @@ async def put_preferences(
             "refunds": preferences.staff_refund_limit_sats,
             "difference": _json(preferences.cash_difference_limit),
             "shows": preferences.show_coverage_to_lps,
+            "quiet_from": preferences.quiet_from,
+            "quiet_until": preferences.quiet_until,
+            "digest_at": preferences.digest_at,
             "now": db_time(utc_now()),
         },
     )
@@ -105,16 +115,24 @@ async def keep_zone_until_tomorrow(
     )
 
 
-async def muted_kinds(conn: Connection) -> set[tuple[str, str]]:
-    """(user id, kind of attention) of what somebody does not want to be told."""
+async def all_wishes(conn: Connection) -> dict[str, Preferences]:
+    """By user: what those prefer who ever said what they want to be told, or when."""
     found = await fetch_all(
         conn,
-        f"SELECT user_id, notify_json FROM {S}.dca_preferences "  # noqa: S608
-        "WHERE notify_json IS NOT NULL",
+        f"""
+        SELECT user_id, time_zone, notify_json, quiet_from, quiet_until, digest_at
+        FROM {S}.dca_preferences
+        WHERE notify_json IS NOT NULL OR quiet_from IS NOT NULL
+            OR digest_at IS NOT NULL
+        """,  # noqa: S608
     )
     return {
-        (row["user_id"], kind)
+        row["user_id"]: Preferences(
+            time_zone=row["time_zone"],
+            notify=_object(row["notify_json"]),
+            quiet_from=row["quiet_from"],
+            quiet_until=row["quiet_until"],
+            digest_at=row["digest_at"],
+        )
         for row in found
-        for kind, is_told in _object(row["notify_json"]).items()
-        if not is_told
     }

@@ -91,6 +91,8 @@
         return this.$t('satmachine.common.lost_since', {time})
       },
       sections() {
+        // who collects has one place to be; their choices are at its foot
+        if (this.collects) return ['cash']
         const may = section => this.may(section)
         return [
           'overview',
@@ -214,7 +216,7 @@
       may(section) {
         const {operator, lp, enrolled} = this.me
         if (this.collects) {
-          return ['cash', 'invitations', 'help'].includes(section)
+          return ['cash', 'settings', 'invitations', 'help'].includes(section)
         }
         const desk = operator || this.me.super
         return (
@@ -224,7 +226,7 @@
             splits: operator,
             discounts: operator,
             team: operator && !this.store.acting,
-            settings: operator && !this.store.acting,
+            settings: desk || lp || enrolled,
             cash: operator,
             dca: lp || enrolled,
             platform: this.me.super,

@@ -34,6 +34,7 @@ SILENT_FILES = {
     "books/opening.py",  # printed by a developers' tool
     "books/statement.py",  # the paper's words are in templates/words.jinja
     "host/balances_view.py",  # SQL, shown as it is
+    "desk/digest.py",  # messages, on no screen
     "line/answers.py",
     "line/available.py",
     "line/calls.py",
@@ -155,6 +156,15 @@ NOT_SHOWN = {
     "Satoshi Machine: {}",
     "{}: your deposit of {} is confirmed and at work.",
     "{}: you received {} sat for {}.",
+    "{}: a customer paid {} sat for {}.",
+    "{}: a customer brought {} for {} sat.",
+    "{machine}: a visit was closed. What was counted differs by {difference} from what "
+    "was expected.",
+    "This is a test. You will be told what happens at your machines like this.",
+    "(Over since {}.)",
+    "{} messages.",
+    "And {} more: open Satoshi Machine.",
+    "Satoshi Machine",
 }
 
 

@@ -34,7 +34,7 @@
     wallet_short: ['account_balance_wallet', 'bad', 'look'],
     payments_waiting: ['hourglass_top', 'warn', 'look'],
     unstamped: ['help', 'warn', 'look'],
-    webhook: ['webhook', 'warn', 'look'],
+    webhook: ['dns', 'warn', 'look'],
     less_arrived: ['trending_down', 'warn', 'look'],
     operator_gone: ['person_off', 'bad', 'look'],
     wallet_gone: ['account_balance_wallet', 'bad', 'look'],

@@ -11,7 +11,7 @@ window.satmachine.help = {
   splits: 'operator#splits',
   discounts: 'operator#discounts',
   team: 'operator#your-people',
-  settings: 'operator#your-own-server',
+  settings: 'operator#what-you-are-told',
   cash: 'collector#at-the-machine',
   books: 'collector#the-books',
   log: 'collector#the-books',

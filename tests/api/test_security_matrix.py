@@ -102,6 +102,8 @@ RULES = {
     "/staff.csv": EVERYBODY,
     "/discounts": EVERYBODY,
     "/discounts.csv": EVERYBODY,
+    "/notifications": EVERYBODY,
+    "/notifications/test": EVERYBODY,
     "/webhook": EVERYBODY,
     "/webhook/rotate": EVERYBODY,
     "/webhook/test": EVERYBODY,

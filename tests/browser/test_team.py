@@ -182,7 +182,11 @@ async def test_a_collector_is_asked_in_works_and_is_removed(stage: Stage) -> Non
         text = await phone.locator("#satm-main").inner_text()
         assert "Secreto" not in text and not re.search(r"\bsats?\b|LP|%", text), text
         assert await phone.get_by_role("navigation", name="Secciones").count() == 0
-    await stage.turn(mobile, "cash")
+    # what they are told themselves is theirs to choose
+    await phone.get_by_role("link", name="Ajustes").click()
+    await phone.get_by_role("checkbox", name="Queda poco efectivo").wait_for()
+    assert await phone.get_by_role("checkbox", name="Un pago falló").count() == 0
+    await phone.get_by_role("link", name="Efectivo").click()
     wrong = await look_at(mobile, "a collector's cash", FOR_SCREEN_READERS)
     await mobile.wear(phone=True, dark=True, language="es")
     assert await phone.locator("#satm-main .satm-card button").count() == 1

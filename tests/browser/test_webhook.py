@@ -1,5 +1,5 @@
-"""The operator's own server on the screen: set at 390 px in Spanish, tried, its answer
-read, its secret seen once, removed."""
+"""Settings on the screen, at 390 px in Spanish: what one is told, how and when; and the
+operator's own server: set, tried, its answer read, its secret seen once, removed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from looks import FOR_SCREEN_READERS, assert_none, look_at
 from receiver import Receiver
 from stage import Stage, act
 
+from conftest import wait_for
 from dev.accounts import answer
 
 pytest_plugins = ("browser_fixtures",)
@@ -47,7 +48,8 @@ async def test_a_webhook_is_set_tried_and_removed(stage: Stage) -> None:
         await page.get_by_text("no aceptado 500 · <b>no</b>").wait_for()
         box = page.get_by_role("checkbox", name="Una visita está cerrada")
         await box.click()
-        await page.locator('[aria-checked="false"]').first.wait_for()
+        hook = page.get_by_label("Su propio servidor")
+        await hook.locator('[aria-checked="false"]').first.wait_for()
         kept = answer(await operator.api.get("/webhook"))["events"]
         assert "visit.closed" not in kept and len(kept) == 7
         # seen once: not after a reload
@@ -63,3 +65,46 @@ async def test_a_webhook_is_set_tried_and_removed(stage: Stage) -> None:
         assert answer(await operator.api.get("/webhook"))["url"] is None
         screen.assert_clean()
         await page.context.close()
+
+
+async def test_what_one_is_told_is_chosen_and_tried(stage: Stage) -> None:
+    operator = await stage.person("told")
+    body = {
+        "machine_npub": operator.wallet.id * 2,
+        "wallet_id": operator.wallet.id,
+        "name": "Zona 1",
+        "fiat_code": "GTQ",
+    }
+    answer(await operator.api.post("/machines", json=body))
+    zone = {"time_zone": "America/Guatemala"}
+    answer(await operator.api.put("/preferences", json=zone))
+    screen = await stage.open(operator, "settings", phone=True, language="es")
+    page = screen.page
+    told = page.get_by_label("De qué se le avisa")
+    await told.get_by_text("Con el reloj de America/Guatemala.").wait_for()
+    await told.get_by_text("su administrador no ha configurado ningún").wait_for()
+    await told.get_by_role("button", name="Enviarme una prueba").click()
+    await told.get_by_text("No se envió nada").wait_for()
+    await told.get_by_role("checkbox", name="Cada venta").click()
+    await told.get_by_role("switch", name="Horas de silencio").click()
+    await told.get_by_label("Desde").fill("23:15")
+    await told.get_by_role("switch", name="Mi día en un mensaje").click()
+    await told.get_by_label("A las").fill("06:30")
+
+    async def kept() -> bool:
+        found = answer(await operator.api.get("/notifications"))
+        sale = next(k["is_told"] for k in found["kinds"] if k["kind"] == "sale")
+        hours = [found[k] for k in ("quiet_from", "quiet_until", "digest_at")]
+        return bool(sale and hours == ["23:15", "07:00", "06:30"])
+
+    await wait_for(kept, 30)
+    await page.reload()
+    await told.get_by_text("en un solo mensaje").wait_for()
+    assert await told.get_by_label("Desde").input_value() == "23:15"
+    assert_none(await look_at(screen, "settings", FOR_SCREEN_READERS))
+    for wear in ({"phone": True, "dark": True}, {"phone": False, "dark": False}):
+        await screen.wear(language="en", **wear)
+        await page.get_by_text("By the clock of America/Guatemala.").wait_for()
+        assert_none(await look_at(screen, "settings", FOR_SCREEN_READERS))
+    screen.assert_clean()
+    await page.context.close()

@@ -1,20 +1,19 @@
 """Who is told of what, when, and how often.
 
-LNbits' own sending is replaced by a list; the causes are real rows.
+The channels are a list; the causes are real rows.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from api_world import ok, refused
-from lnbits.core.crud.users import get_account, update_account
 from lnbits.settings import settings
+from told import ADMIN, Mail, address_of, mail_in_hand, moved_clock, tell
 from world import MakeWorld, World, update
 
 from satmachineadmin import distribution, tasks
@@ -22,57 +21,17 @@ from satmachineadmin.base.database import db, db_time, execute, fetch_all, trans
 from satmachineadmin.cash.crud import Place
 from satmachineadmin.cash.postings import post_count
 from satmachineadmin.desk import notices
-from satmachineadmin.host import notices as host_notices
 from satmachineadmin.models import utc_now
 
 
-class Mail:
-    """What was sent, and to whom (their e-mail address)."""
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[str, str]] = []
-
-    def user(self, _: Any, values: dict[str, Any], to: Any) -> None:
-        self.sent.append((to.email_address or "", values["message"]))
-
-    async def admin(self, message: str, _: Any = None) -> None:
-        self.sent.append(("admin", message))
-
-    def take(self, to: str) -> list[str]:
-        """Messages to this person so far; they are forgotten."""
-        found = [message for name, message in self.sent if name == to]
-        self.sent = [m for m in self.sent if m[0] != to]
-        return found
-
-
-@pytest.fixture
-def mail(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mail]:
-    box = Mail()
-    monkeypatch.setattr(host_notices, "enqueue_user_notification", box.user)
-    monkeypatch.setattr(host_notices, "send_admin_notification", box.admin)
-    yield box
+@pytest_asyncio.fixture
+async def mail(app: Any, monkeypatch: pytest.MonkeyPatch) -> Mail:
+    return await mail_in_hand(monkeypatch)
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """``clock(hours=25)``: notices believe that it is so much later."""
-    moment = [utc_now()]
-    monkeypatch.setattr(notices, "utc_now", lambda: moment[0])
-
-    def later(**span: float) -> datetime:
-        moment[0] = utc_now() + timedelta(**span)
-        return moment[0]
-
-    return later
-
-
-async def address_of(user_id: str) -> str:
-    """Give the user an e-mail address for notifications."""
-    account = await get_account(user_id)
-    assert account
-    account.extra.notifications.email_address = f"{user_id}@mail.example"
-    await update_account(account)
-    return f"{user_id}@mail.example"
+    return moved_clock(monkeypatch)
 
 
 async def failed(world: World) -> str:
@@ -97,14 +56,15 @@ async def test_a_failed_leg_is_told_once_again_tomorrow_and_closed_when_it_ends(
     leg_id = await failed(world)
     await update("dca_machines", world.machine.id, payouts_stopped_reason=None)
     await asyncio.gather(notices.run_notices(), notices.run_notices())
+    await tell()
     (message,) = mail.take(operator)
     assert "3000 sat could not be paid. no such wallet" in message
     assert not set("*_`[]") & set(message)
     clock(hours=23)
-    await notices.run_notices()
+    await tell()
     assert mail.take(operator) == []
     clock(hours=25)
-    await notices.run_notices()
+    await tell()
     assert len(mail.take(operator)) == 1
     overview = ok(await world.operator.api.get("/overview"))
     kinds = [item["kind"] for item in overview["needs_attention"]]
@@ -115,7 +75,7 @@ async def test_a_failed_leg_is_told_once_again_tomorrow_and_closed_when_it_ends(
         )
     )
     clock(hours=50)
-    await notices.run_notices()
+    await tell()
     assert mail.take(operator) == []
     row = await notice(f"leg_failed:{leg_id}")
     assert row["closed_at"] is not None and row["times"] == 2
@@ -145,7 +105,7 @@ async def test_a_cause_that_comes_and_goes_is_told_once_an_hour(
         clock(minutes=minutes)
         state = silent if minutes % 20 == 0 else heard
         await update("dca_machines", world.machine.id, **state)
-        await notices.run_notices()
+        await tell()
         told += len(mail.take(operator))
     assert told == 2
 
@@ -164,10 +124,10 @@ async def test_how_long_a_machine_may_be_silent_is_set_on_it(
     )
     seen = utc_now() - timedelta(minutes=59)
     await update("dca_machines", world.machine.id, last_seen_at=db_time(seen))
-    await notices.run_notices()
+    await tell()
     assert mail.take(operator) == []
     clock(minutes=2)
-    await notices.run_notices()
+    await tell()
     (message,) = mail.take(operator)
     assert "silent" in message
 
@@ -201,10 +161,10 @@ async def test_low_cash_is_told_by_what_the_cash_book_says(
     world = await make_world(low_cash_fraction="0.5000")
     operator = await address_of(world.operator.user_id)
     await add_bay(world, count=51, filled=100)
-    await notices.run_notices()
+    await tell()
     assert mail.take(operator) == []
     await world.landed(await world.cash_out(cassettes={"1": 2, "9": 5}))
-    await notices.run_notices()
+    await tell()
     (message,) = mail.take(operator)
     assert "bay 1 holds about 49 notes of 20, of 100" in message
     overview = ok(await world.operator.api.get("/overview"))
@@ -234,7 +194,7 @@ async def test_every_cause_of_an_operators_is_told_to_them_alone(
     reason = "The paying wallet holds 0 of the 3000 sat needed."
     await update("dca_payments", leg.id, error_message=reason, wait_code="wallet_short")
     clock(minutes=3)
-    await notices.run_notices()
+    await tell()
     told = sorted(mail.take(operator))
     words = ("waits", "held back", "nothing is paid out", "used up", "stopped", "wait:")
     assert len(told) == 5, told
@@ -252,7 +212,7 @@ async def test_an_lp_is_told_of_a_deposit_and_if_they_want_of_payouts(
     calm_mail = await address_of(calm.user.user_id)
     ok(await keen.user.api.put("/lp", json={"notify_payouts": True}))
     await world.settle(await world.cash_out())
-    await notices.run_notices()
+    await tell()
     news = mail.take(keen_mail)
     assert sorted(message.split(": ", 2)[2][:14] for message in news) == [
         "you received 5",
@@ -260,7 +220,7 @@ async def test_an_lp_is_told_of_a_deposit_and_if_they_want_of_payouts(
     ]
     assert len(mail.take(calm_mail)) == 1
     clock(hours=2)
-    await notices.run_notices()
+    await tell()
     assert mail.take(keen_mail) == []
     row = await notice("deposit_confirmed:none")
     assert row is None
@@ -269,41 +229,16 @@ async def test_an_lp_is_told_of_a_deposit_and_if_they_want_of_payouts(
 async def test_the_super_is_told_of_trouble_and_it_is_closed(
     app: Any, mail: Mail, clock: Any
 ) -> None:
-    await notices.run_notices({"sweep": "The sweep fails: disk full."})
-    await notices.run_notices({"sweep": "The sweep fails: disk full."})
-    assert mail.take("admin") == ["Satoshi Machine: The sweep fails: disk full."]
+    await tell({"sweep": "The sweep fails: disk full."})
+    await tell({"sweep": "The sweep fails: disk full."})
+    assert mail.take(ADMIN) == ["Satoshi Machine: The sweep fails: disk full."]
     row = await notice("trouble:sweep")
     assert row["user_id"] == settings.super_user
-    await notices.run_notices({})
+    await tell({})
     assert (await notice("trouble:sweep"))["closed_at"] is not None
     clock(days=31)
-    await notices.run_notices({})
+    await tell({})
     assert await notice("trouble:sweep") is None
-
-
-async def test_what_is_said_is_handed_to_lnbits_as_it_wants_it(
-    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch, clock: Any
-) -> None:
-    """With LNbits' own functions: nothing of theirs is replaced but the last step."""
-    from lnbits.core.services import notifications
-
-    world = await make_world()
-    operator = await address_of(world.operator.user_id)
-    seen = db_time(utc_now() - timedelta(hours=1))
-    await update("dca_machines", world.machine.id, last_seen_at=seen)
-    posted: list[tuple[list[str], str]] = []
-
-    async def post(_: Any, __: Any, emails: list[str], message: str, *___: Any) -> None:
-        posted.append((emails, message))
-
-    monkeypatch.setattr(notifications, "send_notification", post)
-    await notices.run_notices()
-    for _ in range(500):
-        if any(operator in emails for emails, _ in posted):
-            break
-        await asyncio.sleep(0.02)
-    found = [message for emails, message in posted if emails == [operator]]
-    assert len(found) == 1 and "is silent." in found[0], json.dumps(found)
 
 
 async def test_what_is_trouble_for_the_super(

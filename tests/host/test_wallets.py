@@ -11,11 +11,9 @@ from uuid import uuid4
 import pytest
 from lnbits.core.crud import delete_wallet, get_wallet
 from lnbits.core.crud.extensions import get_user_extension
-from lnbits.core.crud.users import get_account
 from lnbits.settings import settings
 
 from satmachineadmin.host import limits, people, rates, wallets
-from satmachineadmin.host import notices as host_notices
 from satmachineadmin.host.balances import balances_msat
 
 from conftest import Fund, MakeUser, MakeWallet
@@ -142,21 +140,3 @@ def test_rates() -> None:
 
 async def test_prices_are_what_lnbits_heard(make_user: MakeUser) -> None:
     assert rates.price_now("USD") == 100_000.0
-
-
-async def test_messages_are_handed_to_lnbits(
-    make_user: MakeUser, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    grace = await make_user("grace")
-    heard = []
-    monkeypatch.setattr(
-        host_notices, "enqueue_user_notification", lambda *said: heard.append(said)
-    )
-    assert await host_notices.tell_user(grace.user_id, "hello")
-    assert not await host_notices.tell_user("nobody", "hello")
-    account = await get_account(grace.user_id)
-    assert account is not None
-    ((kind, values, where),) = heard
-    assert (kind.value, values) == ("text_message", {"message": "hello"})
-    assert where == account.extra.notifications
-    await host_notices.tell_administrator("hello")

@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
+from told import send_due
 from world import MakeWorld
 
 from satmachineadmin import distribution, tasks
 from satmachineadmin.base import cursors
+from satmachineadmin.desk import outbox
 from satmachineadmin.host import written
 from satmachineadmin.line import crud as line_crud
 from satmachineadmin.line import engine as line_engine
@@ -228,7 +230,10 @@ async def test_ten_minutes_of_rest(
     await make_world(deposits=["900.00"])
     await engine_paused.run_until_idle()
     await tasks.notify_and_reconcile()
+    await send_due()  # what people are told meanwhile would be news
     monkeypatch.setattr(tasks, "SWEEP_QUIET_SECONDS", 0)
+    monkeypatch.setattr(outbox, "POLL_SECONDS", 0)
+    messages = outbox.Outbox()
     state = tasks.State(is_engine=True, has_looked=True, full_sweep=time.monotonic())
     state.second_look = state.full_sweep
     monkeypatch.setattr(tasks, "state", state)
@@ -246,6 +251,7 @@ async def test_ten_minutes_of_rest(
                 began += 2  # the poll, and LNbits' statement before it
             if second % 5 == 0:
                 await line._follow_settings()
+                await messages.turn(distribution.INSTANCE_ID)
             if second % 20 == 0:
                 await line._look_at_payouts()
             if second % 50 == 0:

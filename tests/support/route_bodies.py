@@ -17,6 +17,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("PUT", "/staff/{staff_id}"): {"role": "manager"},
     ("PUT", "/visits/{visit_id}"): {"counts": {"bay:1": {"20": 1}}},
     ("PUT", "/preferences"): {"time_zone": "America/Guatemala"},
+    ("PUT", "/notifications"): {"digest_at": "08:00"},
     ("PUT", "/webhook"): {"events": []},
     ("POST", "/cash/hand"): {"kind": "to_bank", "amount": "1.00", "currency": "GTQ"},
     ("PUT", "/clients/{client_id}"): {"status": "paused"},

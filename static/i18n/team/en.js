@@ -15,6 +15,51 @@ window.i18n.global.mergeLocaleMessage('en', {
       limits_hint: 'Empty: no limit.'
     },
     nav: {discounts: 'Discounts', team: 'Team', settings: 'Settings'},
+    told: {
+      title: 'What you are told',
+      text: 'Messages to you alone, by the channels of your LNbits account.',
+      how: 'By which channels',
+      is_set: 'your address is set',
+      not_set: 'your LNbits account names no address',
+      not_offered: 'this LNbits does not send by it',
+      none_set: 'No channel is set: you are told nothing.',
+      none: 'This LNbits sends no messages: its administrator has set up no channel.',
+      account: 'Set one in your LNbits account',
+      test: 'Send me a test',
+      sent: 'Sent by {channels}.',
+      failed: 'No channel took it.',
+      not_sent: 'Nothing was sent: no channel is set.',
+      last: 'Last told {ago}.',
+      waiting: '{n} message goes {time}. | {n} messages go from {time} on.',
+      given_up:
+        '{n} message was taken by no channel within a day. | {n} messages were taken by no channel within a day each.',
+      when: 'When',
+      zone: 'By the clock of {zone}.',
+      quiet: 'Quiet hours',
+      quiet_from: 'From',
+      quiet_until: 'Until',
+      quiet_text:
+        'What comes meanwhile goes when they are over, in one message.',
+      digest: 'My day in one message',
+      digest_at: 'At',
+      of: 'What you are told of',
+      always:
+        'You are always told what another does with your money, and what waits for your yes.'
+    },
+    told_channel: {email: 'E-mail', nostr: 'Nostr', telegram: 'Telegram'},
+    told_result: {
+      sent: 'Sent.',
+      no_answer: 'No answer from the server.',
+      refused: 'The server refused it.',
+      bad_address: 'The address is not one.',
+      no_relay: 'Your Nostr address names no relay that can be reached.'
+    },
+    told_kind: {
+      sale: 'Each sale',
+      deposit: 'Deposits',
+      invitation: 'Answers to invitations',
+      visit: 'A visit was closed'
+    },
     webhook: {
       title: 'Your own server',
       text: 'A webhook: a program of yours is told what happens at your machines. Each call is signed, and comes again until your server takes it.',
@@ -243,6 +288,9 @@ window.i18n.global.mergeLocaleMessage('en', {
     },
     subject: {staff: 'person'},
     field: {
+      quiet_from: 'quiet from',
+      quiet_until: 'quiet until',
+      digest_at: 'daily sum at',
       role: 'role',
       operator_cash_in_fixed_fee: 'fixed cash-in fee',
       operator_cash_out_fixed_fee: 'fixed cash-out fee',

@@ -15,6 +15,51 @@ window.i18n.global.mergeLocaleMessage('es', {
       limits_hint: 'Vacío: sin límite.'
     },
     nav: {discounts: 'Descuentos', team: 'Equipo', settings: 'Ajustes'},
+    told: {
+      title: 'De qué se le avisa',
+      text: 'Mensajes solo para usted, por los canales de su cuenta de LNbits.',
+      how: 'Por qué canales',
+      is_set: 'su dirección está puesta',
+      not_set: 'su cuenta de LNbits no tiene dirección',
+      not_offered: 'este LNbits no envía por ahí',
+      none_set: 'No hay ningún canal: no se le avisa de nada.',
+      none: 'Este LNbits no envía mensajes: su administrador no ha configurado ningún canal.',
+      account: 'Ponga uno en su cuenta de LNbits',
+      test: 'Enviarme una prueba',
+      sent: 'Enviado por {channels}.',
+      failed: 'Ningún canal lo aceptó.',
+      not_sent: 'No se envió nada: no hay ningún canal.',
+      last: 'Último aviso {ago}.',
+      waiting: '{n} mensaje sale {time}. | {n} mensajes salen desde {time}.',
+      given_up:
+        'Ningún canal aceptó {n} mensaje en un día. | Ningún canal aceptó {n} mensajes en un día cada uno.',
+      when: 'Cuándo',
+      zone: 'Con el reloj de {zone}.',
+      quiet: 'Horas de silencio',
+      quiet_from: 'Desde',
+      quiet_until: 'Hasta',
+      quiet_text:
+        'Lo que llega mientras tanto sale cuando terminan, en un solo mensaje.',
+      digest: 'Mi día en un mensaje',
+      digest_at: 'A las',
+      of: 'De qué se le avisa',
+      always:
+        'Siempre se le avisa de lo que otro hace con su dinero y de lo que espera su sí.'
+    },
+    told_channel: {email: 'Correo', nostr: 'Nostr', telegram: 'Telegram'},
+    told_result: {
+      sent: 'Enviado.',
+      no_answer: 'El servidor no responde.',
+      refused: 'El servidor lo rechazó.',
+      bad_address: 'La dirección no es válida.',
+      no_relay: 'Su dirección de Nostr no nombra ningún relé al que se llegue.'
+    },
+    told_kind: {
+      sale: 'Cada venta',
+      deposit: 'Depósitos',
+      invitation: 'Respuestas a invitaciones',
+      visit: 'Se cerró una visita'
+    },
     webhook: {
       title: 'Su propio servidor',
       text: 'Un webhook: se avisa a un programa suyo de lo que pasa en sus cajeros. Cada llamada va firmada y se repite hasta que su servidor la acepta.',
@@ -244,6 +289,9 @@ window.i18n.global.mergeLocaleMessage('es', {
     },
     subject: {staff: 'persona'},
     field: {
+      quiet_from: 'silencio desde',
+      quiet_until: 'silencio hasta',
+      digest_at: 'resumen diario a las',
       role: 'función',
       operator_cash_in_fixed_fee: 'comisión fija por efectivo recibido',
       operator_cash_out_fixed_fee: 'comisión fija de retiro',
