@@ -33,7 +33,7 @@ from lnbits.db import (
 from pydantic import BaseModel
 from sqlalchemy import event, text
 from sqlalchemy.dialects.sqlite.aiosqlite import AsyncAdapt_aiosqlite_connection
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlalchemy.util import await_only
 
@@ -51,16 +51,8 @@ class OurDatabase(Database):
         super().__init__(db_name)
         self._file: tuple[int, int] | None = None
         if self.type == SQLITE:
-            self.engine = create_async_engine(
-                self.engine.url,
-                echo=self.engine.echo,
-                poolclass=AsyncAdaptedQueuePool,
-                pool_size=1,
-            )
-        connections = self.engine.sync_engine
-        if self.type == SQLITE:
-            event.listen(connections, "do_connect", _in_a_thread_that_may_be_left)
-        event.listen(connections, "connect", self._made)
+            self.engine = engine_of_one(self.engine)
+        event.listen(self.engine.sync_engine, "connect", self._made)
 
     def _made(self, connection: Any, _: Any) -> None:
         cursor = connection.cursor()
@@ -81,6 +73,15 @@ class OurDatabase(Database):
                 await self.engine.dispose()
             async with self.engine.connect() as conn:
                 yield Connection(conn, self.type, self.name, self.schema)
+
+
+def engine_of_one(engine: AsyncEngine) -> AsyncEngine:
+    """SQLite's engine with one connection, which is kept between uses."""
+    kept = create_async_engine(
+        engine.url, echo=engine.echo, poolclass=AsyncAdaptedQueuePool, pool_size=1
+    )
+    event.listen(kept.sync_engine, "do_connect", _in_a_thread_that_may_be_left)
+    return kept
 
 
 def _which_file(path: str) -> tuple[int, int] | None:

@@ -78,13 +78,14 @@ def unmount(folder: Path) -> None:
 
 @asynccontextmanager
 async def data_on_small_disk(tmp_path: Path) -> AsyncIterator[SmallDisk]:
-    """SQLite: connections are opened for each use, so between two the files move."""
+    """SQLite: the files move while nobody uses them, and are opened anew."""
     data = Path(settings.lnbits_data_folder).resolve()
     aside = tmp_path / "aside"
     async with core_db.lock, db.lock:
         shutil.copytree(data, aside)
         mount(data, sum(file.stat().st_size for file in aside.rglob("*")))
         shutil.copytree(aside, data, dirs_exist_ok=True)
+        await core_db.engine.dispose()
     disk = SmallDisk(data)
     try:
         yield disk
@@ -95,6 +96,7 @@ async def data_on_small_disk(tmp_path: Path) -> AsyncIterator[SmallDisk]:
             shutil.copytree(data, aside)
             unmount(data)
             shutil.copytree(aside, data, dirs_exist_ok=True)
+            await core_db.engine.dispose()
 
 
 async def move_tables(tablespace: str) -> None:
