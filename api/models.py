@@ -471,6 +471,9 @@ class SettlementAnswer(BaseModel):
     )
     refund_sats: int = Field(0, description="owed or paid back to the customer")
     refundable_sats: int = Field(..., description="still owed to the customer")
+    seen_at: datetime | None = Field(
+        None, description="when its operator said that they have seen its marks"
+    )
     marks: list[str] = Field(
         [],
         description="fee_off: charged off the fractions by more than 1 % of principal; "

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
+from .log_words import LOG_CODES
+
 LANGUAGES = ("en", "es")
 
 HEADINGS: dict[str, tuple[str, str]] = {
     "id": ("Number", "Número"),
+    "number": ("Order", "Orden"),
     "machine_npub": ("Machine's key", "Clave del cajero"),
     "claimed_npub": ("Key as registered", "Clave registrada"),
     "wallet_id": ("Wallet", "Billetera"),
@@ -130,6 +135,7 @@ HEADINGS: dict[str, tuple[str, str]] = {
         "Platform's discount, sat",
         "Descuento plataforma, sat",
     ),
+    "seen_at": ("Marks seen", "Marcas vistas"),
     "refundable_sats": ("Owed to the customer, sat", "Se debe al cliente, sat"),
     "settlement_id": ("Settlement's number", "Número de liquidación"),
     "leg_type": ("For what", "Por qué concepto"),
@@ -137,7 +143,7 @@ HEADINGS: dict[str, tuple[str, str]] = {
     "destination_ln_address": ("To address", "A la dirección"),
     "label": ("To whom", "A quién"),
     "amount_sats": ("Amount, sat", "Importe, sat"),
-    "sent_sats": ("Arrived, sat", "Llegó, sat"),
+    "sent_sats": ("Sent in its payment, sat", "Enviado en su pago, sat"),
     "amount_fiat": ("Cash", "Efectivo"),
     "attempts": ("Tries", "Intentos"),
     "next_try_at": ("Next try", "Próximo intento"),
@@ -177,7 +183,6 @@ HEADINGS: dict[str, tuple[str, str]] = {
     "at": ("When", "Cuándo"),
     "by": ("By", "Por"),
     "source": ("From", "Origen"),
-    "number": ("Number", "Número"),
     "opened_at": ("Opened", "Abierta"),
     "opened_by": ("Opened by", "Abierta por"),
     "closed_at": ("Closed", "Cerrada"),
@@ -280,6 +285,7 @@ FIGURES: dict[str, tuple[str, str]] = {
 }
 
 CODES: dict[str, dict[str, tuple[str, str]]] = {
+    **LOG_CODES,
     "who": {
         "customers": ("Customers", "Clientes"),
         "lps": ("LPs", "LP"),
@@ -358,6 +364,8 @@ CODES: dict[str, dict[str, tuple[str, str]]] = {
         "paid outside": ("Paid outside", "Pagado por fuera"),
     },
 }
+# Of the ids of people a reader sees their own: a login, which is in no file.
+_USER_ID = re.compile("[0-9a-f]{32}")
 BOOLS = {False: ("no", "no"), True: ("yes", "sí")}
 
 
@@ -377,5 +385,8 @@ def heading(name: str, language: str) -> str:
 
 def code_text(column: str, code: str, language: str) -> str:
     """The words of a code; other texts as they are."""
+    if column in ("actor", "by"):
+        column = "actor"
+        code = "you" if _USER_ID.fullmatch(code) else code
     words = CODES.get(column, {}).get(code)
     return words[LANGUAGES.index(language)] if words else code

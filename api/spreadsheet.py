@@ -50,8 +50,12 @@ class Sheet:
         """The columns, each id after its name."""
         names: list[str] = []
         for name in kinds:
+            if name == "operator_user_id":
+                continue  # a login, which no file for people needs
             beside = _NAMED.get(name)
-            if beside and beside not in kinds:
+            # a list that names its LP itself names them once
+            is_there = beside == "client" and "username" in kinds
+            if beside and beside not in kinds and not is_there:
                 names.append(beside)
             names.append(name)
         return names

@@ -14,7 +14,7 @@ from ..base.database import db
 from ..base.zones import Zone
 from ..books.insight_sums import up_to_date
 from ..books.lists import ListQuery, fetch_page
-from ..books.log import AUDIT_FIELDS, audit_answer, audit_source
+from ..books.log import AUDIT_FIELDS, audit_answer, audit_source, by_person
 from ..books.summaries import SumsOfDays, platform_counts, sums_of_days, version_of
 from ..desk.attention import everything_that_waits
 from ..host.people import super_user, usernames_of
@@ -87,13 +87,15 @@ async def _acting_for(user_id: str) -> list[ActingFor]:
 @router.get(
     "/audit",
     summary="Who did what, at the caller's machines or as an LP",
+    description="`actor=you` is the caller; others are a role, or the name that the "
+    "operator gave who works for them.",
     response_model=AuditPage,
     responses=refusals(400),
     openapi_extra=filter_docs(AUDIT_FIELDS, "AuditFilters"),
 )
 async def api_audit(scope: InScope, query: AskedOfAudit) -> AuditPage:
     source = audit_source(scope.user_id, scope.is_all, super_user())
-    found, total = await fetch_page(source, query)
+    found, total = await fetch_page(source, by_person(query, scope.user_id))
     data = [AuditAnswer(**audit_answer(row)) for row in found]
     return AuditPage(data=data, total=total)
 
@@ -107,7 +109,7 @@ async def api_audit(scope: InScope, query: AskedOfAudit) -> AuditPage:
 )
 async def api_audit_csv(scope: InScope, query: AskedOfAudit) -> Any:
     source = audit_source(scope.user_id, scope.is_all, super_user())
-    return csv_answer(source, query, "audit.csv")
+    return csv_answer(source, by_person(query, scope.user_id), "audit.csv")
 
 
 @router.get(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..base.acting import person_behind
 from ..base.database import in_list
-from .lists import Fields, Source
+from .lists import Condition, Fields, ListQuery, Source
 from .reports import own_machines_sql, whose
 
 S = "satoshimachine"
@@ -128,6 +129,19 @@ def audit_source(user_id: str, is_all: bool, super_user_id: str) -> Source:
         params=params,
         key="a.id",
     )
+
+
+def by_person(query: ListQuery, user_id: str) -> ListQuery:
+    """The query with `actor=you` as the reader themselves: their id is a login, which
+    stands in no address."""
+    own = person_behind(user_id)
+
+    def meant(one: Condition) -> Condition:
+        if one.field != "actor":
+            return one
+        return replace(one, values=[own if v == "you" else v for v in one.values])
+
+    return replace(query, conditions=[meant(one) for one in query.conditions])
 
 
 def audit_answer(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -56,6 +56,7 @@ SETTLEMENT_KINDS: dict[str, Kind] = {
     "loss_sats": "int",
     "refund_sats": "int",
     "refundable_sats": "int",
+    "seen_at": "time",
 }
 # What the customer is owed and nothing sends yet: "everyone paid" is not true then.
 REFUNDABLE = f"""(

@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 import screen_words
 
+from satmachineadmin.api.log_words import LOG_CODES
+
 from dev import installation
 
 pytestmark = pytest.mark.pure
@@ -28,6 +30,7 @@ PATTERNS = ROOT / "static" / "i18n" / "sentences" / "es.json"
 # Said to a machine, which reads English; or never said.
 SILENT_FILES = {
     "__init__.py",
+    "api/log_words.py",  # the log's words for it
     "api/sheet_words.py",  # a spreadsheet's words, in both languages
     "books/accounting.py",  # the CSV's own words
     "books/trade_lines.py",  # the accounting file's words
@@ -339,3 +342,22 @@ def test_no_screen_says_a_code() -> None:
         groups = ("field", "tx_type", "settlement_status", "leg_type")
         unknown = {c for c in codes if not any(f"{g}.{c}" in known for g in groups)}
         assert unknown == set(), language
+
+
+def test_the_log_is_called_the_same_in_a_spreadsheet() -> None:
+    """What happened, to what, by whom: the words of the screens."""
+    groups = {"action": "audit_action", "subject_type": "subject"}
+    for column, codes in LOG_CODES.items():
+        group = groups.get(column, "audit_actor")
+        for place, language in enumerate(screen_words.LANGUAGES):
+            said = {
+                name.removeprefix(f"{group}."): text
+                for name, text in screen_words.words(language).items()
+                if name.startswith(f"{group}.")
+            }
+            theirs = {
+                code if column == "action" else code.replace(" ", "_"): both[place]
+                for code, both in codes.items()
+                if code != "you"
+            }
+            assert theirs == said, (column, language)

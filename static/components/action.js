@@ -3,8 +3,8 @@
 // open({title, lines, fields, ok, danger, once, preview(values), foresee(values),
 // run(values, key)}): `foresee` asks the server what would happen, as it is typed.
 // `run` returns the sentence that tells the outcome, or throws an Error to show. A
-// field is {name, label, type: text|long|amount|sats|rate|select|date, required,
-// value}; the suffix of an amount is its currency. `once`: what it sends with `key` is
+// field is {name, label, type: text|long|amount|sats|rate|select|several|date,
+// required, value}; the suffix of an amount is its currency. `once`: what it sends with `key` is
 // done once; if the answer is lost that is what is said, and the same sends the same
 // key.
 // Without `ok` there is nothing to do but `also: {label, run()}`, if that is given.

@@ -35,7 +35,7 @@
     payments_waiting: ['hourglass_top', 'warn', 'look'],
     unstamped: ['help', 'warn', 'look'],
     webhook: ['dns', 'warn', 'look'],
-    less_arrived: ['trending_down', 'warn', 'look'],
+    less_arrived: ['trending_down', 'warn', 'seen'],
     operator_gone: ['person_off', 'bad', 'look'],
     wallet_gone: ['account_balance_wallet', 'bad', 'look'],
     lp_gone: ['person_off', 'bad', 'look'],
@@ -89,7 +89,8 @@
     quarantined: 'resolve',
     dispense: 'dispense',
     refund: 'refund',
-    leg_failed: 'retry'
+    leg_failed: 'retry',
+    less_arrived: 'seen'
   }
   const FEW = 3
 

@@ -6,7 +6,14 @@ satmachine.component('deposits', {
     url: Boolean
   },
   emits: ['changed'],
+  data() {
+    return {rows: []}
+  },
   computed: {
+    waiting() {
+      const may = !this.own && this.can('PUT /deposits/{deposit_id}/status')
+      return may ? this.rows.filter(({status}) => status === 'pending') : []
+    },
     columns() {
       const col = (name, extra) => ({
         name,
@@ -54,6 +61,23 @@ satmachine.component('deposits', {
   methods: {
     reload(quiet) {
       this.$refs.list.reload(quiet)
+    },
+    confirmSeveral() {
+      this.$refs.action.open(
+        satmachine.asksSeveral(this.waiting, {
+          title: this.t('deposits.several_title'),
+          lines: this.t('deposits.several_text'),
+          label: this.t('deposits.several_label'),
+          ok: this.t('deposits.do_confirmed'),
+          name: ({amount, currency, username, client_id}) =>
+            [
+              this.fmt.fiat(amount, currency),
+              username || this.fmt.short(client_id)
+            ].join(' · '),
+          run: ({id}) =>
+            satmachine.api.put(`/deposits/${id}/status`, {status: 'confirmed'})
+        })
+      )
     },
     changed() {
       this.reload(true)

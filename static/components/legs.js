@@ -9,7 +9,16 @@ satmachine.component('legs', {
     own: Boolean,
     url: Boolean
   },
+  data() {
+    return {rows: []}
+  },
   computed: {
+    failed() {
+      const may = !this.own && this.can('POST /payments/{leg_id}/retry')
+      const isOurs = ({status, machine_id, in_flight}) =>
+        status === 'failed' && !in_flight && this.isOwn(machine_id)
+      return may ? this.rows.filter(isOurs) : []
+    },
     columns() {
       const col = (name, extra) => ({
         name,
@@ -94,6 +103,28 @@ satmachine.component('legs', {
   methods: {
     reload(quiet) {
       this.$refs.list.reload(quiet)
+    },
+    retrySeveral() {
+      this.$refs.action.open(
+        satmachine.asksSeveral(this.failed, {
+          title: this.t('payments.several_title'),
+          lines: this.t('payments.several_text'),
+          label: this.t('payments.several_label'),
+          ok: this.t('leg.retry'),
+          fields: [
+            {
+              name: 'reason',
+              type: 'long',
+              label: this.t('common.reason'),
+              required: true
+            }
+          ],
+          name: leg =>
+            `${this.fmt.sats(leg.amount_sats)} · ${this.legName(leg)}`,
+          run: ({id}, {reason}) =>
+            satmachine.api.post(`/payments/${id}/retry`, {reason})
+        })
+      )
     },
     code(row) {
       return this.currency || this.currencyOf(row.machine_id)

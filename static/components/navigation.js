@@ -10,6 +10,7 @@ satmachine.component('navigation', {
         lps: 'groups',
         splits: 'call_split',
         discounts: 'sell',
+        settings: 'settings',
         team: 'badge',
         cash: 'payments',
         books: 'menu_book',

@@ -7,6 +7,7 @@
     refund: at('refund'),
     dispense: at('dispense'),
     voidIt: at('void'),
+    seen: at('seen'),
     note: at('notes'),
     test: at('test')
   }
@@ -22,6 +23,7 @@
           dispense: 'local_atm',
           retry: 'replay',
           voidIt: 'block',
+          seen: 'visibility',
           note: 'edit_note',
           test: 'science'
         }
@@ -53,6 +55,7 @@
           refundable_sats > 0 && 'refund',
           (open || held) && tx_type === 'cash_out' && 'dispense',
           status !== 'voided' && !moved && 'voidIt',
+          this.isUnseen(this.settlement) && 'seen',
           'note',
           'test'
         ].filter(action => action && this.can(ROUTES[action]))
@@ -77,8 +80,8 @@
       },
       wanted(action, index) {
         const waits = ['awaiting_dispense', 'attention']
-        if (index > 0 || ['note', 'test', 'voidIt'].includes(action))
-          return false
+        const quiet = ['seen', 'note', 'test', 'voidIt']
+        if (index > 0 || quiet.includes(action)) return false
         return action !== 'dispense' || waits.includes(this.settlement.status)
       },
       reason() {
@@ -286,6 +289,12 @@
         this.ask('void', {
           fields: [this.reason()],
           danger: true
+        })
+      },
+      seen() {
+        this.ask('seen', {
+          fields: [{...this.reason(), required: false}],
+          body: ({reason}) => (reason ? {reason} : {})
         })
       },
       note() {

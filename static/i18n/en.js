@@ -26,6 +26,9 @@ window.i18n.global.mergeLocaleMessage('en', {
       not_an_amount: 'Type an amount such as 750.00.',
       two_readings:
         'This can be read as {one} and as {other}. Type one of the two.',
+      several: '{n} chosen',
+      several_done: '{n} done.',
+      several_refused: '{n} refused: {why}',
       unanswered:
         'The server of this address does not answer now, so nobody knows whether it can be paid. Look at the address once more; press “{ok}” again to keep it as it is.',
       whole_units: '{code} has no decimal places: type a whole number.',
@@ -62,6 +65,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       keep: 'Keep it'
     },
     nav: {
+      jumps: 'On this page',
       label: 'Sections',
       all: 'All sections; this is {here}',
       overview: 'Overview',
@@ -315,6 +319,11 @@ window.i18n.global.mergeLocaleMessage('en', {
     },
     payments: {
       paid_from: 'Paid from',
+      several: 'Pay several again',
+      several_title: 'Pay these again?',
+      several_text:
+        'Each is tried once more now. Take out what is not to be tried.',
+      several_label: 'Payments on this page that failed',
       transaction_time: 'Time',
       machine_id: 'Machine',
       leg_type: 'For',
@@ -344,6 +353,11 @@ window.i18n.global.mergeLocaleMessage('en', {
       recorded: '{amount} from {name} is recorded. Confirm it when counted.',
       recorded_at: 'recorded {time}',
       confirmed_at: 'confirmed {time}',
+      several: 'Confirm several',
+      several_title: 'Confirm these deposits?',
+      several_text:
+        'Each of them starts to work: the next cash-outs buy sats for it. Take out what you did not count.',
+      several_label: 'Deposits on this page that wait',
       none: 'No deposits yet',
       none_text: 'Record one when an LP hands you cash.',
       none_own: 'The operator records one when you hand over cash.',
@@ -402,6 +416,36 @@ window.i18n.global.mergeLocaleMessage('en', {
       per_day: 'Per day',
       payments: 'Payments to you',
       deposits: 'Your deposits'
+    },
+    steps: {
+      title: 'First steps',
+      count: '{done} of {all} done',
+      hide: 'Put away',
+      done: 'done:',
+      to_do: 'to do:',
+      operator: {
+        wallet: 'A Lightning wallet for a machine, and for nothing else',
+        machine: 'Register the first machine',
+        pairing: 'Pair it, or give it the wallet’s key',
+        fees: 'Set your fees',
+        splits:
+          'Say who shares your fees (they stay in the machine’s wallet else)',
+        lp: 'Invite the first LP',
+        deposit: 'Record the first deposit',
+        sale: 'The first sale: buy for a small note, and mark it as a test'
+      },
+      platform: {
+        fees: 'Set the platform’s fees',
+        wallet: 'Choose the wallet that receives them',
+        relays: 'Name the relays that machines use',
+        host: 'Make LNbits’ balances fast'
+      },
+      lp: {
+        profile: 'Choose the wallet that receives your sats',
+        machine: 'An operator enrols you, and you say yes',
+        deposit: 'Hand over cash, which the operator confirms',
+        sats: 'The first sats arrive'
+      }
     },
     statement: {
       title: 'Statement',

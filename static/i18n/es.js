@@ -26,6 +26,9 @@ window.i18n.global.mergeLocaleMessage('es', {
       not_an_amount: 'Escriba un importe como 750.00.',
       two_readings:
         'Esto puede leerse como {one} y como {other}. Escriba uno de los dos.',
+      several: '{n} elegidos',
+      several_done: '{n} hechos.',
+      several_refused: '{n} rechazados: {why}',
       unanswered:
         'El servidor de esta dirección no contesta ahora, así que no se sabe si se le puede pagar. Revise la dirección; pulse «{ok}» otra vez para dejarla como está.',
       whole_units: '{code} no tiene decimales: escriba un número entero.',
@@ -62,6 +65,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       keep: 'Dejarla'
     },
     nav: {
+      jumps: 'En esta página',
       label: 'Secciones',
       all: 'Todas las secciones; está en {here}',
       overview: 'Resumen',
@@ -316,6 +320,11 @@ window.i18n.global.mergeLocaleMessage('es', {
     },
     payments: {
       paid_from: 'Pagado desde',
+      several: 'Pagar varios otra vez',
+      several_title: '¿Pagar estos otra vez?',
+      several_text:
+        'Cada uno se intenta una vez más ahora. Quite lo que no deba intentarse.',
+      several_label: 'Pagos de esta página que fallaron',
       transaction_time: 'Hora',
       machine_id: 'Cajero',
       leg_type: 'Concepto',
@@ -346,6 +355,11 @@ window.i18n.global.mergeLocaleMessage('es', {
       recorded: '{amount} de {name} queda anotado. Confírmelo al contarlo.',
       recorded_at: 'anotado {time}',
       confirmed_at: 'confirmado {time}',
+      several: 'Confirmar varios',
+      several_title: '¿Confirmar estos depósitos?',
+      several_text:
+        'Cada uno empieza a trabajar: las próximas ventas de efectivo compran sats con él. Quite lo que no haya contado.',
+      several_label: 'Depósitos de esta página que esperan',
       none: 'Aún no hay depósitos',
       none_text: 'Anote uno cuando un LP le entregue efectivo.',
       none_own: 'El operador anota uno cuando usted entrega efectivo.',
@@ -404,6 +418,36 @@ window.i18n.global.mergeLocaleMessage('es', {
       per_day: 'Por día',
       payments: 'Pagos a usted',
       deposits: 'Sus depósitos'
+    },
+    steps: {
+      title: 'Primeros pasos',
+      count: '{done} de {all} hechos',
+      hide: 'Guardar',
+      done: 'hecho:',
+      to_do: 'por hacer:',
+      operator: {
+        wallet: 'Una billetera Lightning para un cajero, y para nada más',
+        machine: 'Registre el primer cajero',
+        pairing: 'Emparéjelo, o dele la clave de la billetera',
+        fees: 'Fije sus comisiones',
+        splits:
+          'Diga quién comparte sus comisiones (si no, quedan en la billetera del cajero)',
+        lp: 'Invite al primer LP',
+        deposit: 'Registre el primer depósito',
+        sale: 'La primera venta: compre con un billete pequeño y márquela como prueba'
+      },
+      platform: {
+        fees: 'Fije las comisiones de la plataforma',
+        wallet: 'Elija la billetera que las recibe',
+        relays: 'Indique los relays que usan los cajeros',
+        host: 'Haga rápidos los saldos de LNbits'
+      },
+      lp: {
+        profile: 'Elija la billetera que recibe sus sats',
+        machine: 'Un operador lo inscribe, y usted acepta',
+        deposit: 'Entregue efectivo, que el operador confirma',
+        sats: 'Llegan los primeros sats'
+      }
     },
     statement: {
       title: 'Estado de cuenta',

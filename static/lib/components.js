@@ -3,6 +3,8 @@
 ;(() => {
   const {format, store, api} = window.satmachine
 
+  const UNSEEN = ['less_arrived', 'fee_off']
+
   const shared = {
     data() {
       return {store}
@@ -90,6 +92,10 @@
       settlementState({status, refundable_sats}) {
         const isOwed = status === 'completed' && refundable_sats > 0
         return isOwed ? 'refund_open' : status
+      },
+      // What attention asks the operator to have seen, beside a settlement's status.
+      isUnseen({marks, seen_at}) {
+        return !seen_at && marks.some(one => UNSEEN.includes(one))
       },
       // Who a leg is for: our own fee has a label of the server's language.
       legName({leg_type, label, destination_ln_address}) {
@@ -213,6 +219,46 @@
       window.i18n.global.t('satmachine.common.unanswered', {ok})
     )
 
+  // Several of a kind, each by its own request: what was done stays done, and what was
+  // refused says why.
+  async function oneByOne(rows, run) {
+    const refused = []
+    for (const row of rows) {
+      await run(row).catch(error => refused.push(error.message))
+    }
+    const {t} = window.i18n.global
+    const n = rows.length - refused.length
+    const said = t('satmachine.common.several_done', {n: format.number(n)}, n)
+    if (!refused.length) return said
+    const why = [...new Set(refused)].join(' ')
+    const many = format.number(refused.length)
+    return `${said} ${t('satmachine.common.several_refused', {n: many, why})}`
+  }
+  // The question of several: all are chosen, and what is not meant is taken out.
+  const asksSeveral = (rows, {fields = [], label, name, run, ...ask}) => ({
+    ...ask,
+    fields: [
+      {
+        name: 'several',
+        type: 'several',
+        label,
+        options: rows.map(row => ({value: row.id, label: name(row)})),
+        value: rows.map(({id}) => id)
+      },
+      ...fields
+    ],
+    preview: ({several}) => {
+      const {t} = window.i18n.global
+      const n = several.length
+      return t('satmachine.common.several', {n: format.number(n)}, n)
+    },
+    run: ({several, ...values}) =>
+      oneByOne(
+        rows.filter(({id}) => several.includes(id)),
+        row => run(row, values)
+      )
+  })
+
   // What was typed (`dirty`) is not left behind without a question: see index.js.
   const keepsTyped = {
     watch: {
@@ -251,6 +297,7 @@
     keepsTyped,
     asksTwice,
     asksReceiver,
+    asksSeveral,
     forPeople,
     inAddress
   })

@@ -1,5 +1,28 @@
 satmachine.component('screen-log', {
+  data() {
+    return {staff: []}
+  },
   computed: {
+    // Themselves, roles, and who works for them by name.
+    people() {
+      const {me, acting} = this
+      const roles = [
+        (me.operator || me.super) && 'lp',
+        (me.lp || me.super || acting) && 'operator',
+        !me.super && 'super',
+        'machine',
+        'engine',
+        'system'
+      ].filter(Boolean)
+      return [
+        {value: 'you', label: this.t('audit.you')},
+        ...roles.map(value => ({
+          value,
+          label: this.words('audit_actor', value)
+        })),
+        ...this.staff.map(value => ({value, label: value}))
+      ]
+    },
     columns() {
       return [
         {name: 'what', label: this.t('log.what')},
@@ -19,7 +42,13 @@ satmachine.component('screen-log', {
             })
           )
         },
+        {name: 'actor', label: this.t('log.actor'), options: this.people},
         {name: 'action', label: this.t('log.action'), options: this.actions},
+        {
+          name: 'machine_id',
+          label: this.t('payments.machine_id'),
+          options: this.machineOptions()
+        },
         {name: 'created_at', type: 'range'}
       ]
     },
@@ -36,6 +65,12 @@ satmachine.component('screen-log', {
         a.label.localeCompare(b.label)
       )
     }
+  },
+  async created() {
+    if (!this.me.operator || !this.can('GET /staff')) return
+    // the list is whole without their names
+    const found = await satmachine.api.get('/staff').catch(() => ({data: []}))
+    this.staff = found.data.map(one => one.username).filter(Boolean)
   },
   methods: {
     target({subject_type, subject_id}) {

@@ -1,5 +1,13 @@
 satmachine.component('screen-settlements', {
+  data() {
+    return {rows: []}
+  },
   computed: {
+    unseen() {
+      const may = this.can('POST /settlements/{settlement_id}/seen')
+      const isOurs = row => this.isUnseen(row) && this.isOwn(row.machine_id)
+      return may ? this.rows.filter(isOurs) : []
+    },
     columns() {
       const col = (name, extra) => ({
         name,
@@ -83,6 +91,23 @@ satmachine.component('screen-settlements', {
     }
   },
   methods: {
+    seeSeveral() {
+      this.$refs.action.open(
+        satmachine.asksSeveral(this.unseen, {
+          title: this.t('settlements.several_title'),
+          lines: this.t('repair.seen_text'),
+          label: this.t('settlements.several_label'),
+          ok: this.t('repair.seen'),
+          name: row =>
+            [
+              this.fmt.second(row.transaction_time),
+              this.fmt.fiat(row.traded_fiat, row.fiat_code),
+              row.marks.map(one => this.words('mark', one)).join(', ')
+            ].join(' · '),
+          run: ({id}) => satmachine.api.post(`/settlements/${id}/seen`)
+        })
+      )
+    },
     open(row) {
       this.go(`settlements/${row.id}`)
     }

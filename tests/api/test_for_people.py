@@ -6,8 +6,10 @@ summer time: the overview, the list, the books and the CSV of the same sales agr
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
+import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +20,7 @@ from zoneinfo import ZoneInfo
 import pytest
 import pytest_asyncio
 from api_world import Desk, make_desk, ok, refused
+from fastapi import FastAPI
 from money_rows import add_leg, add_settlement
 from rebooked import rebook
 
@@ -28,6 +31,7 @@ from satmachineadmin.models import utc_now
 from satmachineadmin.parties.positions_crud import day_debits
 
 from conftest import MakeUser, MakeWallet
+from dev.accounts import API_PREFIX
 
 ZONES = ("America/Guatemala", "Europe/Berlin", "Asia/Kolkata", "Pacific/Auckland")
 
@@ -183,6 +187,59 @@ async def test_a_spreadsheet_is_for_people(people: People) -> None:
         assert b"_" not in answer.content.split(b"\r\n")[0], path
     ok(await api.put("/preferences", json={"number_format": None}))
     refused(await api.get("/settlements.csv", params={"for": "ants"}), 400, "for")
+
+
+SIGNS = {"en": (",", re.compile(r"-?\d+,\d+")), "es": (";", re.compile(r"-?\d+\.\d+"))}
+MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
+STRANGE = 'Ñandú; "1,5" =SUM(A1)'
+
+
+async def test_every_file_is_read_right_by_a_spreadsheet(
+    app: FastAPI, people: People
+) -> None:
+    """What LibreOffice needs of the bytes, in both locales: one byte order mark, one
+    separator that no number has in it, the locale's decimal sign without groups, times
+    that it knows for times, no formula, columns of different names, no codes."""
+    api = people.operator.api
+    machine = f"/machines/{people.machine['id']}"
+    ok(await api.put(machine, json={"name": STRANGE}))
+    paths = [
+        path.removeprefix(API_PREFIX)
+        for path in app.openapi()["paths"]
+        if path.startswith(API_PREFIX) and path.endswith(".csv") and "{" not in path
+    ]
+    assert len(paths) > 10
+    read = 0
+    for path in paths:
+        for language, (mark, wrong) in SIGNS.items():
+            asked = {"for": "spreadsheet", "lang": language, "tz": "Asia/Kolkata"}
+            answer = await api.get(path, params=asked)
+            if answer.status_code != 200:
+                continue  # the super's, or one that names what it is about
+            content = answer.content
+            assert content.startswith(codecs.BOM_UTF8), path
+            assert content.count(codecs.BOM_UTF8) == 1
+            assert content.endswith(b"\r\n") and b"\n\n" not in content
+            text = content.decode("utf-8-sig")
+            head, *rows = csv.reader(io.StringIO(text, newline=""), delimiter=mark)
+            assert len(head) == len(set(head)) > 1, (path, head)
+            for row in rows:
+                assert len(row) == len(head), path
+                for name, cell in zip(head, row, strict=True):
+                    assert not wrong.fullmatch(cell), (path, name, cell)
+                    assert not re.match("[=+@\t\r]|-[^0-9]", cell), (path, name, cell)
+                    if "(Asia/Kolkata)" in name and cell:
+                        assert MOMENT.fullmatch(cell), (path, name, cell)
+                assert people.operator.user_id not in row, path
+            read += len(rows)
+            if path in ("/machines.csv", "/settlements.csv"):
+                assert any(STRANGE in row for row in rows), path
+            if path == "/audit.csv":
+                done = {cell for row in rows for cell in row}
+                known = {"en": {"you", "Machine changed"}, "es": {"usted"}}
+                assert known[language] <= done
+    assert read > 10
+    ok(await api.put(machine, json={"name": people.machine["name"]}))
 
 
 async def test_a_list_says_what_it_adds_up_to(people: People) -> None:

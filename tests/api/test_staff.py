@@ -231,6 +231,12 @@ async def test_the_log_names_who_did_it_and_a_removed_person_is_out(
     log = ok(await desk.operator.api.get("/audit?limit=100"))["data"]
     (entry,) = [e for e in log if (e["after"] or {}).get("location") == "Zone 4"]
     assert entry["actor"] == person.username
+    # by the person: the operator themselves are `you`, whose id is in no address
+    for who, is_theirs in ((person.username, True), ("you", False)):
+        asked = f"/audit?limit=100&actor={who}"
+        page = ok(await desk.operator.api.get(asked))["data"]
+        assert page and (entry in page) == is_theirs
+        assert len({e["actor"] for e in page}) == 1
     assert ok(await person.api.get("/me"))["acting_for"] == []
 
 

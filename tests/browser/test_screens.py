@@ -146,6 +146,24 @@ async def test_an_open_page_notices_silence_and_outlives_a_refusal(
     await page.context.close()
 
 
+async def test_a_long_page_has_jumps_on_a_phone(stage: Stage, desk: Desk) -> None:
+    for who, path in ((desk.operator, f"machines/{desk.machine_id}"), (desk.lp, "dca")):
+        watched = await stage.open(who, path, phone=True)
+        page = watched.page
+        jumps = page.get_by_role("navigation", name="On this page")
+        names = await jumps.get_by_role("button").all_inner_texts()
+        assert len(names) >= 4, names
+        for button in await jumps.get_by_role("button").all():
+            box = await button.bounding_box()
+            assert box and box["height"] >= 44
+        await jumps.get_by_role("button").last.click()
+        await page.wait_for_function("scrollY > 200")
+        heading = await page.evaluate("document.activeElement.textContent.trim()")
+        assert heading == names[-1]
+        watched.assert_clean()
+        await page.context.close()
+
+
 async def test_every_control_is_reached_with_the_keyboard(
     stage: Stage, desk: Desk
 ) -> None:

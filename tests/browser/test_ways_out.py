@@ -282,3 +282,83 @@ async def test_one_lp_at_two_machines_is_one_person(stage: Stage, desk: Desk) ->
     await card.get_by_text("none yet", exact=False).first.wait_for()
     watched.assert_clean()
     await page.context.close()
+
+
+async def test_several_are_done_at_once(stage: Stage, desk: Desk) -> None:
+    """Deposits confirmed, payments tried again, marks seen: all that are on the page
+    but those that were taken out; what is refused says why."""
+    client = {"client_id": desk.client_id}
+    for amount in ("11.00", "12.00", "13.00"):
+        body = {**client, "amount": amount}
+        answer(await desk.operator.api.post("/deposits", json=body))
+    watched = await stage.open(desk.operator, "lps?show=deposits")
+    page = watched.page
+    dialog = page.get_by_role("dialog")
+    await page.get_by_role("button", name="Confirm several").click()
+    await dialog.get_by_text("4 chosen").wait_for()
+    await dialog.get_by_role("checkbox", name="700.00").click()
+    await dialog.get_by_role("checkbox", name="11.00").click()
+    await dialog.get_by_text("2 chosen").wait_for()
+    await act(page, "Confirm", done="2 done")
+    asked = {**client, "status": "pending"}
+    left = answer(await desk.operator.api.get("/deposits", params=asked))["data"]
+    assert {one["amount"] for one in left} == {"700.00", "11.00"}
+    for one in left:
+        if one["amount"] == "11.00":
+            path, cancelled = f"/deposits/{one['id']}/status", {"status": "cancelled"}
+            answer(await desk.operator.api.put(path, json={**cancelled, "reason": "x"}))
+
+    async def with_marks(route: Route) -> None:
+        found = await route.fetch()
+        told = await found.json()
+        for row in told["data"]:
+            row["marks"] = ["fee_off"]
+        await route.fulfill(response=found, json=told)
+
+    await page.route("**/api/v1/settlements?*", with_marks)
+    await stage.turn(watched, "settlements")
+    await page.get_by_role("button", name="Mark several as seen").click()
+    boxes = dialog.get_by_role("checkbox")
+    for box in (await boxes.all())[1:]:
+        await box.click()
+    await act(page, "Mark as seen", done="1 done")
+    rows = answer(await desk.operator.api.get("/settlements"))["data"]
+    assert sum(row["seen_at"] is not None for row in rows) == 1
+    watched.assert_clean()
+    await page.unroute_all(behavior="wait")
+    await page.context.close()
+
+
+async def test_the_beginning_has_a_list_of_steps(stage: Stage) -> None:
+    """Each is done by itself when it is, and the list can be put away."""
+    operator = await stage.person("begins")
+    wallet = await create_wallet(operator, "Begins")
+    body = {"machine_npub": wallet.id * 2, "wallet_id": wallet.id, "fiat_code": "GTQ"}
+    machine = answer(await operator.api.post("/machines", json=body))
+    watched = await stage.open(operator, "overview")
+    page = watched.page
+    steps = page.get_by_role("region", name="First steps")
+    await steps.get_by_text("2 of 8 done").wait_for()
+    fees = {"operator_cash_out_fee_fraction": "0.05"}
+    answer(await operator.api.put(f"/machines/{machine['id']}", json=fees))
+    split = {"target": operator.wallet.id, "fraction": "1"}
+    answer(await operator.api.put("/splits", json={"splits": [split]}))
+    await page.evaluate("satmachine.live.loadMachines()")
+    await steps.get_by_text("4 of 8 done").wait_for()
+    await steps.get_by_role("link", name="Invite the first LP").click()
+    await page.wait_for_url("**/lps")
+    await page.go_back()
+    await steps.get_by_role("button", name="Put away").click()
+    await steps.wait_for(state="detached")
+    await page.reload()
+    await page.get_by_text("No settlements yet").wait_for()
+    assert await steps.count() == 0
+    watched.assert_clean()
+    await page.context.close()
+    fresh = await stage.person("fresh")
+    answer(await fresh.api.post("/lp", json={"dca_wallet_id": fresh.wallet.id}))
+    for who, path in ((stage.platform, "platform"), (fresh, "dca")):
+        watched = await stage.open(who, path)
+        await watched.page.get_by_role("region", name="First steps").wait_for()
+        watched.assert_clean()
+        await watched.page.context.close()

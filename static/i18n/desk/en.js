@@ -10,6 +10,7 @@ window.i18n.global.mergeLocaleMessage('en', {
       each: 'Each of them',
       all: 'All of them in a list',
       go: {
+        seen: 'Mark as seen',
         decide: 'Decide',
         resolve: 'Resolve',
         look: 'Look',
@@ -233,7 +234,12 @@ window.i18n.global.mergeLocaleMessage('en', {
       again_text:
         'After a new service key or other relays, let the machine scan a new code. Until then it stays paired as it is.'
     },
-    settlements: {legs: 'All payments of settlements'},
+    settlements: {
+      several: 'Mark several as seen',
+      several_title: 'Mark these as seen?',
+      several_label: 'Settlements on this page with marks',
+      legs: 'All payments of settlements'
+    },
     flow: {
       title: 'Where every sat went',
       wire: 'Customer paid',
@@ -306,6 +312,11 @@ window.i18n.global.mergeLocaleMessage('en', {
       void_text:
         'Nobody is paid from it: all its sats stay in the machine’s wallet. This cannot be undone.',
       void_done: 'The settlement is voided.',
+      seen: 'Mark as seen',
+      seen_title: 'Mark it as seen?',
+      seen_text:
+        'Attention leaves it out from now on. Nothing else changes: no sats move, and its marks stay.',
+      seen_done: 'Attention leaves it out now.',
       note: 'Add a note',
       note_title: 'Add a note',
       note_text: 'Notes stay with the settlement and cannot be changed.',

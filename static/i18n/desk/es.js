@@ -10,6 +10,7 @@ window.i18n.global.mergeLocaleMessage('es', {
       title: 'Requiere su atención',
       nothing: 'Nada lo espera.',
       go: {
+        seen: 'Marcar como vista',
         decide: 'Decidir',
         resolve: 'Resolver',
         look: 'Ver',
@@ -235,7 +236,12 @@ window.i18n.global.mergeLocaleMessage('es', {
       again_text:
         'Tras una clave de servicio nueva u otros relays, haga que el cajero escanee un código nuevo. Hasta entonces sigue emparejado como está.'
     },
-    settlements: {legs: 'Todos los pagos de liquidaciones'},
+    settlements: {
+      several: 'Marcar varias como vistas',
+      several_title: '¿Marcar estas como vistas?',
+      several_label: 'Liquidaciones de esta página con marcas',
+      legs: 'Todos los pagos de liquidaciones'
+    },
     flow: {
       title: 'Adónde fue cada sat',
       wire: 'Pagó el cliente',
@@ -308,6 +314,11 @@ window.i18n.global.mergeLocaleMessage('es', {
       void_text:
         'No se paga a nadie: todos sus sats se quedan en la billetera del cajero. No se puede deshacer.',
       void_done: 'La liquidación queda anulada.',
+      seen: 'Marcar como vista',
+      seen_title: '¿Marcarla como vista?',
+      seen_text:
+        'Los avisos la omiten desde ahora. Nada más cambia: no se mueven sats, y sus marcas quedan.',
+      seen_done: 'Los avisos la omiten desde ahora.',
       note: 'Agregar una nota',
       note_title: 'Agregar una nota',
       note_text:

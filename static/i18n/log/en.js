@@ -2,6 +2,7 @@
 window.i18n.global.mergeLocaleMessage('en', {
   satmachine: {
     log: {
+      actor: 'Who',
       action: 'Action',
       what: 'What happened',
       subject: 'To what',

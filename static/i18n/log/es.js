@@ -2,6 +2,7 @@
 window.i18n.global.mergeLocaleMessage('es', {
   satmachine: {
     log: {
+      actor: 'Quién',
       action: 'Acción',
       what: 'Qué pasó',
       subject: 'A qué',
