@@ -38,8 +38,6 @@ from .route import Caller, InScope, Super, acts_as_super, new_router, refusals
 from .zones import InZone
 
 router = new_router()
-# The first page that opens waits no longer for days that are not summed up yet.
-SUMMING_SECONDS = 2
 Days = Annotated[int, Query(ge=1, le=365, description="how many days, of the zone")]
 AskedOfAudit = Annotated[ListQuery, Depends(asked_of(AUDIT_FIELDS))]
 
@@ -143,7 +141,7 @@ async def api_changes(account: Caller) -> Changes:
 )
 async def api_overview(scope: InScope, zone: InZone, days: Days = 30) -> Overview:
     waiting = await everything_that_waits(scope.user_id, scope.is_all)
-    await up_to_date(SUMMING_SECONDS)
+    await up_to_date()
     async with db.connect() as conn:
         sums = await sums_of_days(conn, scope.user_id, scope.is_all, days, zone)
     return Overview(needs_attention=waiting, **_sums(sums), **_period(zone, days))
@@ -173,7 +171,7 @@ async def api_super_overview(
     account: Super, zone: InZone, days: Days = 30
 ) -> SuperOverview:
     waiting = await everything_that_waits(account.id, True)
-    await up_to_date(SUMMING_SECONDS)
+    await up_to_date()
     async with db.connect() as conn:
         sums = await sums_of_days(conn, account.id, True, days, zone)
         counts = await platform_counts(conn)

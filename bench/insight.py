@@ -23,7 +23,17 @@ from lnbits.db import Connection
 from world import World
 
 from satmachineadmin import distribution, tasks
-from satmachineadmin.base.database import db, db_time, execute, fetch_one, transaction
+from satmachineadmin.base.database import (
+    cents_sql,
+    db,
+    db_time,
+    execute,
+    fetch_all,
+    fetch_one,
+    transaction,
+)
+from satmachineadmin.base.zones import UTC
+from satmachineadmin.books import summaries
 from satmachineadmin.models import utc_now
 
 from dev.accounts import UserSession
@@ -56,11 +66,10 @@ async def measure(scene: Stage) -> None:
         for days in (month, year)
         for more in ("", "&tz=Asia/Kathmandu", f"&machine_id={world.machine.id}")
     ]
-    await _books(world)
     boss, lp = world.super_session, world.lps[0].user
     for user, path in (
         *((world.operator, path) for path in paths),
-        *((lp, f"/lp/insight{more}") for more in ("", "?range=all")),
+        *((lp, f"/lp/insight{more}") for more in ("?range=30d", "?range=all")),
         *((boss, f"/super/operators{more}") for more in ("", f"?{year}")),
     ):
         ask = partial(_ask, user, path)
@@ -71,6 +80,7 @@ async def measure(scene: Stage) -> None:
             f"GET {path}: {median * 1000:.0f} ms{verdict}, {statements} statements; "
             f"first {first * 1000:.0f} ms"
         )
+    await _books(world)
 
 
 # what a desk opens and files, of the month and of the year
@@ -92,6 +102,13 @@ async def _books(world: World) -> None:
         taken = await seconds_of(partial(_ask, world.operator, path), 5)
         verdict = "" if taken <= LIMIT else f" (wanted: {LIMIT * 1000:.0f} ms)"
         say(f"GET {path}: {taken * 1000:.0f} ms{verdict}")
+    for days in (30, 365):
+        entries = await seconds_of(partial(_by_entries, world, days), RUNS)
+        rows = await seconds_of(partial(_by_rows, world, days), RUNS)
+        say(
+            f"the overview's sums of {days} days over entries: {entries / rows:.1f} x "
+            f"those over settlements ({entries * 1000:.0f} and {rows * 1000:.0f} ms)"
+        )
     today = utc_now().date()
     month = f"from={today - timedelta(days=29)}"
     for path in (
@@ -104,6 +121,37 @@ async def _books(world: World) -> None:
         size = len((await world.operator.api.get(path, timeout=600)).content)
         seconds = time.perf_counter() - started
         say(f"GET {path}: {size >> 20} MiB in {seconds:.1f} s")
+
+
+async def _by_entries(world: World, days: int) -> None:
+    async with db.connect() as conn:
+        await summaries.sums_of_days(conn, world.operator.user_id, False, days)
+
+
+async def _by_rows(world: World, days: int) -> None:
+    """As the overview summed before there was a journal."""
+    since = UTC.start_of(UTC.today() - timedelta(days=days - 1))
+    day = UTC.day_sql("s.transaction_time", since, utc_now())
+    async with db.connect() as conn:
+        await fetch_all(
+            conn,
+            f"""
+            SELECT {day} AS day, s.tx_type, s.fiat_code, COUNT(*) AS n,
+                SUM(COALESCE(s.dispensed_principal_sats, s.principal_sats)) AS sats,
+                SUM(COALESCE(s.dispensed_platform_fee_sats, s.platform_fee_sats))
+                    AS platform,
+                SUM(COALESCE(s.dispensed_operator_fee_sats, s.operator_fee_sats))
+                    AS operator,
+                SUM({cents_sql("COALESCE(s.dispensed_fiat, s.fiat_amount)")}) AS cents,
+                SUM(s.paid_to_lps_sats) AS paid_to_lps
+            FROM satoshimachine.dca_settlements s
+            WHERE s.machine_id IN (SELECT id FROM satoshimachine.dca_machines
+                WHERE operator_user_id = :me) AND s.transaction_time >= :since
+              AND s.status NOT IN ('quarantined', 'voided') AND s.is_test = false
+            GROUP BY 1, 2, 3
+            """,  # noqa: S608
+            {"me": world.operator.user_id, "since": db_time(since)},
+        )
 
 
 async def _ask(user: UserSession, path: str) -> None:

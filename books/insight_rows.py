@@ -243,7 +243,7 @@ _SALES_CENTS = cents_sql("s.fiat_amount")
 _CASH_BEFORE = f"""(
     SELECT COALESCE(SUM({_HANDED.format("b")}), 0)
     FROM {S}.journal e CROSS JOIN {S}.journal_lines b
-    WHERE e.settlement_id = j.settlement_id AND e.payment_id IS NULL
+    WHERE e.settlement_id = j.settlement_id AND COALESCE(e.payment_id, '') = ''
       AND e.is_test = j.is_test AND (e.at < j.at OR (e.at = j.at AND e.id < j.id))
       AND b.journal_id = e.id AND b.account IN ('cash_dispensed', 'cash_taken'))
     """  # noqa: S608
@@ -291,9 +291,10 @@ BOOKED = Kept(
             f"CROSS JOIN {S}.journal_lines l",
             machine="j.machine_id",
             at="j.at",
-            # what paid legs did is theirs
-            where="s.id = j.settlement_id AND j.payment_id IS NULL AND l.journal_id = "
-            "j.id AND "
+            # What paid legs did is theirs. COALESCE: by machine and time, and not by
+            # the index of payments, of which all of these have none
+            where="s.id = j.settlement_id AND COALESCE(j.payment_id, '') = '' "
+            "AND l.journal_id = j.id AND "
             + _is(
                 *("machine_wallet", "held_back", "customer", "let_go", "loss"),
                 *("cash_dispensed", "cash_taken", "platform", "platform_paid"),

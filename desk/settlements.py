@@ -222,7 +222,8 @@ async def mark_seen(user_id: str, settlement_id: str, reason: str | None) -> Non
 async def mark_test(
     user_id: str, settlement_id: str, is_test: bool, reason: str
 ) -> None:
-    """Take a settlement out of the totals, or back in. Nothing else changes."""
+    """Take a settlement out of the totals, or back in: but one from which something was
+    paid already, which stays in the books with its mark. Nothing else changes."""
     async with transaction() as conn:
         # the lock counts, so that open pages notice the change
         await crud.lock_ledger(conn)

@@ -248,7 +248,7 @@ NOT_POSTED_YET = """
 
 
 async def assert_books_are_accepted(shop: Shop, folder: Path) -> None:
-    """bean-check takes the demo's whole journal, and the wallets of its machines hold in
+    """bean-check takes the demo's whole journal, and its machines' wallets hold in
     it what LNbits says."""
     text = (await shop.demo.operator.api.get("/accounting.beancount")).text
     balances = {}
