@@ -128,3 +128,7 @@ os.environ.update(installation.environment(FOLDER, new_database()))
 os.chdir(FOLDER)
 sys.path.append(str(FOLDER / "extensions"))
 sys.meta_path.insert(0, _SameModules())
+
+import quick_bolt11  # noqa: E402 (LNbits' settings are read from here on)
+
+quick_bolt11.quicken()
