@@ -11,8 +11,6 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import bolt11.decode
-import bolt11.encode
 from bitstring import BitArray, Bits
 
 
