@@ -31,6 +31,7 @@ from starlette.types import Scope
 from .api.cash_plan import plan_answer
 from .api.line import PairingAnswer, own_machine, pairing_answer
 from .api.page_bundle import LANGUAGES, page_bundle, script_answer, words_bundle
+from .api.reference import PREFIX, reference_of
 from .api.route import Caller, new_router
 from .api.settlements import settlement_detail
 from .api.visits import own_visit, visit_answer
@@ -190,6 +191,19 @@ async def pairing_sheet(
         machine=machine,
         pairing=pairing,
         code=code,
+    )
+
+
+@satmachineadmin_generic_router.get(
+    "/docs/reference", response_class=HTMLResponse, include_in_schema=False
+)
+async def api_reference(request: Request) -> Response:
+    """Every route with its fields, without the internet that LNbits' `/docs` needs."""
+    renderer = template_renderer(["satmachineadmin/templates"])
+    return renderer.TemplateResponse(
+        request,
+        "reference.html",
+        {"reference": reference_of(request.app.openapi()), "prefix": PREFIX},
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextvars import ContextVar
 from datetime import datetime, timezone
 from typing import Any
@@ -633,3 +634,24 @@ async def test_lists_document_their_filters(client: Any) -> None:
     names = {p["name"] for p in listed}
     assert {"limit", "offset", "sortby", "direction", "search", "scope"} <= names
     assert {"payment_hash", "status", "tx_type", "machine_id", "created_at"} <= names
+
+
+async def test_the_reference_has_every_route_and_needs_no_internet(
+    client: Any,
+) -> None:
+    """LNbits' own `/docs` takes its script from a server on the internet."""
+    schema = (await client.get("/openapi.json")).json()
+    answer = await client.get("/satmachineadmin/docs/reference")
+    assert answer.status_code == 200, answer.text
+    page = answer.text
+    for path, operations in schema["paths"].items():
+        if path.startswith(f"{PREFIX}/"):
+            for method in operations:
+                call = f"{method.upper()} {path.removeprefix(PREFIX)}"
+                assert f"<code>{call}</code>" in page, call
+    # its links lead into the page, or to the guide beside it; it loads nothing
+    assert not re.search(r"<script|<link|src=|url\(|https?://", page)
+    leads = set(re.findall(r'href="#([^"]+)"', page))
+    assert leads <= set(re.findall(r'id="([^"]+)"', page)) and len(leads) > 50
+    assert set(re.findall(r'href="([^"#]+)"', page)) == {"api.md"}
+    assert "dispensed_fiat" in page and "fraction" in page
