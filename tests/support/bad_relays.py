@@ -30,7 +30,8 @@ class Weather:
     chance: random.Random
     longest_bad_seconds: float = 6
     did: list[str] = field(default_factory=list)
-    answered_after: list[float] = field(default_factory=list)
+    # seconds, and after what
+    answered_after: list[tuple[float, str]] = field(default_factory=list)
 
     async def blow(self, until: float) -> None:
         """Bad and good by turns; good at the end."""
@@ -51,7 +52,7 @@ class Weather:
                 continue
             break
         began = max(returned_at, self.server_up_at())
-        self.answered_after.append(time.monotonic() - began)
+        self.answered_after.append((time.monotonic() - began, self.did[-1]))
 
     async def closes(self, seconds: float) -> None:
         await self.relay.close_all("error: subscription idle too long")

@@ -8,7 +8,7 @@ does the same at once; servers that tests start as processes have the library's 
 
 from __future__ import annotations
 
-import sys
+from importlib import import_module
 from typing import Any
 
 from bitstring import BitArray, Bits
@@ -27,8 +27,8 @@ def words_of(bits: Bits) -> list[int]:
 
 def quicken() -> None:
     # the package's functions of these names hide its modules
-    decoding: Any = sys.modules["bolt11.decode"]
-    encoding: Any = sys.modules["bolt11.encode"]
+    decoding: Any = import_module("bolt11.decode")
+    encoding: Any = import_module("bolt11.encode")
     assert decoding.u5_to_bitarray and encoding.bitarray_to_u5
     decoding.u5_to_bitarray = bits_of
     encoding.bitarray_to_u5 = words_of
