@@ -1705,6 +1705,20 @@ async def m032_messages(db: Connection) -> None:
     await _add_columns(db, "dca_preferences", dict.fromkeys(names, "TEXT"))
 
 
+async def m033_machine_states(db: Connection) -> None:
+    """How each machine was, one row a change: the second from which on."""
+    await _create_table(
+        db,
+        "machine_states",
+        """
+        machine_id TEXT NOT NULL,
+        since BIGINT NOT NULL,
+        state TEXT NOT NULL,
+        PRIMARY KEY (machine_id, since)
+        """,
+    )
+
+
 # Parts of single migrations ---------------------------------------------------------
 
 

@@ -30,6 +30,7 @@ from .base.events import in_own_task, wait_for_event
 from .desk import consents, foreign, notices, reconciliation
 from .desk.courier import courier
 from .desk.outbox import outbox
+from .desk.states import note_states
 from .host import limits, written
 from .host.payments import as_payment, successful_page
 from .host.rates import ask_price
@@ -347,6 +348,7 @@ async def notify_and_reconcile() -> None:
     if not state.is_engine:
         return
     try:
+        await note_states()
         await notices.run_notices(await health_problems())
         await reconciliation.nightly()
     except (SQLAlchemyError, OSError):

@@ -424,6 +424,7 @@ _TEXTS = (
     *("machine_id", "machine", "client_id", "currency", "username", "who", "status"),
     *("date", "used_up_on", "weekday", "operator_name", "volume"),
     *("oldest_unpaid_at", "oldest_unpaid_settlement_id"),
+    *("at", "known_since", "fee", "before", "after"),
 )
 
 

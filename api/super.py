@@ -12,11 +12,12 @@ from lnbits.decorators import check_super_user
 from pydantic import BaseModel, Field
 
 from ..base.database import db
+from ..books.history import FEES, fee_changes, states
 from ..books.lists import fetch_row
 from ..books.operators import facts_of_operators
 from ..books.reports import DEPOSIT_FIELDS, deposits_source
 from ..books.summaries import platform_sums
-from ..crud import get_super_config
+from ..crud import from_time, get_super_config
 from ..desk import consents
 from ..host.people import usernames_of
 from ..money.targets import check_own_wallet
@@ -223,10 +224,122 @@ async def api_super_operators_csv(days: InDays, sheet: InSheet) -> Any:
     lists = {"volume_fiat", "machine_ids"}
     names = [name for name in OperatorSums.__fields__ if name not in lists]
     names.insert(names.index("volume_sats") + 1, "volume")
+    return _file("operators.csv", csv_of(names, rows, sheet))
+
+
+class MachineStates(BaseModel):
+    """How long a machine was in each state, of the days asked for."""
+
+    machine_id: str
+    machine: str
+    operator_name: str | None = None
+    known_since: datetime = Field(..., description="nothing is known of before")
+    online_seconds: int = Field(..., description="heard in the last 15 minutes")
+    quiet_seconds: int = Field(..., description="heard in the last hour")
+    offline_seconds: int
+    off_seconds: int = Field(..., description="switched off by the operator")
+    silences: int = Field(..., description="how often it was silent for an hour")
+
+
+class StatesPage(Page[MachineStates]):
+    data: list[MachineStates]
+
+
+class FeeChange(BaseModel):
+    """One fee, from one day to another."""
+
+    at: datetime
+    fee: str = Field(..., description=", ".join(FEES))
+    before: str | None = Field(None, description="null: it was a new machine's")
+    after: str | None = None
+    machine_id: str | None = Field(None, description="null: the platform's fee")
+    machine: str | None = None
+    operator_name: str | None = None
+
+
+class FeePage(Page[FeeChange]):
+    data: list[FeeChange]
+
+
+async def _states(days: Days) -> list[MachineStates]:
+    async with db.connect() as conn:
+        found = await states(conn, days.since, days.until)
+    names = await usernames_of(row["operator"] for row in found)
+    return [
+        MachineStates(
+            **{**row, "known_since": from_time(row["known_since"])},
+            operator_name=names.get(row["operator"]),
+        )
+        for row in found
+    ]
+
+
+async def _fees() -> list[FeeChange]:
+    async with db.connect() as conn:
+        found = await fee_changes(conn)
+    names = await usernames_of(row["operator"] for row in found if row["operator"])
+    return [
+        FeeChange(**row, operator_name=names.get(row["operator"] or ""))
+        for row in found
+    ]
+
+
+@router.get(
+    "/super/states",
+    summary="How long each machine was heard, of the days asked for",
+    description="The most silent first. What is counted is when a machine was heard: "
+    "while this server was away, none was.",
+    response_model=StatesPage,
+    responses=refusals(400),
+    dependencies=[Depends(check_super_user)],
+)
+async def api_super_states(days: InDays) -> StatesPage:
+    data = await _states(days)
+    return StatesPage(data=data, total=len(data))
+
+
+@router.get(
+    "/super/states.csv",
+    summary="The same list as CSV, whole",
+    response_class=StreamingResponse,
+    responses={200: CSV_ANSWER, **refusals(400)},
+    dependencies=[Depends(check_super_user)],
+)
+async def api_super_states_csv(days: InDays, sheet: InSheet) -> Any:
+    rows = [one.dict() for one in await _states(days)]
+    return _file("states.csv", csv_of(list(MachineStates.__fields__), rows, sheet))
+
+
+@router.get(
+    "/super/fees",
+    summary="How the platform's and the machines' fees changed, the newest first",
+    description="From the log; the newest 500 entries.",
+    response_model=FeePage,
+    responses=refusals(),
+    dependencies=[Depends(check_super_user)],
+)
+async def api_super_fees() -> FeePage:
+    data = await _fees()
+    return FeePage(data=data, total=len(data))
+
+
+@router.get(
+    "/super/fees.csv",
+    summary="The same list as CSV, whole",
+    response_class=StreamingResponse,
+    responses={200: CSV_ANSWER, **refusals(400)},
+    dependencies=[Depends(check_super_user)],
+)
+async def api_super_fees_csv(sheet: InSheet) -> Any:
+    rows = [one.dict() for one in await _fees()]
+    return _file("fees.csv", csv_of(list(FeeChange.__fields__), rows, sheet))
+
+
+def _file(name: str, text: str) -> StreamingResponse:
     return StreamingResponse(
-        iter([csv_of(names, rows, sheet)]),
+        iter([text]),
         media_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": 'attachment; filename="operators.csv"'},
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
 
 

@@ -81,6 +81,7 @@ class Stage:
         self, lps: int, deposit: str = "100000.00", **more: object
     ) -> World:
         boss = fixtures._open(settings.super_user, "", self.transport)
+        await fixtures._enable(settings.super_user)
         self.users.append(boss)
         world = await build_world(self.make_user, self.make_wallet, give, boss)
         for _ in range(lps):
