@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from lnbits.db import Connection
@@ -100,8 +101,13 @@ def _changes(row: Row) -> list[dict[str, Any]]:
             "operator": row["operator"],
         }
         for fee in FEES
-        if fee in after and after[fee] != before.get(fee)
+        # a new machine without this fee has not changed it
+        if fee in after and _number(after[fee]) != _number(before.get(fee))
     ]
+
+
+def _number(value: Any) -> Decimal:
+    return Decimal(str(value or 0))
 
 
 def _text(value: Any) -> str | None:
