@@ -337,14 +337,14 @@ async def test_a_day_of_bad_relays_kills_and_wrong_clocks(tmp_path: Path) -> Non
 
 def tell(town: Town) -> None:
     waits = sorted(w for weather in town.weather for w in weather.answered_after)
-    seconds, why = waits[-1]
+    middle, (seconds, why) = waits[len(waits) // 2][0], waits[-1]
     did = Counter(what for weather in town.weather for what in weather.did)
     refused = Counter(c for trader in town.traders for c in trader.refused.values())
     print(
         f"seed {SEED}: {MACHINES} machines, {KILLS} kills, relays {dict(did)}; "
         f"{sum(len(t.settled) for t in town.traders)} trades settled, refused "
         f"{dict(refused)}, {sum(len(t.walked) for t in town.traders)} walked away; "
-        f"from a relay's return to an answer: median {waits[len(waits) // 2][0]:.1f} s, "
+        f"from a relay's return to an answer: median {middle:.1f} s, "
         f"longest {seconds:.1f} s ({why})"
     )
 
