@@ -195,7 +195,7 @@ def welcome(server: Server, db: str) -> str:
     login = f"{server.url}/"
     lines = ["", f"Satoshi Machine on LNbits, {db}, data in {DATA.name}/{db}", ""]
     lines += [f"  log in   {login}", f"  then     {page}"]
-    lines += [f"  guides   {page}help", f"  API      {server.url}/docs", ""]
+    lines += [f"  guides   {page}help", f"  API      {page}docs/reference", ""]
     lines.append(f"  logins   (password of all: {PASSWORD})")
     lines.append("    super     the platform")
     lines.append("    operator  two machines, their splits and LPs")

@@ -11,6 +11,7 @@ import random
 import shutil
 import sqlite3
 from contextlib import closing, suppress
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -89,15 +90,15 @@ class Backups:
 class Shop:
     """The demo on a server that is stopped and started."""
 
-    def __init__(self, server: Server, demo: Demo, folder: Path) -> None:
+    def __init__(self, server: Server, demo: Demo) -> None:
         self.server = server
         self.demo = demo
         self.books = Books(server)
-        self.backups = Backups(self.books, folder)
 
-    async def restart_with(self, older: str) -> None:
+    async def restart_with(self, ours: Backups, lnbits: Backups) -> None:
         await self.server.stop()
-        self.backups.put_back(older)
+        ours.put_back(OURS)
+        lnbits.put_back(LNBITS)
         self.books.end_lease()
         self.server = await self.server.again().ready()
 
@@ -148,27 +149,47 @@ class Shop:
         health = answer(await self.demo.platform.api.get("/health"))
         return str(health["engine"]["last_pass_at"])
 
-    async def press(self, action: str, machine_ids: list[str]) -> None:
+    async def press(self, action: str, machine_ids: list[str]) -> int:
         """Until nothing is left: what an LP forwarded of sales at two machines is
-        taken over when both know of theirs."""
-        left = machine_ids
+        taken over when both know of theirs. Returns how many payments that were."""
+        left, payments = machine_ids, 0
         for _ in range(2):
             for machine_id in left:
                 path = f"/machines/{machine_id}/{action}"
                 done = answer(await self.demo.operator.api.post(path, json=WHY))
                 assert done["payments"] > 0, done
+                payments += done["payments"]
                 if not done["left"]:
                     left = [x for x in left if x != machine_id]
         assert left == []
+        return payments
 
     async def first_in_attention(self) -> str:
         overview = answer(await self.demo.operator.api.get("/overview"))
         return str(overview["needs_attention"][0]["kind"])
 
 
-async def test_a_backup_of_one_database_beside_a_newer_other_pays_nobody_twice(
+# So many customers had been served when a backup was made.
+SALES = (1, 5, 50)
+# What a person must be told of: payments that only one of the two databases knows.
+ONLY_IN_LNBITS = (
+    "SELECT COUNT(DISTINCT payment_hash) AS n FROM apipayments "
+    "WHERE tag = 'satmachineadmin' AND amount < 0 AND status = 'success' "
+    "AND payment_hash NOT IN (SELECT payment_hash FROM satoshimachine.dca_payouts "
+    "WHERE payment_hash IS NOT NULL)"
+)
+ONLY_IN_OURS = (
+    "SELECT COUNT(*) AS n FROM (SELECT payment_hash FROM satoshimachine.dca_payouts "
+    "WHERE status = 'paid' UNION SELECT payment_hash "
+    "FROM satoshimachine.dca_settlements WHERE status <> 'voided') known "
+    "WHERE payment_hash NOT IN (SELECT payment_hash FROM apipayments)"
+)
+
+
+async def test_any_two_backups_beside_each_other_pay_nobody_twice(
     tmp_path: Path,
 ) -> None:
+    """Of 1, 5 and 50 sales, each of ours beside each of LNbits', older and newer."""
     chance = random.Random(11)
     server = start(
         tmp_path / "lnbits",
@@ -181,43 +202,24 @@ async def test_a_backup_of_one_database_beside_a_newer_other_pays_nobody_twice(
         await server.ready()
         async with serve_prices(random.Random(7)) as prices:
             demo = await opened(server, prices)
-            shop = Shop(server, demo, tmp_path)
+            shop = Shop(server, demo)
+            made: dict[int, tuple[Backups, dict[str, int]]] = {}
             async with Burst(demo, prices, chance) as burst:
-                await burst.more(3)
-                burst.open.clear()
-                await until_settled(shop.books, demo)
-                shop.backups.make()
-                old = shop.holdings()
-                burst.open.set()
-                await burst.more(5)
-                burst.open.clear()
-                await until_settled(shop.books, demo)
-            new = shop.holdings()
-            assert new["payments"] > old["payments"]
+                for sales in SALES:
+                    burst.open.set()
+                    await burst.more(sales - burst.trades, 240)
+                    burst.open.clear()
+                    await until_settled(shop.books, demo)
+                    folder = tmp_path / str(sales)
+                    folder.mkdir()
+                    backups = Backups(shop.books, folder)
+                    backups.make()
+                    made[sales] = (backups, shop.holdings())
             await assert_books_are_accepted(shop, tmp_path)
-
-            # an older database of ours
-            await shop.restart_with(OURS)
-            stopped = await shop.until_stopped("was an older backup restored")
-            await shop.until_idle()
-            assert shop.holdings() == new
-            assert await shop.first_in_attention() == "payouts_stopped"
-            await shop.press("take-over", stopped)
-            await until_settled(shop.books, demo)
-            assert shop.holdings() == new
-            assert_everybody_was_paid_once(shop.books, demo)
-            await assert_books_are_accepted(shop, tmp_path)
-
-            # the other way round: an older LNbits, and ours as new as it is
-            await shop.restart_with(LNBITS)
-            stopped = await shop.until_stopped("older backup of LNbits")
-            await shop.until_idle()
-            assert shop.holdings() == old
-            assert await shop.first_in_attention() == "payouts_stopped"
-            await shop.press("undo", stopped)
-            await shop.until_idle()
-            assert shop.holdings() == old
-            assert_only_what_lnbits_knows_stands(shop)
+            for ours, lnbits in permutations(SALES, 2):
+                backups, (other, held) = made[ours][0], made[lnbits]
+                await drill(shop, backups, other, held, ours < lnbits)
+                await assert_books_are_accepted(shop, tmp_path)
             # and customers are served as ever
             async with Burst(demo, prices, chance) as burst:
                 await burst.more(2)
@@ -231,6 +233,32 @@ async def test_a_backup_of_one_database_beside_a_newer_other_pays_nobody_twice(
             await demo.aclose()
             shop.server.kill9()
         server.kill9()
+
+
+async def drill(
+    shop: Shop,
+    ours: Backups,
+    lnbits: Backups,
+    held: dict[str, int],
+    is_older: bool,
+) -> None:
+    """What LNbits says that everybody holds stays so, whatever is pressed."""
+    await shop.restart_with(ours, lnbits)
+    differs = shop.books.number(ONLY_IN_LNBITS if is_older else ONLY_IN_OURS)
+    words = "was an older backup restored" if is_older else "older backup of LNbits"
+    stopped = await shop.until_stopped(words)
+    await shop.until_idle()
+    assert shop.holdings() == held
+    assert await shop.first_in_attention() == "payouts_stopped"
+    said = await shop.press("take-over" if is_older else "undo", stopped)
+    assert said == differs > 0
+    if is_older:
+        await until_settled(shop.books, shop.demo)
+        assert_everybody_was_paid_once(shop.books, shop.demo)
+    else:
+        await shop.until_idle()
+        assert_only_what_lnbits_knows_stands(shop)
+    assert shop.holdings() == held
 
 
 # What is in a machine's wallet and is nobody's sale stands in the journal after ten

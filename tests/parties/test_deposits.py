@@ -10,9 +10,12 @@ from typing import Any
 
 from api_world import Desk, add_deposit, add_lp, make_desk, ok, refused
 from money_rows import add_leg
-from world import update
+from rebooked import rebook
+from world import MakeWorld, update
 
+from satmachineadmin import distribution
 from satmachineadmin.base.database import db_time
+from satmachineadmin.books.statement import lp_statement
 from satmachineadmin.models import utc_now
 
 from conftest import MakeUser, MakeWallet
@@ -239,3 +242,36 @@ async def test_a_deposit_recorded_twice_with_one_key_is_one(
     assert ok(await api.post("/deposits", json={**body, "amount": "10.00"})) == first
     refused(await api.post("/deposits", json={**body, "amount": "11"}), 409, "key")
     assert ok(await api.get("/deposits"))["total"] == 2
+
+
+async def test_one_of_long_ago_counts_everywhere_from_when_it_was_recorded(
+    make_world: MakeWorld, engine_paused: distribution.Worker
+) -> None:
+    """Issue 18, 7: confirmed without a `confirmed_at` it was 322.67 in three places,
+    297.67 on the statement, and nothing for planning."""
+    world = await make_world(deposits=["300.00"])
+    (lp,) = world.lps
+    recorded = utc_now() - timedelta(days=40)
+    await update(
+        *("dca_deposits", lp.client.id, "client_id"),
+        confirmed_at=None,
+        created_at=db_time(recorded),
+    )
+    await rebook(world.machine.id)
+    payment_hash = await world.cash_out()
+    await world.settle(payment_hash)
+    (leg,) = await world.legs(payment_hash, "dca")
+    assert (leg.client_id, leg.amount_sats) == (lp.client.id, 100_000)
+    operator = world.operator.api
+    balance = ok(await operator.get(f"/clients/{lp.client.id}/balance"))
+    assert (balance["deposited"], balance["remaining"]) == ("300.00", "100.00")
+    day, today = recorded.date(), utc_now().date()
+    (since,) = await lp_statement(lp.user.user_id, day, today)
+    assert (since.deposited_cents, since.closing_cents) == (30_000, 10_000)
+    (later,) = await lp_statement(lp.user.user_id, day + timedelta(days=1), today)
+    assert (later.opening_cents, later.deposited_cents) == (30_000, 0)
+    books = ok(await operator.get(f"/accounting/balances?at={day}T23:59:59Z"))["data"]
+    held = [x["fiat"] for x in books if x["account"] == "lp_deposits"]
+    (total,) = ok(await operator.get("/deposits?totals=true"))["totals"]
+    assert held == ["-300.00"] and total["booked_amount"] == "300.00"
+    await world.assert_ledger()
