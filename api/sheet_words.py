@@ -34,7 +34,7 @@ HEADINGS: dict[str, tuple[str, str]] = {
     ),
     "operator_cash_out_fee_fraction": (
         "Operator's fee, cash-out",
-        "Comisión del operador, efectivo entregado",
+        "Comisión del operador, retiro",
     ),
     "platform_cash_in_fee_fraction": (
         "Platform's fee, cash-in",
@@ -42,7 +42,7 @@ HEADINGS: dict[str, tuple[str, str]] = {
     ),
     "platform_cash_out_fee_fraction": (
         "Platform's fee, cash-out",
-        "Comisión de la plataforma, efectivo entregado",
+        "Comisión de la plataforma, retiro",
     ),
     "operator_cash_in_fixed_fee": (
         "Fixed fee, cash-in",
@@ -50,7 +50,7 @@ HEADINGS: dict[str, tuple[str, str]] = {
     ),
     "operator_cash_out_fixed_fee": (
         "Fixed fee, cash-out",
-        "Comisión fija, efectivo entregado",
+        "Comisión fija, retiro",
     ),
     "min_fiat": ("Smallest amount", "Importe mínimo"),
     "max_fiat": ("Largest amount", "Importe máximo"),
@@ -272,7 +272,7 @@ HEADINGS: dict[str, tuple[str, str]] = {
 # Figures in sats and in the machine's currency: `<name>_sats`, `<name>_fiat`.
 FIGURES: dict[str, tuple[str, str]] = {
     "volume": ("Volume", "Volumen"),
-    "cash_out": ("Cash-out", "Efectivo entregado"),
+    "cash_out": ("Cash-out", "Retiro"),
     "cash_in": ("Cash-in", "Efectivo recibido"),
     "average": ("Average trade", "Operación media"),
     "fees_charged": ("Fees charged", "Comisiones cobradas"),
@@ -307,7 +307,7 @@ CODES: dict[str, dict[str, tuple[str, str]]] = {
         "7": ("Sunday", "Domingo"),
     },
     "tx_type": {
-        "cash_out": ("Cash-out", "Efectivo entregado"),
+        "cash_out": ("Cash-out", "Retiro"),
         "cash_in": ("Cash-in", "Efectivo recibido"),
     },
     "leg_type": {

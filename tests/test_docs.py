@@ -226,3 +226,15 @@ def test_the_commands_do_what_they_say(
                 assert conn.execute("SELECT what FROM kept").fetchone() == ("then",)
         assert (data / ".lnbits_auth_key").read_text() == "secret"
         assert not list(data.glob("*-wal"))
+
+
+def test_the_glossary_has_the_words_of_the_screens() -> None:
+    rows = re.findall(
+        r"(?m)^\| ([^|]+) \| ([^|]+) \| [^|]+ \|$", read(DOCS / "glossary.md")
+    )
+    rows = [row for row in rows if row[0] not in ("English", "---")]
+    assert len(rows) > 25
+    for place, language in enumerate(("en", "es")):
+        said = " ".join(words(language).values())
+        missing = [row[place] for row in rows if row[place] not in said]
+        assert missing == [], language

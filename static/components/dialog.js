@@ -25,6 +25,10 @@ satmachine.component('dialog', {
     }
   },
   watch: {
+    // What was in focus is gone: the keyboard goes on where the question is, or at the
+    // way out.
+    done: {flush: 'post', handler: 'focusNext'},
+    isAsking: {flush: 'post', handler: 'focusNext'},
     // after what it asks for was filled in
     modelValue: {
       flush: 'post',
@@ -39,6 +43,9 @@ satmachine.component('dialog', {
     focusFirst() {
       const fields = 'input:not([readonly]), textarea'
       this.$refs.body.$el.querySelector(fields)?.focus()
+    },
+    focusNext() {
+      this.$refs.next?.$el.focus()
     },
     close() {
       if (this.busy) return
