@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 
 from ..base.database import db
 from ..books.history import FEES, fee_changes, states
+from ..books.insight_sums import Span, up_to_date
 from ..books.lists import fetch_row
 from ..books.operators import facts_of_operators
 from ..books.reports import DEPOSIT_FIELDS, deposits_source
@@ -179,9 +180,11 @@ async def api_super_machine(account: Super, machine_id: AnyMachineId) -> Machine
 
 async def _operators(days: Days) -> list[OperatorSums]:
     """The most volume first, then what is owed."""
+    until_day = await up_to_date()
+    span = Span((days.before, days.since, days.until), until_day)
     async with db.connect() as conn:
         found = await platform_sums(conn)
-        facts = await facts_of_operators(conn, days.before, days.since, days.until)
+        facts = await facts_of_operators(conn, span)
     names = await usernames_of(found)
     data = [
         OperatorSums(operator_name=names.get(k), **{**facts.get(k, {}), **v})

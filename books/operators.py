@@ -7,32 +7,32 @@ Guaranteed: three statements, whatever the number of operators, machines and tra
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import Any
 
 from lnbits.db import Connection
 
-from ..base.database import cents_sql, db_time, fetch_all, from_db_time
+from ..base.database import db_time, fetch_all, from_db_time
 from ..calculations import cents_text
 from ..models import utc_now
+from .insight_rows import TRADES
+from .insight_sums import Reader, Span
 from .reports import ONLINE, QUIET
 
 S = "satoshimachine"
 Row = Mapping[str, Any]
 
 
-async def facts_of_operators(
-    conn: Connection, before: datetime, since: datetime, until: datetime
-) -> dict[str, dict[str, Any]]:
-    """By operator: trades and volume of the range and of the one before it, machines by
-    their state, and the oldest of the platform's legs that is not paid."""
+async def facts_of_operators(conn: Connection, span: Span) -> dict[str, dict[str, Any]]:
+    """By operator: trades and volume of the last of two ranges and of the one before
+    it, machines by their state, and the oldest of the platform's legs that is not
+    paid."""
     found: dict[str, dict[str, Any]] = {}
     for row in await _machines(conn):
         one = found.setdefault(row["operator"], {"machine_ids": []})
         one["machine_ids"] = sorted([*one["machine_ids"], row["id"]])
         state = f"{row['state']}_count"
         one[state] = one.get(state, 0) + 1
-    for row in await _volumes(conn, before, since, until):
+    for row in await _volumes(conn, span):
         _add_volume(found.setdefault(row["operator"], {}), row)
     for row in await _oldest(conn):
         found.setdefault(row["operator"], {}).update(
@@ -76,30 +76,18 @@ async def _machines(conn: Connection) -> Iterable[Row]:
     )
 
 
-async def _volumes(
-    conn: Connection, before: datetime, since: datetime, until: datetime
-) -> Iterable[Row]:
-    """Of what the overview's index holds, so that no row of the table is read."""
-    fiat = cents_sql("COALESCE(s.dispensed_fiat, s.fiat_amount)")
-    principal = "COALESCE(s.dispensed_principal_sats, s.principal_sats)"
-    return await fetch_all(
-        conn,
-        f"""
-        SELECT m.operator_user_id AS operator, s.fiat_code AS currency,
-            CASE WHEN s.transaction_time >= :since THEN 1 ELSE 0 END AS is_range,
-            COUNT(*) AS n, CAST(SUM({principal}) AS BIGINT) AS sats,
-            CAST(SUM({fiat}) AS BIGINT) AS cents
-        FROM {S}.dca_machines m JOIN {S}.dca_settlements s ON s.machine_id = m.id
-        WHERE s.transaction_time >= :before AND s.transaction_time < :until
-          AND s.status NOT IN ('quarantined', 'voided')
+async def _volumes(conn: Connection, span: Span) -> Iterable[Row]:
+    """From the sums by machine and day, and the rows of the rest."""
+    reader = Reader(span, lambda column: "1 = 1", {})
+    sql = f"""
+        SELECT m.operator_user_id AS operator, u.currency, u.is_range,
+            CAST(SUM(u.n) AS BIGINT) AS n,
+            CAST(SUM(u.principal_sats) AS BIGINT) AS sats,
+            CAST(SUM(u.principal_cents) AS BIGINT) AS cents
+        FROM {reader.rows_sql(TRADES)} u JOIN {S}.dca_machines m ON m.id = u.machine_id
         GROUP BY 1, 2, 3
-        """,  # noqa: S608
-        {
-            "before": db_time(before),
-            "since": db_time(since),
-            "until": db_time(until),
-        },
-    )
+        """  # noqa: S608
+    return await fetch_all(conn, sql, reader.named(sql))
 
 
 async def _oldest(conn: Connection) -> Iterable[Row]:
