@@ -98,9 +98,13 @@
     },
     methods: {
       amount(value) {
-        return this.unit === 'sat'
-          ? this.fmt.sats(value)
-          : this.fmt.fiat(value, this.unit)
+        if (this.unit === 'sat') return this.fmt.sats(value)
+        if (this.unit !== 'hour') return this.fmt.fiat(value, this.unit)
+        return this.fmt.number(value, {
+          style: 'unit',
+          unit: 'hour',
+          maximumFractionDigits: 1
+        })
       },
       draw() {
         this.chart?.destroy()

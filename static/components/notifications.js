@@ -81,18 +81,6 @@
         return this.tell(async () => {
           this.told = await satmachine.api.put('/notifications', changes)
         })
-      },
-      // Whatever is done, what is shown is read anew, and a refusal is said.
-      async tell(work) {
-        try {
-          await work()
-        } catch (error) {
-          this.$q.notify({
-            type: 'negative',
-            message: this.localize(error.message)
-          })
-        }
-        await this.reload(true)
       }
     }
   })

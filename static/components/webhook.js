@@ -160,19 +160,6 @@
       },
       seen() {
         return this.tell(() => satmachine.api.post('/webhook/seen'))
-      },
-      // Whatever is done, what is shown is read anew, and a refusal is said.
-      async tell(work) {
-        try {
-          await work()
-        } catch (error) {
-          this.$q.notify({
-            type: 'negative',
-            message: this.localize(error.message)
-          })
-        }
-        await this.reload(true)
-        await this.$refs.list?.reload(true)
       }
     }
   })

@@ -148,6 +148,16 @@
       }
     },
     methods: {
+      // Whatever is done, what is shown is read anew, and a refusal is said.
+      async tell(work) {
+        try {
+          await work()
+        } catch (error) {
+          this.say(this.localize(error.message), 'negative')
+        }
+        await this.reload(true)
+        await this.$refs.list?.reload(true)
+      },
       async reload(quiet = false) {
         // What is being deleted is not read any more, nor by who has left.
         if (this.store.ending || this.$.isUnmounted) return
