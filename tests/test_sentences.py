@@ -31,6 +31,7 @@ PATTERNS = ROOT / "static" / "i18n" / "sentences" / "es.json"
 SILENT_FILES = {
     "__init__.py",
     "api/log_words.py",  # the log's words for it
+    "api/reference.py",  # a page for programmers, in English
     "api/sheet_words.py",  # a spreadsheet's words, in both languages
     "books/accounting.py",  # the CSV's own words
     "books/trade_lines.py",  # the accounting file's words
@@ -55,14 +56,16 @@ SILENT_CALLS = re.compile(
 )
 SQL = re.compile(
     r"\b(SELECT|FROM|WHERE|UPDATE|INSERT|AND|ORDER|NULLS?|COALESCE|DELETE|CASE|EXISTS"
-    r"|JOIN|SET|CONFLICT|CAST|UNION|ESCAPE|NOT|IN|AS|LIKE)\b|[\w.{}]+ [=<>]+ "
-    r"|\.(dca|cash)_"
+    r"|JOIN|WHEN|THEN|ELSE|SET|CONFLICT|CAST|UNION|ESCAPE|NOT|IN|AS|LIKE)\b"
+    r"|[\w.{}]+ [=<>]+ |\.(dca|cash)_"
 )
 # In SQL a sentence stands between single quotes.
 IN_SQL = re.compile(r"'([A-Z][^'=:]* [^'=:]+[.])'")
 
 # What reads like a sentence and is on no screen by itself.
 NOT_SHOWN = {
+    # accounts, named one after another
+    "splits operator_fees",
     # SQL of the journal's period
     "j.at {} :{}",
     # what a relay says begins with this, or holds it
