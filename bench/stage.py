@@ -28,6 +28,7 @@ import httpx
 from asgi_lifespan import LifespanManager
 from lnbits.app import create_app
 from lnbits.core.crud.payments import create_payment
+from lnbits.core.crud.users import get_account, update_account
 from lnbits.core.models import Account, CreatePayment, PaymentState
 from lnbits.core.services.users import create_user_account_no_ckeck
 from lnbits.settings import settings
@@ -81,6 +82,10 @@ class Stage:
         self, lps: int, deposit: str = "100000.00", **more: object
     ) -> World:
         boss = fixtures._open(settings.super_user, "", self.transport)
+        account = await get_account(settings.super_user)
+        if account:  # LNbits lets no super user in without a password
+            account.hash_password(uuid4().hex)
+            await update_account(account)
         await fixtures._enable(settings.super_user)
         self.users.append(boss)
         world = await build_world(self.make_user, self.make_wallet, give, boss)
