@@ -92,11 +92,27 @@ def _spread_over_a_month(server: Server, chance: random.Random) -> None:
                 "WHERE id = ?",
                 (ago, row_id),
             )
+            connection.execute(
+                "UPDATE dca_payments SET completed_at = completed_at - ? "
+                "WHERE settlement_id = ?",
+                (ago, row_id),
+            )
+            # so that what was sold is no correction of an earlier sale
+            connection.execute(
+                "UPDATE journal SET at = at - ?, recorded_at = recorded_at - ? "
+                "WHERE settlement_id = ?",
+                (ago, ago, row_id),
+            )
         for column in ("created_at", "confirmed_at"):
             connection.execute(
                 f"UPDATE dca_deposits SET {column} = {column} - ?",  # noqa: S608
                 (DAYS * 86400,),
             )
+        connection.execute(
+            "UPDATE journal SET at = at - ?, recorded_at = recorded_at - ? "
+            "WHERE deposit_id IS NOT NULL",
+            (DAYS * 86400, DAYS * 86400),
+        )
 
 
 async def _pair(demo: Demo, relay: DevRelay) -> NostrMachine:
