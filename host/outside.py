@@ -104,7 +104,7 @@ async def post(url: str, body: bytes, headers: Mapping[str, str]) -> Said:
     """Post a body; raises nothing but a cancellation."""
     try:
         return await asyncio.wait_for(_post(url, body, headers), CALL_SECONDS)
-    except asyncio.TimeoutError:
+    except (asyncio.TimeoutError, httpx.ReadTimeout, httpx.WriteTimeout):
         return Said(None, f"No answer within {CALL_SECONDS:.0f} seconds.")
     except NotAllowedError as exc:
         return Said(None, str(exc))

@@ -70,7 +70,8 @@ def _needs_lnbits(item: pytest.Item) -> bool:
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    """Which tests are run, and in which order: the longest begin first.
+    """Which tests are run, and in which order: the longest begin first, but for those
+    that measure an LNbits at rest, where nobody else may owe anything.
 
     Pure functions are run once: a database can make no difference to them. So are
     tests of the page itself, whose server asks nothing that the tests of the API do not
@@ -87,7 +88,12 @@ def pytest_collection_modifyitems(
         once = {*pure, *([] if IS_THOROUGH else page)}
         config.hook.pytest_deselected(items=list(once))
         items[:] = [item for item in items if item not in once]
-    items.sort(key=lambda item: item.get_closest_marker("longest") is None)
+    items.sort(
+        key=lambda item: (
+            item.get_closest_marker("untouched") is None,
+            item.get_closest_marker("longest") is None,
+        )
+    )
 
 
 @cache

@@ -236,9 +236,11 @@ async def test_an_lp_is_told_why_nothing_comes_and_sees_all_that_was_bought(
     await page.context.close()
 
 
-async def test_one_lp_at_two_machines_is_one_person(stage: Stage, desk: Desk) -> None:
+async def test_one_lp_at_two_machines_is_one_person(stage: Stage) -> None:
     """And the machines' list is narrowed to those that need somebody."""
-    operator = await stage.person("two")
+    # at the desk's machines others count on one enrolment
+    operator, lp = await stage.person("two"), await stage.person("lp")
+    answer(await lp.api.post("/lp", json={"dca_wallet_id": lp.wallet.id}))
     machines = []
     for name in ("Harbour", "Station"):
         wallet = await create_wallet(operator, name)
@@ -249,7 +251,7 @@ async def test_one_lp_at_two_machines_is_one_person(stage: Stage, desk: Desk) ->
             "fiat_code": "GTQ",
         }
         machines.append(answer(await operator.api.post("/machines", json=body)))
-        await enrol(operator, desk.lp, machines[-1]["id"])
+        await enrol(operator, lp, machines[-1]["id"])
     watched = await stage.open(operator, "lps")
     page = watched.page
     await page.get_by_role("link", name="at 2 machines").first.click()

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -207,7 +208,8 @@ def test_a_renewal_by_another_is_no_news_if_it_was_the_only_commit(
 @contextmanager
 def counted() -> Iterator[Callable[[], int]]:
     """The statements of this task, those of LNbits' connections too."""
-    found, task = [], asyncio.current_task()
+    found: list[str] = []
+    task = asyncio.current_task()
 
     def note(_: Any, __: Any, statement: str, *more: Any) -> None:
         if asyncio.current_task() is task:
@@ -218,8 +220,12 @@ def counted() -> Iterator[Callable[[], int]]:
         yield lambda: len(found)
     finally:
         event.remove(Engine, "before_cursor_execute", note)
+        # what it was, for who reads why it failed
+        for statement, times in Counter(found).most_common(12):
+            print(times, " ".join(statement.split())[:300])
 
 
+@pytest.mark.untouched
 async def test_ten_minutes_of_rest(
     make_world: MakeWorld,
     engine_paused: distribution.Worker,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from line_world import MakeOnLine, OnLine
 from lnbits.core.crud import get_standalone_payment
-from world import balance_sats
 
 from satmachineadmin import crud
 
@@ -49,7 +48,7 @@ async def test_a_fixed_fee_is_quoted_charged_and_landed(
     assert settlement.platform_fee_sats == 3_000
     assert settlement.operator_fee_sats == 10_000
     assert settlement.operator_cash_out_fixed_fee == 10
-    assert await balance_sats(world.platform.id) == 3_000
+    assert await world.platform_sats() == 3_000
     await world.assert_ledger()
 
 

@@ -29,7 +29,7 @@ async def test_cash_out_from_quote_to_everybody_paid(
     assert settlement.dispense_state == "confirmed"
     assert settlement.bitspire_event_id
     assert settlement.bitspire_txid == found.machine.trades[0].txid
-    assert await balance_sats(world.platform.id) == 3_000
+    assert await world.platform_sats() == 3_000
     assert await balance_sats(partner.wallet.id) == 5_000
     assert [await lp.balance_sats() for lp in world.lps] == [75_000, 25_000]
     assert await balance_sats(world.machine_wallet.id) == 0
@@ -48,7 +48,7 @@ async def test_cash_in_from_quote_to_everybody_paid(make_on_line: MakeOnLine) ->
     settlement = await world.until(payment_hash, "completed")
     assert (settlement.tx_type, settlement.wire_sats) == ("cash_in", 92_000)
     assert await balance_sats(world.customer.wallet.id) == 92_000
-    assert await balance_sats(world.platform.id) == 3_000
+    assert await world.platform_sats() == 3_000
     assert await balance_sats(partner.wallet.id) == 5_000
     assert await balance_sats(world.machine_wallet.id) == 1_000
     await world.assert_ledger()

@@ -197,7 +197,7 @@ async def test_known_failure_a_platform_wallet_unset_later_holds_nothing_up(
         body = {"super_fee_wallet_id": world.platform.id}
         answer(await super_session.api.put(path, json=body))
     await world.run_due()
-    assert await balance_sats(world.platform.id) == 3_000
+    assert await world.platform_sats() == 3_000
     assert (await world.settlement(payment_hash)).status == "completed"
     await set_platform("0.0300", world.platform.id)
     await world.assert_ledger()

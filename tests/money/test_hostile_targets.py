@@ -48,7 +48,7 @@ async def splits_of(world: World, payment_hash: str) -> dict[str, Leg]:
 
 async def assert_others_are_paid(world: World, good_wallet_id: str) -> None:
     assert await world.lps[0].balance_sats() == 100_000
-    assert await balance_sats(world.platform.id) == 3_000
+    assert await world.platform_sats() == 3_000
     assert await balance_sats(good_wallet_id) > 0
     await world.assert_ledger()
 

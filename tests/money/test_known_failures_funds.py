@@ -317,7 +317,7 @@ async def test_known_failure_40_no_platform_wallet_is_not_a_failure(
     assert await reserved(world) == (3_000, 0)
     await update("super_config", "default", super_fee_wallet_id=world.platform.id)
     await world.run_due()
-    assert await balance_sats(world.platform.id) == 3_000
+    assert await world.platform_sats() == 3_000
     assert (await world.settlement(payment_hash)).status == "completed"
     await world.assert_ledger()
 
@@ -361,7 +361,7 @@ async def test_known_failure_40_what_has_nowhere_to_go_hides_nobody(
     ok(await api.put("/super/config", json=wallet))
     await world.run_due()
     # the last one's fee of 0 is the operator's debt
-    assert await balance_sats(world.platform.id) == 4 * 3_000 - 2_250
+    assert await world.platform_sats() == 4 * 3_000 - 2_250
     await world.assert_ledger()
 
 
@@ -424,7 +424,7 @@ async def test_known_failure_42_a_fee_on_the_received_payment(
     assert landed.settlement.network_fee_sats == 433
     assert (await world.settle(payment_hash)).status == "completed"
     assert await world.lps[0].balance_sats() == 100_000
-    assert await balance_sats(world.platform.id) == 3_000
+    assert await world.platform_sats() == 3_000
     assert await balance_sats(partner.wallet.id) == 5_000 - 433
     assert await balance_sats(world.machine_wallet.id) == 0
     await world.assert_ledger()
@@ -455,7 +455,7 @@ async def test_a_payment_under_way_outside_holds_up_nobody(
             second = await world.cash_out(fee=48_000)
             await world.settle(second)
             assert await world.lps[0].balance_sats() == 200_000
-            assert await balance_sats(world.platform.id) == 6_000
+            assert await world.platform_sats() == 6_000
         await age_core(str(leg.external_payment_hash), minutes=2)
         with monkeypatch.context() as patch:
 

@@ -97,7 +97,7 @@ async def freeze(engine_paused: distribution.Worker) -> AsyncIterator[Freeze]:
 async def assert_everybody_paid(world: World, payment_hash: str) -> None:
     assert (await world.settlement(payment_hash)).status == "completed"
     assert [await lp.balance_sats() for lp in world.lps] == [75_000, 25_000]
-    assert await balance_sats(world.platform.id) == 3_000
+    assert await world.platform_sats() == 3_000
     assert await balance_sats(world.machine_wallet.id) == 5_000
     await world.assert_ledger()
 

@@ -88,7 +88,7 @@ async def test_known_failure_07_one_bad_target_delays_nobody_else(
         await world.run_due()
     assert [await lp.balance_sats() for lp in world.lps] == [75_000, 25_000]
     assert await balance_sats(good.wallet.id) == 1_000
-    assert await balance_sats(world.platform.id) == 3_000
+    assert await world.platform_sats() == 3_000
     legs = {x.target: x for x in await world.legs(payment_hash, "operator_split")}
     assert legs[shop.target].status == "completed"
     for target, why in (

@@ -24,7 +24,7 @@ async def test_cash_out_pays_platform_operator_and_lps_to_the_sat(
         5_000,
     )
     assert settlement.fee_mismatch_sats == 0
-    assert await balance_sats(world.platform.id) == 3_000
+    assert await world.platform_sats() == 3_000
     assert await balance_sats(partner.wallet.id) == 5_000
     assert [await lp.balance_sats() for lp in world.lps] == [75_000, 25_000]
     assert await balance_sats(world.machine_wallet.id) == 0
@@ -46,7 +46,7 @@ async def test_cash_in_pays_the_fees_and_no_dca(make_world: MakeWorld) -> None:
 
     assert await tasks.sweep() >= 1
     await world.until(payment_hash, "completed")
-    assert await balance_sats(world.platform.id) == 3_000
+    assert await world.platform_sats() == 3_000
     assert await balance_sats(partner.wallet.id) == 5_000
     assert await world.legs(payment_hash, "dca") == []
     assert await balance_sats(world.machine_wallet.id) == 0

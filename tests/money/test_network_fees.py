@@ -113,7 +113,7 @@ async def test_known_failure_58_the_house_bears_a_receipts_network_fee(
     assert (await world.settlement(payment_hash)).status == "completed"
     got = [await lp.balance_sats() for lp in world.lps]
     assert sum(got) == 200_000
-    assert await balance_sats(world.platform.id) == 6_000
+    assert await world.platform_sats() == 6_000
     assert await balance_sats(partner.wallet.id) == split + 5_000
     await world.assert_ledger()
 

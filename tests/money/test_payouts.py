@@ -103,7 +103,7 @@ async def test_a_payout_interval_gathers_until_its_end(
     (lp,) = world.lps
     hashes = await cash_outs(world, 3)
     await engine_paused.run_until_idle()
-    assert await lp.balance_sats() == await balance_sats(world.platform.id) == 0
+    assert await lp.balance_sats() == await world.platform_sats() == 0
     for payment_hash in hashes:
         leg = await the_leg(world, payment_hash, "dca")
         assert leg.next_try_at

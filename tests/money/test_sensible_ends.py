@@ -127,7 +127,7 @@ async def test_a_machine_with_no_lps(
     payment_hash = await world.cash_out()
     settlement = await world.settle(payment_hash)
     assert (settlement.status, settlement.retained_sats) == ("completed", 105_000)
-    assert await balance_sats(world.platform.id) == 3_000
+    assert await world.platform_sats() == 3_000
     await world.assert_ledger()
 
 
@@ -227,7 +227,7 @@ async def test_a_fee_above_and_below_what_the_fractions_give(
     ]
     # the surplus of 1 000 and the operator's own 2 000 paid it
     assert await balance_sats(world.machine_wallet.id) == 0
-    assert await balance_sats(world.platform.id) == 9_000
+    assert await world.platform_sats() == 9_000
     assert await balance_sats(partner.wallet.id) == 6_000
     await world.assert_ledger()
 
@@ -249,7 +249,7 @@ async def test_the_shares_are_those_of_the_moment_it_landed(
     )
     assert str(settlement.super_cash_out_fee_fraction) == "0.0300"
     assert str(settlement.operator_cash_out_fee_fraction) == "0.0500"
-    assert await balance_sats(world.platform.id) == 3_000
+    assert await world.platform_sats() == 3_000
     await world.assert_ledger()
 
 

@@ -71,7 +71,7 @@ async def test_known_failure_50_what_lacks_free_balance_waits_alone(
     for payment_hash in hashes:
         assert (await world.settlement(payment_hash)).status == "completed"
     assert await world.lps[0].balance_sats() == 300_000
-    assert await balance_sats(world.platform.id) == 9_000
+    assert await world.platform_sats() == 9_000
     for leg in await world.legs(in_hash):
         assert (leg.status, leg.attempts) == ("pending", 0)
         assert str(leg.error_message).startswith(
@@ -115,12 +115,12 @@ async def test_a_short_wallet_pays_lps_then_the_platform_then_splits(
     fees = {"super_fee": short, "operator_split": short}
     assert await waits(world, first) == fees
     assert await waits(world, second) == {"dca": short, **fees}
-    assert await balance_sats(world.platform.id) == 0
+    assert await world.platform_sats() == 0
     await world.fund(world.machine_wallet.id, 50_000 + 4_000)
     await world.run_due()
     # the LPs have all of it; of the platform's two fees the older one fits
     assert await world.lps[0].balance_sats() == 200_000
-    assert await balance_sats(world.platform.id) == 3_000
+    assert await world.platform_sats() == 3_000
     assert await waits(world, first) == {"operator_split": short}
     assert await waits(world, second) == fees
     await world.fund(world.machine_wallet.id, 12_000)

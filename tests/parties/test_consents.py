@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from api_world import ok, refused
-from world import MakeWorld, World, balance_sats, update
+from world import MakeWorld, World, update
 
 from satmachineadmin import distribution
 from satmachineadmin.base.database import db_time
@@ -153,7 +153,7 @@ async def test_who_was_paid_is_asked_no_more(
     await consents.settle_open()
     done = await seen(world, settlement)
     assert (done["consent"]["state"], done["loss_sats"]) == ("accepted", 76_000)
-    assert await balance_sats(world.platform.id) == 3_000
+    assert await world.platform_sats() == 3_000
     await world.assert_ledger()
 
 

@@ -59,6 +59,9 @@ async def test_an_invitation_by_name_until_the_yes(
         "sats_received": 0,
         "sats_on_the_way": 0,
         "created_at": client["created_at"],
+        # nobody else's enrolment says who they are
+        "person": client["id"],
+        "person_machines": 0,
     }
     # so that they can answer
     extension = await get_user_extension(lp.user_id, "satmachineadmin")
@@ -108,6 +111,7 @@ async def test_the_answer_is_the_same_whoever_exists(
     nobody = f"nobody{lp.username}"
     answers = [await invite(operator, machine["id"], n) for n in (lp.username, nobody)]
     for answer in answers:
+        assert answer.pop("person") == answer["id"]
         for key in ("id", "username", "created_at"):
             answer.pop(key)
     assert answers[0] == answers[1]

@@ -30,6 +30,7 @@ from satmachineadmin.base.database import (
     db_time,
     execute,
     fetch_all,
+    fetch_one,
     insert_sql,
     row_params,
     transaction,
@@ -132,6 +133,24 @@ class World:
     fund: Callable[..., Awaitable[None]]
     super_session: UserSession
     lps: list[Lp] = field(default_factory=list)
+
+    async def platform_sats(self) -> int:
+        """What the platform has of this operator. Its wallet is the tests' one platform
+        while this world stands: fees that other worlds still owed come there too."""
+        async with core_db.connect() as conn:
+            row = await fetch_one(
+                conn,
+                """
+                SELECT COALESCE(SUM(i.amount), 0) / 1000 AS sats
+                FROM apipayments i JOIN apipayments o
+                    ON o.payment_hash = i.payment_hash AND o.amount < 0
+                JOIN wallets w ON w.id = o.wallet_id
+                WHERE i.wallet_id = :platform AND i.amount > 0
+                    AND i.status = 'success' AND w."user" = :operator
+                """,
+                {"platform": self.platform.id, "operator": self.operator.user_id},
+            )
+        return int(row["sats"]) if row else 0
 
     async def add_lp(
         self,
