@@ -518,7 +518,12 @@ class Desk(DeskShop):
 
     def _debts_are_covered(self) -> None:
         """Whatever happens, the machine wallet holds what its settlements owe."""
-        moving = self._moving()
+
+        async def now() -> tuple[set[str], int]:
+            return self._moving(), self.lightning.balances[self.wallet]
+
+        # on the server's loop, in one go: payments to the outside go on there
+        moving, held = self.do(now())
         owed = sum(
             leg["amount_sats"]
             for leg in self.legs
@@ -534,7 +539,7 @@ class Desk(DeskShop):
             and s["status"] != "voided"
             and s["tx_type"] != "cash_in"
         )
-        assert self.lightning.balances[self.wallet] >= owed
+        assert held >= owed
 
 
 async def run_machine(
