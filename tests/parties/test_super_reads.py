@@ -9,11 +9,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from api_world import Desk, add_machine, make_desk, ok, random_hex_key, refused
 from money_rows import add_leg, add_settlement, nobody_elses_word
 from world import update
 
 from satmachineadmin.base.database import db_time
+from satmachineadmin.desk import attention
 from satmachineadmin.models import utc_now
 
 from conftest import MakeUser, MakeWallet
@@ -54,9 +56,14 @@ async def test_any_row_in_full(
 
 
 async def test_what_the_super_is_to_look_at(
-    make_user: MakeUser, make_wallet: MakeWallet, super_session: UserSession
+    make_user: MakeUser,
+    make_wallet: MakeWallet,
+    super_session: UserSession,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """By machine, with its operator's name, how many and how much."""
+    # machines of other tests wait too
+    monkeypatch.setattr(attention, "MOST", 10_000)
     desk = await make_desk(make_user, make_wallet)
     made = [await add_settlement(desk.machine) for _ in range(5)]
     voided, resolved, test, off, word = made
