@@ -347,12 +347,16 @@ async def notify_and_reconcile() -> None:
     has a loop of its own, so that it delays no payment."""
     if not state.is_engine:
         return
-    try:
-        await note_states()
-        await notices.run_notices(await health_problems())
-        await reconciliation.nightly()
-    except (SQLAlchemyError, OSError):
-        logger.exception("satmachineadmin: desk")
+    # one after another, and what goes wrong with one keeps no other from its turn
+    for turn in (note_states, _tell_of_trouble, reconciliation.nightly):
+        try:
+            await turn()
+        except (SQLAlchemyError, OSError):
+            logger.exception(f"satmachineadmin: {turn.__name__}")
+
+
+async def _tell_of_trouble() -> None:
+    await notices.run_notices(await health_problems())
 
 
 async def health_problems() -> dict[str, str]:

@@ -27,7 +27,7 @@ LIB = (
 )
 STYLES = ("page", "parts", "screens")
 PARTS = ("components", "screens")
-WORDS = ("", "desk", "log", "platform", "cash", "team", "insight")
+WORDS = ("", "desk", "log", "platform", "cash", "team", "insight", "books")
 LANGUAGES = ("en", "es")
 
 # Adds a style or templates to the document, as LNbits' loaders do.

@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 from api_world import ok, refused
 from lnbits.settings import settings
+from sqlalchemy.exc import OperationalError
 from told import ADMIN, Mail, address_of, mail_in_hand, moved_clock, tell
 from world import MakeWorld, World, update
 
@@ -20,7 +21,7 @@ from satmachineadmin import distribution, tasks
 from satmachineadmin.base.database import db, db_time, execute, fetch_all, transaction
 from satmachineadmin.cash.crud import Place
 from satmachineadmin.cash.postings import post_count
-from satmachineadmin.desk import notices
+from satmachineadmin.desk import notices, reconciliation
 from satmachineadmin.models import utc_now
 
 
@@ -285,3 +286,23 @@ async def test_only_the_engine_tells_and_trouble_there_stops_nothing(
     monkeypatch.setattr(tasks, "state", tasks.State(is_engine=True))
     await tasks.notify_and_reconcile()
     assert len(looked) == 1
+
+
+async def test_what_goes_wrong_with_one_turn_of_the_desk_keeps_no_other_from_its(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A table that cannot be written must not stop the nightly reconciliation."""
+    had_their_turn: list[str] = []
+
+    async def broken() -> None:
+        raise OperationalError("a statement", {}, OSError("disk full"))
+
+    async def nightly() -> None:
+        had_their_turn.append("nightly")
+
+    monkeypatch.setattr(tasks.state, "is_engine", True)
+    monkeypatch.setattr(tasks, "note_states", broken)
+    monkeypatch.setattr(tasks, "_tell_of_trouble", broken)
+    monkeypatch.setattr(reconciliation, "nightly", nightly)
+    await tasks.notify_and_reconcile()
+    assert had_their_turn == ["nightly"]
